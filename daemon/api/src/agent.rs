@@ -1,0 +1,243 @@
+//! Messages between the supervisor and PID 1 of a job.
+//!
+//! The supervisor's side is trusted by the agent. The agent's side is treated
+//! as hostile by the supervisor: every message is at most [`MAX_MESSAGE_BYTES`]
+//! long and holds numbers only, never text that a job could have chosen.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest message or report from an agent, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 512;
+
+/// Descriptors the agent finds open when it starts. Everything else is closed.
+pub mod fd {
+    /// Standard streams: `/dev/null` for reading and, for what the agent itself says, the log.
+    pub const NULL: i32 = 0;
+    /// Sealed memory file with the encoded [`super::AgentPlan`].
+    pub const PLAN: i32 = 3;
+    /// The job's log, opened for appending.
+    pub const LOG: i32 = 4;
+    /// The report file, empty, opened for writing.
+    pub const REPORT: i32 = 5;
+    /// Bound unix sequenced-packet socket on which the agent listens for the supervisor.
+    pub const CONTROL: i32 = 6;
+    /// Lock that keeps the job's host user id taken as long as the agent lives.
+    pub const ID_LOCK: i32 = 7;
+    /// Write end of the pipe on which a failing launch step is reported; closed by exec.
+    pub const LAUNCH_ERROR: i32 = 8;
+}
+
+/// What the agent does, complete before the clone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentPlan {
+    /// Program and arguments.
+    pub argv: Vec<Vec<u8>>,
+    /// The whole environment, `NAME=value`.
+    pub env: Vec<Vec<u8>>,
+    /// Directories in which a program name without a slash is looked up.
+    pub search_path: Vec<Vec<u8>>,
+    /// Working directory of the command.
+    pub cwd: Vec<u8>,
+    /// Wall-clock limit in microseconds from the start of the command.
+    pub time_limit_usec: Option<u64>,
+    /// Time between TERM and KILL, microseconds.
+    pub grace_usec: u64,
+    /// seccomp programs (`struct sock_filter` arrays in native byte order) that
+    /// the command installs before it executes, in this order.
+    pub filters: Vec<Vec<u8>>,
+    /// User and group id inside the job, which the agent checks it really has.
+    pub uid: u32,
+    /// See `uid`.
+    pub gid: u32,
+}
+
+/// What the supervisor asks of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToAgent {
+    /// TERM to the command, KILL to everything after the grace period.
+    Stop,
+    /// KILL to everything, now.
+    Kill,
+}
+
+/// What an agent reports while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromAgent {
+    /// The command was executed; sent to each supervisor that connects.
+    Running(Observed),
+}
+
+/// What the agent saw of its own sandbox, read from its own `/proc/self/status`
+/// (proc_pid_status(5)) after it was locked in and before the command began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Own process id; 1 in a process-id namespace of its own.
+    pub pid: u32,
+    /// Real, effective, saved and file-system user id are all this.
+    pub uid: u32,
+    /// The same for the group id.
+    pub gid: u32,
+    /// Number of supplementary groups.
+    pub groups: u32,
+    /// Inheritable, permitted, effective, bounding and ambient capabilities, or-ed.
+    pub capabilities: u64,
+    /// `NoNewPrivs`.
+    pub no_new_privs: bool,
+    /// `Seccomp` of the agent: 2 is filter mode.
+    pub seccomp_mode: u8,
+    /// Number of filters that the command installs besides the agent's own.
+    pub command_filters: u8,
+}
+
+/// How the command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CommandEnd {
+    /// It exited with this code.
+    Exited(u8),
+    /// This signal ended it.
+    Signaled(u8),
+    /// It could not be executed: `errno` of execve(2).
+    ExecFailed(i32),
+    /// The agent failed before the command: step and `errno`.
+    AgentFailed(AgentStep, i32),
+}
+
+/// Steps of the agent that can fail, for [`CommandEnd::AgentFailed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AgentStep {
+    /// Read or decode the plan.
+    Plan,
+    /// Become undumpable, block signals, open descriptors.
+    Setup,
+    /// The sandbox seen from inside is not the one that was planned.
+    Verify,
+    /// Fork the command.
+    Fork,
+    /// Prepare the command: session, limits, working directory, descriptors.
+    Prepare,
+    /// Install the command's seccomp programs.
+    Seccomp,
+}
+
+/// The report an agent leaves when the job is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentReport {
+    /// How the command ended.
+    pub end: CommandEnd,
+    /// The time limit was reached.
+    pub timed_out: bool,
+    /// The supervisor asked for the end before the command ended.
+    pub stopped: bool,
+    /// When the command began, microseconds since the epoch.
+    pub started_usec: u64,
+    /// When it ended.
+    pub finished_usec: u64,
+    /// Bytes of standard output.
+    pub stdout_bytes: u64,
+    /// Bytes of standard error.
+    pub stderr_bytes: u64,
+    /// Bytes of output that could not be written.
+    pub lost_output_bytes: u64,
+    /// `errno` of the first failed write to the log, 0 if none failed.
+    pub log_errno: i32,
+    /// CPU time in user mode, microseconds, of everything the agent reaped.
+    pub user_usec: u64,
+    /// CPU time in the kernel, microseconds.
+    pub system_usec: u64,
+    /// Largest resident set of any reaped process, bytes.
+    pub max_rss_bytes: u64,
+    /// The sandbox seen from inside.
+    pub observed: Observed,
+}
+
+/// First bytes of a report file; the last byte is its version.
+pub const REPORT_MAGIC: [u8; 4] = *b"FMR\x01";
+
+/// Why a report cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    /// Nothing was written: the agent did not get to its end.
+    #[error("the agent left no report")]
+    Missing,
+    /// Not a report, cut, or longer than a report can be.
+    #[error("the agent's report is damaged")]
+    Damaged,
+}
+
+impl AgentReport {
+    /// The bytes of the report file.
+    ///
+    /// # Panics
+    /// Never: every field has a bounded encoding.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let body = postcard::to_stdvec(self).unwrap_or_default();
+        let mut out = REPORT_MAGIC.to_vec();
+        out.extend_from_slice(&u16::try_from(body.len()).unwrap_or(0).to_le_bytes());
+        out.extend_from_slice(&body);
+        out
+    }
+
+    /// Reads a report file.
+    ///
+    /// # Errors
+    /// [`ReportError`] for anything but one whole report.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ReportError> {
+        if bytes.is_empty() {
+            return Err(ReportError::Missing);
+        }
+        let body = bytes
+            .strip_prefix(&REPORT_MAGIC)
+            .and_then(|rest| rest.split_first_chunk::<2>())
+            .filter(|(len, body)| body.len() == usize::from(u16::from_le_bytes(**len)))
+            .filter(|(_, body)| body.len() <= MAX_MESSAGE_BYTES)
+            .map(|(_, body)| body)
+            .ok_or(ReportError::Damaged)?;
+        match postcard::take_from_bytes(body) {
+            Ok((report, [])) => Ok(report),
+            _ => Err(ReportError::Damaged),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> AgentReport {
+        AgentReport {
+            end: CommandEnd::Signaled(9),
+            timed_out: true,
+            stopped: false,
+            started_usec: u64::MAX,
+            finished_usec: u64::MAX,
+            stdout_bytes: u64::MAX,
+            stderr_bytes: u64::MAX,
+            lost_output_bytes: u64::MAX,
+            log_errno: i32::MIN,
+            user_usec: u64::MAX,
+            system_usec: u64::MAX,
+            max_rss_bytes: u64::MAX,
+            observed: Observed { capabilities: u64::MAX, ..Observed::default() },
+        }
+    }
+
+    #[test]
+    fn a_report_survives_the_round_trip_within_its_bound() {
+        let bytes = report().encode();
+        assert!(bytes.len() <= MAX_MESSAGE_BYTES, "{}", bytes.len());
+        assert_eq!(AgentReport::decode(&bytes), Ok(report()));
+    }
+
+    #[test]
+    fn a_cut_or_extended_report_is_refused() {
+        let bytes = report().encode();
+        assert_eq!(AgentReport::decode(&[]), Err(ReportError::Missing));
+        for cut in 1..bytes.len() {
+            assert_eq!(AgentReport::decode(&bytes[..cut]), Err(ReportError::Damaged), "{cut}");
+        }
+        let mut longer = bytes;
+        longer.push(0);
+        assert_eq!(AgentReport::decode(&longer), Err(ReportError::Damaged));
+    }
+}

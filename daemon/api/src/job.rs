@@ -1,0 +1,308 @@
+//! Jobs: what a user asks for, what becomes of it, and why it ended.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Number of a job, unique for the life of one store and never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(pub u64);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a user asks for. Directories travel beside it as descriptors that the
+/// client opened ([`MountRequest`]); no path in here is ever opened by the
+/// supervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// Program and arguments; looked up in the job's own `PATH`.
+    pub command: Vec<String>,
+    /// Environment given by the user, on top of the profile's.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Name for people; the first word of the command when not given.
+    pub name: String,
+    /// Experiment the job belongs to.
+    pub experiment: String,
+    /// Sandbox profile.
+    pub profile: String,
+    /// Network mode, when it is to differ from the profile's.
+    pub network: Option<NetworkMode>,
+    /// Wall-clock limit in microseconds, when it is to be lower than the profile's.
+    pub time_limit_usec: Option<u64>,
+    /// Resource limits; `None` leaves the profile's.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Directories shown to the job, in the order in which they were given.
+    #[serde(default)]
+    pub mounts: Vec<MountRequest>,
+}
+
+/// One directory of the host that the client opened for the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountRequest {
+    /// Absolute path inside the job.
+    pub target: String,
+    /// How the job sees it.
+    pub mode: MountMode,
+    /// The client's own name for the directory. For display only: never opened.
+    pub label: String,
+}
+
+/// How a directory appears in the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MountMode {
+    /// The project: readable and writable, the original never changes (overlay).
+    Project,
+    /// Read-only.
+    Ro,
+    /// Writable in place.
+    Rw,
+}
+
+/// What a job reaches over the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkMode {
+    /// Nothing: its own network namespace with the loopback down.
+    None,
+    /// Its own loopback, and nothing else.
+    Loopback,
+}
+
+/// Limits of a job. Each is kept by the kernel or the job is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Memory in bytes (cgroup v2 `memory.max`, swap included).
+    pub memory_bytes: Option<u64>,
+    /// CPUs, fractions allowed (cgroup v2 `cpu.max`).
+    pub cpus: Option<f64>,
+    /// Processes and threads (`pids.max`, and `RLIMIT_NPROC` of the job's own id).
+    pub pids: Option<u64>,
+}
+
+/// Where a job is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobState {
+    /// Accepted and waiting.
+    Queued,
+    /// Its sandbox is being built.
+    Starting,
+    /// Its command runs.
+    Running,
+    /// Ended with status 0.
+    Succeeded,
+    /// Ended otherwise; the failure class says how.
+    Failed,
+    /// Ended, or never begun, because somebody asked for it.
+    Cancelled,
+    /// Ended by its time limit.
+    TimedOut,
+}
+
+impl JobState {
+    /// Whether nothing will happen to the job any more.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Starting | Self::Running)
+    }
+
+    /// The word used on the bus, in the store and for people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed-out",
+        }
+    }
+
+    /// Reads [`JobState::as_str`] back.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == word)
+    }
+
+    /// Every state, in the order of a job's life.
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Starting,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::TimedOut,
+    ];
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why an attempt failed, as far as a retry policy must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureClass {
+    /// The supervisor, the agent or the machine failed.
+    Infrastructure,
+    /// The command itself failed or could not be executed.
+    UserError,
+    /// The kernel's out-of-memory killer ended it at its memory limit.
+    OutOfMemory,
+    /// The time limit ended it.
+    Timeout,
+    /// The sandbox or the site's policy refused it.
+    PolicyDenied,
+    /// Somebody asked for its end.
+    Cancelled,
+    /// The machine or the agent went away under it; its end is unknown.
+    Lost,
+}
+
+impl FailureClass {
+    /// The word used on the bus, in the store and for people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Infrastructure => "infrastructure",
+            Self::UserError => "user-error",
+            Self::OutOfMemory => "out-of-memory",
+            Self::Timeout => "timeout",
+            Self::PolicyDenied => "policy-denied",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+impl fmt::Display for FailureClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What became of one layer of the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Short name: `namespaces`, `root`, `ids`, `capabilities`, `seccomp`, …
+    pub name: String,
+    /// Whether it held.
+    pub state: LayerState,
+    /// What exactly was applied, or why it was not.
+    pub detail: String,
+}
+
+/// Whether a layer of the sandbox was in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerState {
+    /// Applied in full.
+    Held,
+    /// Applied as far as this kernel can; the profile allows best effort.
+    Partial,
+    /// Not applied, and the profile allows that.
+    Missing,
+}
+
+/// Resources that an attempt used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time in user mode, microseconds, all processes of the job.
+    pub user_usec: u64,
+    /// CPU time in the kernel, microseconds.
+    pub system_usec: u64,
+    /// Largest resident set of any single process, bytes.
+    pub max_rss_bytes: u64,
+    /// Peak memory of the whole job, bytes, where the machine has a memory controller.
+    pub memory_peak_bytes: Option<u64>,
+}
+
+/// Why a job ended, in full.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExitReport {
+    /// One sentence for people.
+    pub summary: String,
+    /// Failure class; `None` for success.
+    pub failure: Option<FailureClass>,
+    /// Exit code of the command, if it exited.
+    pub exit_code: Option<i32>,
+    /// Signal that ended the command, if one did.
+    pub signal: Option<i32>,
+    /// `errno` of the failed execution, if the command could not be executed.
+    pub exec_errno: Option<i32>,
+    /// Status a client returns for the job (see [`ExitReport::status`]).
+    pub status: i32,
+    /// When the command began, microseconds since the epoch; 0 if it did not.
+    pub started_usec: u64,
+    /// When it ended, microseconds since the epoch.
+    pub finished_usec: u64,
+    /// Bytes it wrote to standard output.
+    pub stdout_bytes: u64,
+    /// Bytes it wrote to standard error.
+    pub stderr_bytes: u64,
+    /// Bytes of output that could not be written to the log.
+    pub lost_output_bytes: u64,
+    /// What it used.
+    pub usage: Usage,
+    /// Layers of the sandbox and whether they held.
+    pub layers: Vec<Layer>,
+}
+
+/// Status of a client for a job that reached its time limit (as timeout(1)).
+pub const STATUS_TIMEOUT: i32 = 124;
+/// Status of a client when FetchML itself failed or refused.
+pub const STATUS_REFUSED: i32 = 125;
+/// Status of a client when the command was found and cannot be executed.
+pub const STATUS_CANNOT_EXECUTE: i32 = 126;
+/// Status of a client when the command was not found.
+pub const STATUS_NOT_FOUND: i32 = 127;
+/// Status of a client for a job cancelled before its command began (128 + SIGINT).
+pub const STATUS_CANCELLED: i32 = 130;
+
+/// Everything a client may know of a job; the JSON form is the documented,
+/// versioned output of `Describe` on the bus and of `--json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobDescription {
+    /// Version of this document: 1.
+    pub version: u32,
+    /// Its number.
+    pub id: JobId,
+    /// Host user id of the submitter.
+    pub uid: u32,
+    /// Host user name of the submitter, when it has one.
+    pub user: Option<String>,
+    /// Current state.
+    pub state: JobState,
+    /// In words: why it waits, what it does, or why it ended.
+    pub reason: String,
+    /// What was asked for.
+    pub spec: JobSpec,
+    /// Number of the current or last attempt, from 1; 0 before the first.
+    pub attempt: u32,
+    /// When it was accepted, microseconds since the epoch.
+    pub submitted_usec: u64,
+    /// When its current or last attempt began.
+    pub started_usec: Option<u64>,
+    /// When it reached its final state.
+    pub finished_usec: Option<u64>,
+    /// Host user id the attempt runs as, while it runs.
+    pub host_uid: Option<u32>,
+    /// Why it ended.
+    pub report: Option<ExitReport>,
+}

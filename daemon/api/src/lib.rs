@@ -1,0 +1,20 @@
+//! The contract between the supervisor, its agents and its clients.
+//!
+//! Everything here is pure: types, their encodings and the rules that both
+//! sides must agree on. Nothing performs I/O, holds privilege or knows an
+//! executor, so that a client links no launch code and the agent stays small.
+//!
+//! * [`job`]: specifications, states, failure classes and exit reports.
+//! * [`agent`]: what the supervisor tells PID 1 of a job, and what that answers.
+//! * [`log`]: the framed format of a job's log.
+//! * [`audit`]: audit records, their canonical bytes and the hash chain.
+//! * [`names`]: D-Bus names, paths and error names.
+//! * `proxy` (feature `bus`): the client side of the D-Bus interfaces.
+
+pub mod agent;
+pub mod audit;
+pub mod job;
+pub mod log;
+pub mod names;
+#[cfg(feature = "bus")]
+pub mod proxy;

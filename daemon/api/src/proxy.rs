@@ -1,0 +1,148 @@
+//! The client side of the D-Bus interfaces. The served introspection is tested
+//! against these, so this file is the contract.
+//!
+//! Documents (`Describe…`, `WaitJob`) are JSON texts of the types in
+//! [`crate::job`], as systemd's own `Describe` methods do it: they grow without
+//! breaking callers. Times are microseconds since the epoch, sizes bytes.
+
+use std::collections::HashMap;
+use zbus::{Fd, ObjectPath, OwnedFd, OwnedObjectPath, Variant};
+
+/// `org.fetchml.FetchML1.Manager` on [`crate::names::ROOT_PATH`].
+#[zbus::proxy(
+    interface = "org.fetchml.FetchML1.Manager",
+    default_service = "org.fetchml.FetchML1",
+    default_path = "/org/fetchml/FetchML1"
+)]
+pub trait Manager {
+    /// Submits a job.
+    ///
+    /// `spec` has the keys `command` (as, required), `env` (a{ss}), `name` (s),
+    /// `experiment` (s), `profile` (s), `network` (s: none, loopback),
+    /// `time-limit-usec` (t), `memory-bytes` (t), `cpus` (d), `pids` (t); an unknown key or
+    /// a wrong type is an error. `mounts` are directories that the caller
+    /// opened: path in the job, mode (`project`, `ro`, `rw`), a label for
+    /// display, and the descriptor. Returns the number and the object path.
+    #[zbus(allow_interactive_auth)]
+    fn submit_job(
+        &self,
+        spec: HashMap<&str, Variant<'_>>,
+        mounts: Vec<(&str, &str, &str, Fd<'_>)>,
+    ) -> zbus::Result<(u64, OwnedObjectPath)>;
+
+    /// Jobs that the caller may see, newest last: id, uid, name, experiment,
+    /// profile, state, time of submission, object path (`/` when it is over).
+    /// `filter` keys: `all-users` (b), `state` (s), `limit` (u), `before` (t: job id).
+    #[zbus(allow_interactive_auth)]
+    #[allow(clippy::type_complexity)]
+    fn list_jobs(
+        &self,
+        filter: HashMap<&str, Variant<'_>>,
+    ) -> zbus::Result<Vec<(u64, u32, String, String, String, String, u64, OwnedObjectPath)>>;
+
+    /// The same jobs as `ListJobs`, as a JSON array of job descriptions.
+    #[zbus(allow_interactive_auth)]
+    fn describe_jobs(&self, filter: HashMap<&str, Variant<'_>>) -> zbus::Result<String>;
+
+    /// One job as JSON ([`crate::job::JobDescription`]).
+    fn describe_job(&self, id: u64) -> zbus::Result<String>;
+
+    /// Object path of a job that is not over.
+    fn get_job(&self, id: u64) -> zbus::Result<OwnedObjectPath>;
+
+    /// Answers with the job's description when it is over. No time limit of
+    /// its own: set one in the client.
+    fn wait_job(&self, id: u64) -> zbus::Result<String>;
+
+    /// Asks for the end of a job: TERM, a grace period, KILL. Returns at once;
+    /// succeeds for a job that is over.
+    #[zbus(allow_interactive_auth)]
+    fn cancel_job(&self, id: u64) -> zbus::Result<()>;
+
+    /// The job's log ([`crate::log`]), opened for reading.
+    fn open_log(&self, id: u64) -> zbus::Result<OwnedFd>;
+
+    /// The directory the job saw as `/outputs`.
+    fn open_outputs(&self, id: u64) -> zbus::Result<OwnedFd>;
+
+    /// The directory of what the job wrote in `/work` (overlay upper layer).
+    fn open_work(&self, id: u64) -> zbus::Result<OwnedFd>;
+
+    /// What the supervisor found on this machine, as JSON: an array of
+    /// `{name, state, detail, remedy}`.
+    fn describe_host(&self) -> zbus::Result<String>;
+
+    /// A new job was accepted.
+    #[zbus(signal)]
+    fn job_new(&self, id: u64, job: ObjectPath<'_>) -> zbus::Result<()>;
+
+    /// A job changed its state.
+    #[zbus(signal)]
+    fn job_state_changed(&self, id: u64, state: &str) -> zbus::Result<()>;
+
+    /// A job is over; its object is gone.
+    #[zbus(signal)]
+    fn job_removed(&self, id: u64, job: ObjectPath<'_>, result: &str) -> zbus::Result<()>;
+
+    /// Version of the supervisor.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> zbus::Result<String>;
+
+    /// `system` or `private`.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn mode(&self) -> zbus::Result<String>;
+
+    /// Jobs that run now.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn jobs_running(&self) -> zbus::Result<u32>;
+
+    /// Jobs that wait now.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn jobs_queued(&self) -> zbus::Result<u32>;
+}
+
+/// `org.fetchml.FetchML1.Job` on the object of a job that is not over.
+#[zbus::proxy(interface = "org.fetchml.FetchML1.Job", default_service = "org.fetchml.FetchML1")]
+pub trait Job {
+    /// The job as JSON.
+    fn describe(&self) -> zbus::Result<String>;
+
+    /// As `Manager.CancelJob`.
+    #[zbus(allow_interactive_auth)]
+    fn cancel(&self) -> zbus::Result<()>;
+
+    /// As `Manager.OpenLog`.
+    fn open_log(&self) -> zbus::Result<OwnedFd>;
+
+    /// Number of the job.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn id(&self) -> zbus::Result<u64>;
+
+    /// Name of the job.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn name(&self) -> zbus::Result<String>;
+
+    /// Host user id of the submitter.
+    #[zbus(property(emits_changed_signal = "const"), name = "UID")]
+    fn uid(&self) -> zbus::Result<u32>;
+
+    /// Current state.
+    #[zbus(property)]
+    fn state(&self) -> zbus::Result<String>;
+}
+
+/// `org.fetchml.FetchML1.Audit` on [`crate::names::ROOT_PATH`].
+#[zbus::proxy(
+    interface = "org.fetchml.FetchML1.Audit",
+    default_service = "org.fetchml.FetchML1",
+    default_path = "/org/fetchml/FetchML1"
+)]
+pub trait Audit {
+    /// The segment files in order, file name and a descriptor opened for reading.
+    #[zbus(allow_interactive_auth)]
+    fn open_segments(&self) -> zbus::Result<Vec<(String, OwnedFd)>>;
+
+    /// Sequence number and hash (hexadecimal) of the last durable record.
+    #[zbus(allow_interactive_auth)]
+    fn head(&self) -> zbus::Result<(u64, String)>;
+}
