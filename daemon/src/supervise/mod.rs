@@ -39,6 +39,7 @@ pub enum Refusal {
 }
 
 /// Everything prepared once at start-up: agent image, caches, what the kernel can do.
+#[derive(Debug)]
 pub struct Host;
 impl Host {
     pub fn prepare(_config: HostConfig) -> Result<Self, Refusal> { todo!() }

@@ -1,0 +1,83 @@
+//! Sandbox profiles as they are after reading, inheritance and checking.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A resolved, checked profile.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Profile {
+    /// Name, the stem of its file.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// What a job reaches over the network unless it asks for less.
+    pub network_mode: Network,
+    /// The root and everything the profile binds into it is read-only. Always
+    /// true: a profile that says false is refused.
+    pub read_only_root: bool,
+    /// Always true: a profile that says false is refused.
+    pub no_new_privileges: bool,
+    /// Empty all five capability sets.
+    pub drop_all_caps: bool,
+    /// Capabilities kept in the job's own user namespace, `CAP_…`. Empty by default.
+    pub allowed_caps: Vec<String>,
+    /// Enter a user namespace of the job's own, last.
+    pub user_ns: bool,
+    /// User id seen inside the job.
+    pub run_as_uid: u32,
+    /// Group id seen inside the job.
+    pub run_as_gid: u32,
+    /// Name of the seccomp profile (`policies/seccomp/NAME.json`).
+    pub seccomp_profile: String,
+    /// Longest run in microseconds, from `max_runtime_hours`.
+    pub max_runtime_usec: u64,
+    /// Whether a kernel without (part of) Landlock refuses the job.
+    pub landlock: Demand,
+    /// Time between TERM and KILL, microseconds (`stop_grace_seconds`).
+    pub stop_grace_usec: u64,
+    /// Host paths shown read-only at the same place (`[root] show`), in order.
+    pub show: Vec<Shown>,
+    /// Size of the private /tmp in bytes (`[root] tmp_size`).
+    pub tmp_bytes: u64,
+    /// Size of the private /dev/shm in bytes (`[root] shm_size`).
+    pub shm_bytes: u64,
+    /// `RLIMIT_NOFILE` (`[limits] open_files`).
+    pub open_files: u64,
+    /// Processes and threads (`[limits] pids`).
+    pub pids: u64,
+    /// Memory in bytes (`[limits] memory`), when the profile sets one.
+    pub memory_bytes: Option<u64>,
+    /// CPUs (`[limits] cpus`), when the profile sets them.
+    pub cpus: Option<f64>,
+    /// Variables every job gets (`[env]`).
+    pub env: BTreeMap<String, String>,
+}
+
+/// Network modes of a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Own namespace, loopback down.
+    None,
+    /// Own namespace, loopback up.
+    Loopback,
+}
+
+/// What happens when a layer cannot be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Demand {
+    /// The job is refused.
+    Required,
+    /// The job runs; report and audit say what was missing.
+    BestEffort,
+}
+
+/// One host path shown in the job's root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// Absolute host path, the same inside.
+    pub path: String,
+    /// Left out without a word when the host has no such path.
+    pub optional: bool,
+}
