@@ -1,30 +1,38 @@
-//! Messages between the supervisor and PID 1 of a job.
+//! What the supervisor tells PID 1 of a job, and the report that it leaves.
 //!
-//! The supervisor's side is trusted by the agent. The agent's side is treated
-//! as hostile by the supervisor: every message is at most [`MAX_MESSAGE_BYTES`]
-//! long and holds numbers only, never text that a job could have chosen.
+//! The plan is trusted by the agent. The report is treated as hostile by the
+//! supervisor: it is at most [`MAX_REPORT_BYTES`] long and holds numbers only,
+//! never text that a job could have chosen.
+//!
+//! While the job runs the supervisor speaks to the agent by signals sent through
+//! its pidfd: TERM asks for an orderly end, KILL ends everything in the job's
+//! process-id namespace at once. The agent obeys TERM only when the kernel says
+//! that it came from outside the job. It also listens on a socket that it never
+//! answers: a supervisor that connects to it after a restart learns from the
+//! kernel which process is the agent.
 
 use serde::{Deserialize, Serialize};
 
-/// Longest message or report from an agent, in bytes.
-pub const MAX_MESSAGE_BYTES: usize = 512;
+/// Longest report body, in bytes.
+pub const MAX_REPORT_BYTES: usize = 512;
 
 /// Descriptors the agent finds open when it starts. Everything else is closed.
 pub mod fd {
-    /// Standard streams: `/dev/null` for reading and, for what the agent itself says, the log.
-    pub const NULL: i32 = 0;
+    /// Standard input, output and error: `/dev/null`.
+    pub const NULL: [i32; 3] = [0, 1, 2];
     /// Sealed memory file with the encoded [`super::AgentPlan`].
     pub const PLAN: i32 = 3;
     /// The job's log, opened for appending.
     pub const LOG: i32 = 4;
     /// The report file, empty, opened for writing.
     pub const REPORT: i32 = 5;
-    /// Bound unix sequenced-packet socket on which the agent listens for the supervisor.
-    pub const CONTROL: i32 = 6;
+    /// Bound unix stream socket on which the agent listens, so that a restarted
+    /// supervisor can find it.
+    pub const IDENTITY: i32 = 6;
     /// Lock that keeps the job's host user id taken as long as the agent lives.
     pub const ID_LOCK: i32 = 7;
-    /// Write end of the pipe on which a failing launch step is reported; closed by exec.
-    pub const LAUNCH_ERROR: i32 = 8;
+    /// First number that is free.
+    pub const FIRST_FREE: u32 = 8;
 }
 
 /// What the agent does, complete before the clone.
@@ -45,26 +53,31 @@ pub struct AgentPlan {
     /// seccomp programs (`struct sock_filter` arrays in native byte order) that
     /// the command installs before it executes, in this order.
     pub filters: Vec<Vec<u8>>,
-    /// User and group id inside the job, which the agent checks it really has.
+    /// User id inside the job, which the agent checks it really has.
     pub uid: u32,
-    /// See `uid`.
+    /// Group id inside the job, checked likewise.
     pub gid: u32,
 }
 
-/// What the supervisor asks of an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ToAgent {
-    /// TERM to the command, KILL to everything after the grace period.
-    Stop,
-    /// KILL to everything, now.
-    Kill,
-}
+impl AgentPlan {
+    /// The bytes of the plan file.
+    ///
+    /// # Errors
+    /// None in practice: byte strings always have an encoding.
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_stdvec(self)
+    }
 
-/// What an agent reports while it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FromAgent {
-    /// The command was executed; sent to each supervisor that connects.
-    Running(Observed),
+    /// Reads a plan file.
+    ///
+    /// # Errors
+    /// When the bytes are not exactly one plan.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        match postcard::take_from_bytes(bytes)? {
+            (plan, []) => Ok(plan),
+            _ => Err(postcard::Error::DeserializeBadEncoding),
+        }
+    }
 }
 
 /// What the agent saw of its own sandbox, read from its own `/proc/self/status`
@@ -85,8 +98,8 @@ pub struct Observed {
     pub no_new_privs: bool,
     /// `Seccomp` of the agent: 2 is filter mode.
     pub seccomp_mode: u8,
-    /// Number of filters that the command installs besides the agent's own.
-    pub command_filters: u8,
+    /// `Seccomp_filters` of the agent; the command adds those of its plan.
+    pub seccomp_filters: u8,
 }
 
 /// How the command ended.
@@ -190,7 +203,7 @@ impl AgentReport {
             .strip_prefix(&REPORT_MAGIC)
             .and_then(|rest| rest.split_first_chunk::<2>())
             .filter(|(len, body)| body.len() == usize::from(u16::from_le_bytes(**len)))
-            .filter(|(_, body)| body.len() <= MAX_MESSAGE_BYTES)
+            .filter(|(_, body)| body.len() <= MAX_REPORT_BYTES)
             .map(|(_, body)| body)
             .ok_or(ReportError::Damaged)?;
         match postcard::take_from_bytes(body) {
@@ -225,7 +238,7 @@ mod tests {
     #[test]
     fn a_report_survives_the_round_trip_within_its_bound() {
         let bytes = report().encode();
-        assert!(bytes.len() <= MAX_MESSAGE_BYTES, "{}", bytes.len());
+        assert!(bytes.len() <= MAX_REPORT_BYTES, "{}", bytes.len());
         assert_eq!(AgentReport::decode(&bytes), Ok(report()));
     }
 

@@ -1,1 +1,33 @@
-//! placeholder
+//! System calls behind safe types. The only crate of the workspace in which
+//! unsafe code is allowed; it decides nothing.
+//!
+//! What rustix offers is used from there. Here is the rest: a clone that shares
+//! the address space ([`clone`]), fork and execve for a single-threaded program
+//! ([`process`]), the mount attributes call ([`mount`]), Landlock rules and
+//! seccomp programs for a process that may not allocate ([`confine`]), and the
+//! few network, socket and namespace calls that nobody wraps ([`net`], [`namespace`]).
+//!
+//! Every function that a [`clone::spawn`] child may call is marked *child-safe*:
+//! it performs system calls on data that was prepared before and neither
+//! allocates nor locks.
+
+pub mod clone;
+pub mod confine;
+pub mod mount;
+pub mod namespace;
+pub mod net;
+pub mod process;
+
+/// A system call's error number.
+pub type Errno = rustix::io::Errno;
+
+/// Turns the C convention (-1 and `errno`) into a result. Child-safe: a child of
+/// [`clone::spawn`] has its parent thread's `errno` to itself, since that thread
+/// sleeps until the child executes or exits.
+fn check(ret: libc::c_long) -> Result<libc::c_long, Errno> {
+    if ret < 0 {
+        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
+    } else {
+        Ok(ret)
+    }
+}

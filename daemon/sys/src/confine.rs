@@ -1,0 +1,117 @@
+//! What a process takes from itself: seccomp programs, Landlock, descriptors.
+
+use crate::{Errno, check};
+use rustix::fd::{AsRawFd, BorrowedFd};
+
+/// Installs a seccomp program for the calling thread: `program` is an array of
+/// `struct sock_filter` in native byte order. Child-safe.
+///
+/// The caller must have set no_new_privs before (seccomp(2)). Store-bypass
+/// mitigation is left as it is (`SECCOMP_FILTER_FLAG_SPEC_ALLOW`): since 5.16 it
+/// is no longer forced on filtered processes anyway, before that it halves the
+/// speed of interpreters.
+///
+/// # Errors
+/// EINVAL for a program the kernel refuses or whose length is no multiple of 8,
+/// EACCES without no_new_privs.
+pub fn install_filter(program: &[u8]) -> Result<(), Errno> {
+    const INSTRUCTION_BYTES: usize = size_of::<libc::sock_filter>();
+    let (count, rest) = (program.len() / INSTRUCTION_BYTES, program.len() % INSTRUCTION_BYTES);
+    let len = u16::try_from(count).map_err(|_| Errno::INVAL)?;
+    if rest != 0 || len == 0 {
+        return Err(Errno::INVAL);
+    }
+    // The kernel copies the instructions byte by byte, so their alignment in our
+    // memory does not matter.
+    let prog = libc::sock_fprog { len, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: prog describes `len` instructions inside `program`, which the
+    // kernel only reads.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            std::ptr::from_ref(&prog),
+        )
+    })?;
+    Ok(())
+}
+
+/// Allows `access` (bits of landlock(7)) to everything below the file or
+/// directory `parent`. Child-safe.
+///
+/// # Errors
+/// EINVAL for access bits that the ruleset does not handle or that a plain file
+/// cannot have.
+pub fn landlock_allow_beneath(
+    ruleset: BorrowedFd<'_>,
+    parent: BorrowedFd<'_>,
+    access: u64,
+) -> Result<(), Errno> {
+    #[repr(C, packed)]
+    struct PathBeneath {
+        access: u64,
+        parent: i32,
+    }
+    const RULE_PATH_BENEATH: libc::c_int = 1;
+    let rule = PathBeneath { access, parent: parent.as_raw_fd() };
+    // SAFETY: rule has the layout of struct landlock_path_beneath_attr.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_landlock_add_rule,
+            ruleset.as_raw_fd(),
+            RULE_PATH_BENEATH,
+            std::ptr::from_ref(&rule),
+            0,
+        )
+    })?;
+    Ok(())
+}
+
+/// Restricts the calling thread to a Landlock ruleset. Child-safe.
+///
+/// # Errors
+/// EPERM without no_new_privs, E2BIG beyond 16 stacked rulesets.
+pub fn landlock_restrict_self(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })?;
+    Ok(())
+}
+
+/// Closes every descriptor from `first` on. Child-safe.
+///
+/// # Errors
+/// ENOSYS before Linux 5.9.
+pub fn close_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: the caller is a child about to execute, or PID 1 of a job: nothing
+    // in this process uses a descriptor above `first` any more.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })?;
+    Ok(())
+}
+
+/// Marks every descriptor from `first` on as closed by the next exec. Child-safe.
+///
+/// # Errors
+/// EINVAL before Linux 5.11.
+pub fn close_from_at_exec(first: u32) -> Result<(), Errno> {
+    // SAFETY: no descriptor is closed now.
+    check(unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    })?;
+    Ok(())
+}
+
+/// Copies a descriptor to a fixed number that is kept by exec. Child-safe.
+///
+/// # Errors
+/// EBADF.
+pub fn place_descriptor(from: BorrowedFd<'_>, to: i32) -> Result<(), Errno> {
+    if from.as_raw_fd() == to {
+        // dup2 of a descriptor to itself would leave its close-on-exec flag set.
+        return Err(Errno::BADF);
+    }
+    // SAFETY: dup2 replaces what was at `to`; the caller is a child about to
+    // execute, where the fixed numbers belong to nobody yet.
+    check(unsafe { libc::dup2(from.as_raw_fd(), to) }.into())?;
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Namespaces: user namespaces made ahead, and private ones for a thread.
+
+use crate::Errno;
+use crate::clone::{CloneFlags, Stack, spawn_sleeper};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use std::io::Write;
+
+/// One line of a uid_map or gid_map (user_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdMapping {
+    /// First id inside the namespace; for an id-mapped mount, on the file system.
+    pub inside: u32,
+    /// First id in the caller's namespace.
+    pub outside: u32,
+    /// Number of ids.
+    pub count: u32,
+}
+
+/// A user namespace that nobody lives in, kept alive by its descriptor.
+///
+/// Made ahead, so that a job enters it with one setns(2) as its last step and
+/// nobody has to wait for maps to be written. setgroups(2) is denied in it.
+///
+/// # Errors
+/// ENOSPC above `user.max_user_namespaces`; EPERM without CAP_SETUID, CAP_SETGID.
+pub fn user(uids: &[IdMapping], gids: &[IdMapping]) -> std::io::Result<OwnedFd> {
+    const STACK_BYTES: usize = 16 * 1024;
+    let mut stack = Stack::new(STACK_BYTES)?;
+    let child = spawn_sleeper(CloneFlags::USER, &mut stack)?;
+    let made = write_maps(child.pid, uids, gids);
+    // The sleeper has served whatever became of the maps; its stack may only go
+    // when it is gone.
+    pidfd_send_signal(&child.pidfd, Signal::KILL)?;
+    waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)?;
+    made
+}
+
+fn write_maps(pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> std::io::Result<OwnedFd> {
+    let proc = rustix::fs::open(
+        format!("/proc/{pid}"),
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let write = |name: &str, text: String| -> std::io::Result<()> {
+        let fd = rustix::fs::openat(&proc, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        std::fs::File::from(fd).write_all(text.as_bytes())
+    };
+    let lines = |maps: &[IdMapping]| {
+        maps.iter().map(|m| format!("{} {} {}\n", m.inside, m.outside, m.count)).collect::<String>()
+    };
+    write("setgroups", "deny".into())?;
+    write("uid_map", lines(uids))?;
+    write("gid_map", lines(gids))?;
+    Ok(rustix::fs::openat(&proc, "ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Enters a user namespace. Child-safe. The caller then has every capability in
+/// it and none outside.
+///
+/// # Errors
+/// EINVAL for a process with several threads or a shared file-system context.
+pub fn enter_user(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+    move_into_link_name_space(namespace, Some(LinkNameSpaceType::User))
+}
+
+/// Makes the cgroup that the caller is in the root of its cgroup namespace. Child-safe.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN.
+pub fn own_cgroup_view() -> Result<(), Errno> {
+    // SAFETY: no descriptor table is unshared, which is what makes the call unsafe.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWCGROUP) }
+}
+
+/// Gives the calling thread a mount namespace and a file-system context (root,
+/// working directory) of its own.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN.
+pub fn own_mounts_for_thread() -> Result<(), Errno> {
+    use rustix::thread::UnshareFlags;
+    // SAFETY: no descriptor table is unshared, which is what makes the call unsafe.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS) }
+}

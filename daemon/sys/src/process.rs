@@ -1,0 +1,249 @@
+//! Programs: executing one by descriptor, and fork for a single-threaded agent.
+
+use crate::{Errno, check};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ffi::{CStr, CString, c_char};
+
+/// An argument or environment vector in the form execve(2) takes, made before
+/// the clone.
+#[derive(Debug)]
+pub struct CStringVector {
+    // Keeps the strings that the pointers point into.
+    _strings: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+// SAFETY: the pointers point into the strings owned beside them, which nobody changes.
+unsafe impl Send for CStringVector {}
+// SAFETY: as above; shared references only read.
+unsafe impl Sync for CStringVector {}
+
+impl CStringVector {
+    /// Copies the strings.
+    ///
+    /// # Errors
+    /// EINVAL for a string with a NUL byte in it.
+    pub fn new<T: AsRef<[u8]>>(items: impl IntoIterator<Item = T>) -> Result<Self, Errno> {
+        let strings = items
+            .into_iter()
+            .map(|s| CString::new(s.as_ref()).map_err(|_| Errno::INVAL))
+            .collect::<Result<Vec<_>, _>>()?;
+        let pointers =
+            strings.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect();
+        Ok(Self { _strings: strings, pointers })
+    }
+}
+
+/// Executes the file behind a descriptor. Returns only on failure. Child-safe.
+#[must_use]
+pub fn execute_descriptor(file: BorrowedFd<'_>, argv: &CStringVector, env: &CStringVector) -> Errno {
+    // SAFETY: both vectors are NULL-terminated arrays of NUL-terminated strings.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            argv.pointers.as_ptr(),
+            env.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    check(ret).err().unwrap_or(Errno::INVAL)
+}
+
+/// Executes a path. Returns only on failure. Child-safe.
+#[must_use]
+pub fn execute_path(path: &CStr, argv: &CStringVector, env: &CStringVector) -> Errno {
+    // SAFETY: as in execute_descriptor.
+    let ret = unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
+    check(ret.into()).err().unwrap_or(Errno::INVAL)
+}
+
+/// Which side of a fork the caller is on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fork {
+    /// In the parent; the child has this process id.
+    Parent(i32),
+    /// In the child.
+    Child,
+}
+
+/// Forks a process that has one thread.
+///
+/// # Errors
+/// EAGAIN (process limit), ENOMEM; EBUSY when the process has several threads,
+/// since locks held by the others would stay locked in the child.
+pub fn fork_single_threaded() -> Result<Fork, Errno> {
+    let one_thread = rustix::fs::stat(c"/proc/self/task").is_ok_and(|s| s.st_nlink == 3);
+    if !one_thread {
+        return Err(Errno::BUSY);
+    }
+    // SAFETY: there is no other thread, so nothing is locked in the child.
+    match check(unsafe { libc::fork() }.into())? {
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(i32::try_from(pid).unwrap_or(i32::MAX))),
+    }
+}
+
+/// Sets the signal mask of the calling thread to nothing or to everything. Child-safe.
+pub fn block_all_signals(block: bool) {
+    // SAFETY: sigset_t is plain data and initialised by the call that follows.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    if block {
+        // SAFETY: the pointer is valid.
+        unsafe { libc::sigfillset(&raw mut set) };
+    }
+    // SAFETY: the pointer is valid; SIG_SETMASK cannot fail.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+}
+
+/// Gives SIGPIPE its default action back, which Rust's start-up changed to
+/// "ignored" and which exec would keep. Child-safe.
+pub fn restore_sigpipe() {
+    // SAFETY: SIG_DFL runs no code of ours.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// A descriptor that reads the signals blocked by [`block_all_signals`] (signalfd(2)).
+///
+/// # Errors
+/// EMFILE, ENOMEM.
+pub fn signal_descriptor() -> Result<OwnedFd, Errno> {
+    // SAFETY: sigset_t is plain data and initialised by sigfillset.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is valid.
+    unsafe { libc::sigfillset(&raw mut set) };
+    // SAFETY: the set is valid and -1 asks for a new descriptor.
+    let fd = check(
+        unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) }
+            .into(),
+    )?;
+    let fd = i32::try_from(fd).map_err(|_| Errno::BADF)?;
+    // SAFETY: the kernel made a fresh descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// One signal read from a [`signal_descriptor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceivedSignal {
+    /// Its number.
+    pub signal: i32,
+    /// Sent with kill(2) or pidfd_send_signal(2) by a process outside this
+    /// process-id namespace. Such a sender has number 0 here, and the kernel
+    /// lets nobody forge that together with the code of kill(2).
+    pub from_outside: bool,
+}
+
+/// Reads one pending signal; `None` when there is none.
+///
+/// # Errors
+/// EBADF.
+pub fn read_signal(fd: BorrowedFd<'_>) -> Result<Option<ReceivedSignal>, Errno> {
+    // SAFETY: plain data, overwritten by the kernel.
+    let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes at most the size that is passed.
+    let got = check(unsafe {
+        libc::read(
+            fd.as_raw_fd(),
+            std::ptr::from_mut(&mut info).cast(),
+            size_of::<libc::signalfd_siginfo>(),
+        )
+    } as libc::c_long);
+    match got {
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(e) => Err(e),
+        Ok(_) => Ok(Some(ReceivedSignal {
+            signal: i32::try_from(info.ssi_signo).unwrap_or(0),
+            from_outside: info.ssi_code == libc::SI_USER && info.ssi_pid == 0,
+        })),
+    }
+}
+
+/// Waits for any child without blocking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reaped {
+    /// Process id of the child.
+    pub pid: i32,
+    /// Exit code, or the signal that ended it.
+    pub status: ExitStatus,
+    /// CPU time in user mode, microseconds, of it and what it waited for.
+    pub user_usec: u64,
+    /// CPU time in the kernel, microseconds.
+    pub system_usec: u64,
+    /// Largest resident set, bytes.
+    pub max_rss_bytes: u64,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Exited(u8),
+    /// This signal ended it.
+    Signaled(u8),
+}
+
+/// Reaps one child that has ended; `None` when none has.
+///
+/// # Errors
+/// ECHILD when there are no children at all.
+pub fn reap() -> Result<Option<Reaped>, Errno> {
+    let mut status = 0;
+    // SAFETY: plain data, overwritten by the kernel.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid.
+    let pid = check(
+        unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG | libc::__WALL, &raw mut usage) }
+            .into(),
+    )?;
+    if pid == 0 {
+        return Ok(None);
+    }
+    let low = |n: i32| u8::try_from(n & 0xff).unwrap_or(u8::MAX);
+    let usec = |t: libc::timeval| {
+        u64::try_from(t.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(t.tv_usec).unwrap_or(0)
+    };
+    Ok(Some(Reaped {
+        pid: i32::try_from(pid).unwrap_or(0),
+        status: if libc::WIFEXITED(status) {
+            ExitStatus::Exited(low(libc::WEXITSTATUS(status)))
+        } else {
+            ExitStatus::Signaled(low(libc::WTERMSIG(status)))
+        },
+        user_usec: usec(usage.ru_utime),
+        system_usec: usec(usage.ru_stime),
+        max_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+    }))
+}
+
+/// Signals every process of the caller's process-id namespace but the caller
+/// itself (kill(2) with -1). Signal 0 only asks whether there is one.
+///
+/// Meant for PID 1 of a job.
+///
+/// # Errors
+/// ESRCH when nobody else is there; EBUSY outside a namespace of its own.
+pub fn signal_all(signal: i32) -> Result<(), Errno> {
+    if rustix::process::getpid() != rustix::process::Pid::INIT {
+        // Anywhere else this would reach the whole machine.
+        return Err(Errno::BUSY);
+    }
+    // SAFETY: kill touches no memory of ours.
+    check(unsafe { libc::kill(-1, signal) }.into())?;
+    Ok(())
+}
+
+/// A descriptor that was left open at a fixed number by whoever executed this
+/// program, and that stays open until its end.
+#[must_use]
+pub fn inherited(number: i32) -> BorrowedFd<'static> {
+    // SAFETY: number is not -1, and the descriptor is never closed by this
+    // process; if it was not open, system calls answer EBADF.
+    unsafe { BorrowedFd::borrow_raw(number.max(0)) }
+}
+
+/// Ends this process without running destructors or exit handlers. Child-safe.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit does not return and touches no memory.
+    unsafe { libc::_exit(status) }
+}
