@@ -1,0 +1,345 @@
+//! Verification: reads a log as it lies and names the first bad record.
+
+use super::chain::{genesis, record_hash};
+use super::judge::{Line, Link, Point, Seen, Trouble};
+use super::{Hash, Head, Id128, MAX_LINE_BYTES, Record, RecordError};
+use std::fmt;
+
+/// What is known about the end of the log from elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anchor {
+    /// Nothing: a missing end cannot be seen.
+    None,
+    /// This record was written; there may be more after it.
+    AtLeast(Head),
+    /// This record was written and none after it.
+    Exactly(Head),
+}
+
+impl Anchor {
+    pub(super) fn head(&self) -> Option<Head> {
+        match self {
+            Self::None => None,
+            Self::AtLeast(head) | Self::Exactly(head) => Some(*head),
+        }
+    }
+
+    /// The known hash of record `seq`.
+    pub(super) fn hash_of(&self, seq: u64) -> Option<Hash> {
+        self.head().filter(|head| head.seq == seq && seq > 0).map(|head| head.hash)
+    }
+
+    /// Record `seq` is known to have been written.
+    pub(super) fn covers(&self, seq: u64) -> bool {
+        self.head().is_some_and(|head| head.seq >= seq)
+    }
+
+    /// Nothing was written after record `seq`.
+    pub(super) fn ends_at(&self, seq: u64) -> bool {
+        matches!(self, Self::Exactly(head) if head.seq == seq)
+    }
+}
+
+/// What was done to a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// A record has other content than was written.
+    Changed,
+    /// The bytes in a record's place are no record.
+    NotCanonical,
+    /// Records are missing before others that are there.
+    Removed,
+    /// A line was added.
+    Inserted,
+    /// Records are in another order.
+    Reordered,
+    /// A line belongs to another log.
+    Foreign,
+    /// The last line stops before its end.
+    Cut,
+    /// Records at the end are missing.
+    Truncated,
+}
+
+/// The first bad record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was done.
+    pub damage: Damage,
+    /// Number of the first record that is bad: changed, missing, or the one
+    /// in whose place something else stands.
+    pub seq: u64,
+    /// Line of the log, from 1 and over all segments, to look at.
+    pub line: u64,
+    /// The same in words.
+    pub words: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+/// Why an undamaged log proves less than it could.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// The end is not known from elsewhere.
+    Unanchored,
+    /// Bytes after the last whole record, as a crash leaves them.
+    TornTail {
+        /// Number of the record that began there.
+        seq: u64,
+        /// How many bytes.
+        bytes: u64,
+    },
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unanchored => {
+                f.write_str("the chain holds, but its end is not known from elsewhere: missing records at the end would not show")
+            }
+            Self::TornTail { seq, bytes } => {
+                write!(f, "record {seq} was only begun ({bytes} bytes without an end), as a crash leaves it; what is before it holds")
+            }
+        }
+    }
+}
+
+/// The result of a verification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every record is there as it was written.
+    Intact,
+    /// No damage found, but not everything could be checked.
+    Incomplete(Gap),
+    /// The log was damaged.
+    Tampered(Finding),
+    /// These bytes are not an audit log.
+    Unreadable(RecordError),
+}
+
+impl Verdict {
+    /// The exit status that scripts test for.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Intact => 0,
+            Self::Tampered(_) => 1,
+            Self::Incomplete(_) => 2,
+            Self::Unreadable(_) => 3,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Intact => f.write_str("every record is there as it was written"),
+            Self::Incomplete(gap) => gap.fmt(f),
+            Self::Tampered(finding) => finding.fmt(f),
+            Self::Unreadable(reason) => write!(f, "this is not an audit log: {reason}"),
+        }
+    }
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The result.
+    pub verdict: Verdict,
+    /// Records that hold, from the beginning to the first bad one.
+    pub records: u64,
+    /// The log.
+    pub log_id: Option<Id128>,
+    /// The last record that holds.
+    pub end: Option<Head>,
+    /// Bytes after the last newline.
+    pub torn_bytes: u64,
+}
+
+/// Reads a log in pieces of any size. Memory stays bounded whatever the bytes.
+#[derive(Debug)]
+pub struct Verifier {
+    anchor: Anchor,
+    partial: Vec<u8>,
+    partial_bytes: u64,
+    lines: u64,
+    whole_lines: u64,
+    first_error: Option<RecordError>,
+    /// The last good record and the one before it.
+    last: Point,
+    before: Point,
+    /// The last good record is not the one that the anchor knows.
+    off_anchor: bool,
+    trouble: Option<Trouble>,
+    scratch: Vec<u8>,
+}
+
+impl Verifier {
+    /// A verification from the first record on.
+    #[must_use]
+    pub fn new(anchor: Anchor) -> Self {
+        Self {
+            anchor,
+            partial: Vec::new(),
+            partial_bytes: 0,
+            lines: 0,
+            whole_lines: 0,
+            first_error: None,
+            last: Point::START,
+            before: Point::START,
+            off_anchor: false,
+            trouble: None,
+            scratch: Vec::with_capacity(4096),
+        }
+    }
+
+    /// The next bytes of the log; segments follow each other without a break.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (line, after) = (&rest[..end], &rest[end + 1..]);
+            if self.partial_bytes == 0 {
+                self.line(line);
+            } else {
+                self.keep(line);
+                let whole = std::mem::take(&mut self.partial);
+                self.partial_bytes = 0;
+                self.line(&whole);
+                self.partial = whole;
+                self.partial.clear();
+            }
+            rest = after;
+        }
+        self.keep(rest);
+    }
+
+    /// Keeps the beginning of a line, but no more than shows that it is too long.
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = (MAX_LINE_BYTES + 1).saturating_sub(self.partial.len());
+        self.partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.partial_bytes += bytes.len() as u64;
+    }
+
+    /// The next line, without its newline.
+    pub fn line(&mut self, line: &[u8]) {
+        self.lines += 1;
+        let seen = self.look(line);
+        match &seen {
+            Seen::Whole(_) => self.whole_lines += 1,
+            Seen::Broken(error) if self.first_error.is_none() => self.first_error = Some(error.clone()),
+            Seen::Broken(_) => {}
+        }
+        let at = Line { number: self.lines, seen };
+        if let Some(trouble) = &mut self.trouble {
+            trouble.observe(&at);
+            return;
+        }
+        match &at.seen {
+            Seen::Whole(link) if self.last.is_followed_by(link) && self.may_go_on(link.seq) => self.accept(*link),
+            _ => {
+                let relinked = self.relinked(&at.seen, line);
+                let (last, before) = (self.last, self.before);
+                self.trouble = Some(Trouble::new(last, before, self.off_anchor, at, relinked));
+            }
+        }
+    }
+
+    fn may_go_on(&self, seq: u64) -> bool {
+        !self.off_anchor && !self.anchor.ends_at(seq - 1)
+    }
+
+    fn accept(&mut self, link: Link) {
+        self.before = self.last;
+        self.last = Point { seq: link.seq, link: Some((link.log_id, link.hash)) , line: self.lines };
+        self.off_anchor = self.anchor.hash_of(link.seq).is_some_and(|known| known != link.hash);
+    }
+
+    fn look(&mut self, line: &[u8]) -> Seen {
+        match Record::parse_with(line, &mut self.scratch) {
+            Ok(record) => Seen::Whole(Link {
+                seq: record.seq,
+                prev: record.prev,
+                log_id: record.log_id,
+                hash: record_hash(&record.prev, line),
+            }),
+            Err(error) => Seen::Broken(error),
+        }
+    }
+
+    /// The hash that a line would have with the link that belongs there: when
+    /// the next record knows that hash, only the link was changed.
+    fn relinked(&mut self, seen: &Seen, line: &[u8]) -> Option<Hash> {
+        let Seen::Whole(link) = seen else { return None };
+        let prev = match self.last.link {
+            Some((_, hash)) => hash,
+            None => genesis(&link.log_id),
+        };
+        let mut record = Record::parse(line).ok()?;
+        record.prev = prev;
+        self.scratch.clear();
+        record.write_to(&mut self.scratch);
+        Some(record_hash(&prev, &self.scratch))
+    }
+
+    /// The end of the log.
+    #[must_use]
+    pub fn finish(self) -> Report {
+        Report {
+            verdict: self.verdict(),
+            records: self.last.seq,
+            log_id: self.last.link.map(|(log_id, _)| log_id),
+            end: self.last.link.map(|(_, hash)| Head { seq: self.last.seq, hash }),
+            torn_bytes: self.partial_bytes,
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let nothing_known = self.anchor == Anchor::None && self.whole_lines == 0;
+        if let (true, Some(error)) = (nothing_known, &self.first_error) {
+            return Verdict::Unreadable(error.clone());
+        }
+        if let Some(trouble) = &self.trouble {
+            return Verdict::Tampered(trouble.judge(&self.anchor));
+        }
+        let (seq, next) = (self.last.seq, self.last.seq + 1);
+        if self.off_anchor {
+            return Verdict::Tampered(Finding {
+                damage: Damage::Changed,
+                seq,
+                line: self.lines,
+                words: format!("record {seq} was changed, or records before it were rewritten: it is not the record {seq} that was written"),
+            });
+        }
+        if self.partial_bytes > 0 {
+            return if self.anchor.covers(next) {
+                Verdict::Tampered(Finding {
+                    damage: Damage::Cut,
+                    seq: next,
+                    line: self.lines + 1,
+                    words: format!("record {next} (line {}) was cut: the log ends inside it", self.lines + 1),
+                })
+            } else {
+                Verdict::Incomplete(Gap::TornTail { seq: next, bytes: self.partial_bytes })
+            };
+        }
+        match self.anchor.head() {
+            None => Verdict::Incomplete(Gap::Unanchored),
+            Some(head) if head.seq > seq => Verdict::Tampered(Finding {
+                damage: Damage::Truncated,
+                seq: next,
+                line: self.lines,
+                words: format!("the log ends at record {seq}, but record {} was written: {} missing", head.seq, span(next, head.seq)),
+            }),
+            Some(_) => Verdict::Intact,
+        }
+    }
+}
+
+/// `record 7 is` or `records 7 to 9 are`.
+pub(super) fn span(first: u64, last: u64) -> String {
+    if first >= last { format!("record {first} is") } else { format!("records {first} to {last} are") }
+}
