@@ -1,6 +1,6 @@
 //! The chain: numbers, links and hashes of records as they are written.
 
-use super::record::VERSION;
+use super::record::{MAX_NAME_BYTES, VERSION, clipped};
 use super::{Hash, Id128, MAX_INTEGER, NewRecord, Record, Text};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -67,6 +67,12 @@ pub struct Origin {
     pub boot_id: Id128,
 }
 
+impl Origin {
+    fn bounded(self) -> Self {
+        Self { host: clipped(&self.host, MAX_NAME_BYTES).to_string(), ..self }
+    }
+}
+
 /// When a record is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
@@ -87,6 +93,7 @@ impl Chain {
     /// The chain of an empty log.
     #[must_use]
     pub fn begin(origin: Origin) -> Self {
+        let origin = origin.bounded();
         let head = Head { seq: 0, hash: genesis(&origin.log_id) };
         Self { origin, head }
     }
@@ -94,7 +101,7 @@ impl Chain {
     /// The chain of a log that ends at `head`.
     #[must_use]
     pub fn resume(origin: Origin, head: Head) -> Self {
-        Self { origin, head }
+        Self { origin: origin.bounded(), head }
     }
 
     /// The end of the chain.

@@ -211,7 +211,11 @@ impl Trouble {
             }
             Seen::Whole(link) => link,
         };
-        let moved = resumed.moved.unwrap_or_else(|| resumed.point.is_followed_by(link));
+        // The log ended before the chain came to the suspect's number: then the
+        // original is not there, unless the suspect was invented.
+        let moved = resumed.moved.unwrap_or_else(|| {
+            resumed.point.is_followed_by(link) || self.next_link().is_some_and(|next| next.seq > place)
+        });
         Some(if link.seq > place && moved {
             self.finding(Damage::Reordered, place, line, format!(
                 "records were re-ordered: record {} stands in line {line}, where record {place} belongs", link.seq

@@ -25,6 +25,8 @@ mod event;
 mod identity;
 mod judge;
 mod record;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use chain::{Chain, Head, Origin, Stamp};

@@ -18,7 +18,7 @@ pub(super) const VERSION: u64 = 1;
 // Bounds of single fields, in bytes as JSON spells them. Together they stay
 // below MAX_LINE_BYTES, so that whatever a caller passes can be recorded.
 const MAX_WORD_BYTES: usize = 128;
-const MAX_NAME_BYTES: usize = 512;
+pub(super) const MAX_NAME_BYTES: usize = 512;
 const MAX_RESOURCE_BYTES: usize = 4096;
 const MAX_VALUE_BYTES: usize = 2048;
 const MAX_DETAILS: usize = 24;
@@ -326,7 +326,7 @@ impl<'a> Record<'a> {
 }
 
 /// Cuts a text so that JSON needs at most `max` bytes for it.
-fn clipped(text: &str, max: usize) -> Text<'static> {
+pub(super) fn clipped(text: &str, max: usize) -> Text<'static> {
     const MARK: char = '…';
     let mut used = 0;
     let mut fits = 0;
