@@ -1,4 +1,22 @@
 //! Policies as data, and the small crate that reads them. It decides nothing.
+//!
+//! Vendor defaults are part of the binary, so that a supervisor without an
+//! installation has them too; a directory such as `/etc/fetchml/policies` adds
+//! to them or replaces them file by file.
 
+mod bpf;
+mod filter;
+mod library;
+mod oci;
+mod paths;
+mod problem;
 pub mod profile;
+mod reader;
+mod resolve;
+mod trust;
+
+pub use filter::Filter;
+pub use library::Library;
+pub use oci::{Comparison, Condition, Outcome, Rule};
+pub use problem::{PolicyError, Problem};
 pub use profile::{Demand, Network, Profile, Shown};

@@ -1,0 +1,103 @@
+//! What is wrong with a policy file, in words a person can act on.
+
+use serde::Serialize;
+use std::fmt;
+
+/// One fault of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The file, as it was named to the reader.
+    pub file: String,
+    /// Line and column of the value, from 1, where the format gives them.
+    pub place: Option<(usize, usize)>,
+    /// The key, with its table: `limits.pids`. Empty when the file itself is at fault.
+    pub key: String,
+    /// What is wrong, naming the value.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}; {}", self.message, self.remedy)
+    }
+}
+
+/// A value's fault before it is known where the value stands.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    pub(crate) remedy: String,
+}
+
+impl Fault {
+    pub(crate) fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { message: message.into(), remedy: remedy.into() }
+    }
+
+    pub(crate) fn in_file(self, file: &str, key: impl Into<String>) -> Problem {
+        Problem {
+            file: file.to_owned(),
+            place: None,
+            key: key.into(),
+            message: self.message,
+            remedy: self.remedy,
+        }
+    }
+}
+
+/// Why a policy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// There is no profile of that name.
+    #[error("unknown profile {name:?}; {remedy}")]
+    UnknownProfile {
+        /// The name asked for.
+        name: String,
+        /// A near name, and all the known ones.
+        remedy: String,
+    },
+    /// There is no seccomp profile of that name.
+    #[error("unknown seccomp profile {name:?}; {remedy}")]
+    UnknownFilter {
+        /// The name asked for.
+        name: String,
+        /// A near name, and all the known ones.
+        remedy: String,
+    },
+    /// Files that cannot be accepted; every fault of every file.
+    #[error("{}", lines(.0))]
+    Invalid(Vec<Problem>),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The known name a person most likely meant.
+pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = (given.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// "did you mean …" where there is a near name, and the names there are.
+pub(crate) fn choices<'a>(given: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    let all = known.clone().into_iter().collect::<Vec<_>>().join(", ");
+    match nearest(given, known) {
+        Some(name) => format!("did you mean {name}? (known: {all})"),
+        None => format!("use one of: {all}"),
+    }
+}

@@ -1,0 +1,132 @@
+//! From drafts to a complete profile: inheritance, and the checks that need
+//! all values.
+
+use crate::paths;
+use crate::problem::{Fault, Problem, choices};
+use crate::profile::Profile;
+use crate::reader::Draft;
+use std::collections::BTreeMap;
+
+/// Completes the profile `name`.
+pub(crate) fn resolve(
+    name: &str,
+    drafts: &BTreeMap<String, Draft>,
+    filter_exists: impl Fn(&str) -> bool,
+) -> Result<Profile, Vec<Problem>> {
+    let merged = merge(name, drafts).map_err(|problem| vec![problem])?;
+    let file = merged.file.clone();
+    let mut problems = Vec::new();
+    let mut fault = |key: &str, fault: Fault| problems.push(fault.in_file(&file, key));
+    if merged.drop_all_caps == Some(false) && merged.allowed_caps.iter().all(Vec::is_empty) {
+        fault("drop_all_caps", Fault::new(
+            "false is refused: it would keep capabilities that nobody named",
+            "write true, and name in allowed_caps those that the job keeps in its user namespace",
+        ));
+    }
+    if let Some(filter) = merged.seccomp_profile.as_deref().filter(|filter| !filter_exists(filter)) {
+        fault("seccomp_profile", Fault::new(
+            format!("there is no usable seccomp profile {filter:?}"),
+            "use \"default-hardened\", or put NAME.json into the seccomp directory",
+        ));
+    }
+    complete(name, merged, &mut problems).filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+/// The draft with everything its ancestors say and it does not.
+fn merge(name: &str, drafts: &BTreeMap<String, Draft>) -> Result<Draft, Problem> {
+    let mut merged = Draft::default();
+    let mut seen: Vec<&str> = Vec::new();
+    let mut next = Some(name);
+    while let Some((current, draft)) = next.and_then(|name| drafts.get_key_value(name)) {
+        let refuse = |message: String, remedy: String| {
+            Err(Fault::new(message, remedy).in_file(&draft.file, "extends"))
+        };
+        seen.push(current);
+        inherit(&mut merged, draft)?;
+        next = draft.extends.as_deref();
+        match next {
+            Some(parent) if seen.contains(&parent) => {
+                let chain = format!("{} → {parent}", seen.join(" → "));
+                return refuse(format!("goes in a circle: {chain}"), "let one of them stand alone".to_owned());
+            }
+            Some(parent) if !drafts.contains_key(parent) => {
+                let remedy = choices(parent, drafts.keys().map(String::as_str).filter(|known| *known != current));
+                return refuse(format!("there is no usable profile {parent:?}"), remedy);
+            }
+            _ => {}
+        }
+    }
+    Ok(merged)
+}
+
+/// Takes from an ancestor what no nearer one has said. Paths come after the
+/// ancestor's, variables are replaced by name.
+fn inherit(to: &mut Draft, from: &Draft) -> Result<(), Problem> {
+    if to.file.is_empty() {
+        to.file.clone_from(&from.file);
+    }
+    let mut show = from.show.clone();
+    for own in &to.show {
+        paths::not_yet(&show, &own.path).map_err(|fault| fault.in_file(&to.file, "root.show"))?;
+        show.push(own.clone());
+    }
+    to.show = show;
+    for (name, value) in &from.env {
+        to.env.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    macro_rules! take {
+        ($($field:ident)*) => { $( if to.$field.is_none() { to.$field.clone_from(&from.$field); } )* };
+    }
+    take! {
+        description network_mode read_only_root no_new_privileges drop_all_caps allowed_caps user_ns
+        run_as_uid run_as_gid seccomp_profile max_runtime_usec landlock stop_grace_usec tmp_bytes
+        shm_bytes open_files pids memory_bytes cpus
+    }
+    Ok(())
+}
+
+/// The profile, or a problem for each value that nobody gave.
+fn complete(name: &str, draft: Draft, problems: &mut Vec<Problem>) -> Option<Profile> {
+    let mut missing = |key: &str| {
+        let fault = Fault::new("is missing", "set it, or inherit it with extends = \"default\"");
+        problems.push(fault.in_file(&draft.file, key));
+    };
+    macro_rules! given {
+        ($($field:ident: $key:literal)*) => { $(
+            let $field = draft.$field;
+            if $field.is_none() { missing($key); }
+        )* };
+    }
+    given! {
+        description: "description" network_mode: "network_mode" read_only_root: "read_only_root"
+        no_new_privileges: "no_new_privileges" drop_all_caps: "drop_all_caps" user_ns: "user_ns"
+        run_as_uid: "run_as_uid" run_as_gid: "run_as_gid" seccomp_profile: "seccomp_profile"
+        max_runtime_usec: "max_runtime_hours" landlock: "landlock" stop_grace_usec: "stop_grace_seconds"
+        tmp_bytes: "root.tmp_size" shm_bytes: "root.shm_size" open_files: "limits.open_files"
+        pids: "limits.pids"
+    }
+    Some(Profile {
+        name: name.to_owned(),
+        description: description?,
+        network_mode: network_mode?,
+        read_only_root: read_only_root?,
+        no_new_privileges: no_new_privileges?,
+        drop_all_caps: drop_all_caps?,
+        allowed_caps: draft.allowed_caps.unwrap_or_default(),
+        user_ns: user_ns?,
+        run_as_uid: run_as_uid?,
+        run_as_gid: run_as_gid?,
+        seccomp_profile: seccomp_profile?,
+        max_runtime_usec: max_runtime_usec?,
+        landlock: landlock?,
+        stop_grace_usec: stop_grace_usec?,
+        show: draft.show,
+        tmp_bytes: tmp_bytes?,
+        shm_bytes: shm_bytes?,
+        open_files: open_files?,
+        pids: pids?,
+        memory_bytes: draft.memory_bytes,
+        cpus: draft.cpus,
+        env: draft.env,
+    })
+}
