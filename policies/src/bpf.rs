@@ -43,7 +43,10 @@ enum Op {
 /// Compiles a table of calls to the bytes of a `struct sock_filter` array.
 pub(crate) fn compile(table: &BTreeMap<u32, Call>, default: Outcome) -> Result<Vec<u8>, Fault> {
     let mut blocks: BTreeMap<u32, BpfProgram> = BTreeMap::new();
-    for (&number, call) in table.iter().filter(|(_, call)| !call.conditional.is_empty()) {
+    for (&number, call) in table
+        .iter()
+        .filter(|(_, call)| !call.conditional.is_empty())
+    {
         blocks.insert(number, block(call, default)?);
     }
     let mut ops = vec![
@@ -97,7 +100,10 @@ fn tree(segments: &[(u32, Leaf)], ops: &mut Vec<Op>) {
                 // A conditional jump reaches 255 instructions, a plain one any distance.
                 Err(_) => {
                     ops.push(Op::Plain(jump(JUMP_IF_AT_LEAST, high[0].0, 0, 1)));
-                    ops.push(Op::Plain(statement(JUMP, u32::try_from(below.len()).unwrap_or(u32::MAX))));
+                    ops.push(Op::Plain(statement(
+                        JUMP,
+                        u32::try_from(below.len()).unwrap_or(u32::MAX),
+                    )));
                 }
             }
             ops.append(&mut below);
@@ -151,9 +157,10 @@ fn link(ops: Vec<Op>, blocks: BTreeMap<u32, BpfProgram>) -> Result<BpfProgram, F
     for (at, op) in ops.into_iter().enumerate() {
         out.push(match op {
             Op::Plain(instruction) => instruction,
-            Op::Block(number) => {
-                statement(JUMP, u32::try_from(starts[&number] - at - 1).unwrap_or(u32::MAX))
-            }
+            Op::Block(number) => statement(
+                JUMP,
+                u32::try_from(starts[&number] - at - 1).unwrap_or(u32::MAX),
+            ),
         });
     }
     out.extend(blocks.into_values().flatten());
@@ -171,9 +178,18 @@ fn encode(program: &[sock_filter]) -> Vec<u8> {
 }
 
 fn statement(code: u16, k: u32) -> sock_filter {
-    sock_filter { code, jt: 0, jf: 0, k }
+    sock_filter {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    }
 }
 
 fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
     sock_filter { code, jt, jf, k }
 }
+
+#[cfg(test)]
+#[path = "bpf_tests.rs"]
+mod tests;

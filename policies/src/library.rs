@@ -12,8 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 const VENDOR_PROFILES: [(&str, &str); 1] = [("default", include_str!("../profiles/default.toml"))];
-const VENDOR_FILTERS: [(&str, &str); 1] =
-    [("default-hardened", include_str!("../seccomp/default-hardened.json"))];
+const VENDOR_FILTERS: [(&str, &str); 1] = [(
+    "default-hardened",
+    include_str!("../seccomp/default-hardened.json"),
+)];
 const AGENT_BASE: (&str, &str) = ("agent-base", include_str!("../seccomp/agent-base.json"));
 
 /// Every profile and every seccomp profile there is.
@@ -43,8 +45,18 @@ impl Library {
         let mut profiles = vendor(&VENDOR_PROFILES, "toml");
         let mut seccomp = vendor(&VENDOR_FILTERS, "json");
         for directory in overrides.iter().map(AsRef::as_ref) {
-            profiles.extend(trust::read_directory(&directory.join("profiles"), "toml", owner, &mut problems));
-            seccomp.extend(trust::read_directory(&directory.join("seccomp"), "json", owner, &mut problems));
+            profiles.extend(trust::read_directory(
+                &directory.join("profiles"),
+                "toml",
+                owner,
+                &mut problems,
+            ));
+            seccomp.extend(trust::read_directory(
+                &directory.join("seccomp"),
+                "json",
+                owner,
+                &mut problems,
+            ));
         }
         let (agent_name, agent_text) = AGENT_BASE;
         let agent = Filter::read(agent_name, &label(agent_name, "json"), agent_text)
@@ -63,7 +75,12 @@ impl Library {
         if !problems.is_empty() {
             return Err(PolicyError::Invalid(problems));
         }
-        Ok(Self { drafts, profiles: resolved, filters, agent: Arc::new(agent) })
+        Ok(Self {
+            drafts,
+            profiles: resolved,
+            filters,
+            agent: Arc::new(agent),
+        })
     }
 
     /// The profile of that name.
@@ -71,10 +88,13 @@ impl Library {
     /// # Errors
     /// [`PolicyError::UnknownProfile`], which lists the known ones.
     pub fn profile(&self, name: &str) -> Result<Arc<Profile>, PolicyError> {
-        self.profiles.get(name).cloned().ok_or_else(|| PolicyError::UnknownProfile {
-            name: name.to_owned(),
-            remedy: choices(name, self.names()),
-        })
+        self.profiles
+            .get(name)
+            .cloned()
+            .ok_or_else(|| PolicyError::UnknownProfile {
+                name: name.to_owned(),
+                remedy: choices(name, self.names()),
+            })
     }
 
     /// Names of the profiles, in order.
@@ -88,10 +108,13 @@ impl Library {
     /// [`PolicyError::UnknownFilter`] for a profile that is not of this library.
     pub fn filter(&self, profile: &Profile) -> Result<Arc<Filter>, PolicyError> {
         let name = &profile.seccomp_profile;
-        self.filters.get(name).cloned().ok_or_else(|| PolicyError::UnknownFilter {
-            name: name.clone(),
-            remedy: choices(name, self.filters.keys().map(String::as_str)),
-        })
+        self.filters
+            .get(name)
+            .cloned()
+            .ok_or_else(|| PolicyError::UnknownFilter {
+                name: name.clone(),
+                remedy: choices(name, self.filters.keys().map(String::as_str)),
+            })
     }
 
     /// The filter that PID 1 of every job carries, whatever the profile: a
@@ -113,7 +136,9 @@ impl Library {
             Err(fault) => return vec![fault.in_file(&file, "")],
         };
         if path.extension().is_some_and(|end| end == "json") {
-            return seccomp(&Source { name, file, text }).err().unwrap_or_default();
+            return seccomp(&Source { name, file, text })
+                .err()
+                .unwrap_or_default();
         }
         let mut drafts = self.drafts.clone();
         match reader::read(&file, &text) {
@@ -157,7 +182,10 @@ fn compile(sources: Vec<Source>, problems: &mut Vec<Problem>) -> BTreeMap<String
 fn seccomp(source: &Source) -> Result<Filter, Vec<Problem>> {
     let one = |fault: Fault, key: &str| vec![fault.in_file(&source.file, key)];
     if source.name == AGENT_BASE.0 {
-        let fault = Fault::new("agent-base holds for every job and cannot be replaced", "choose another name");
+        let fault = Fault::new(
+            "agent-base holds for every job and cannot be replaced",
+            "choose another name",
+        );
         return Err(one(fault, ""));
     }
     let filter = Filter::read(&source.name, &source.file, &source.text)?;

@@ -1,0 +1,300 @@
+use super::*;
+use crate::profile::{Demand, Network};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use tempfile::TempDir;
+
+/// An override directory that belongs to whoever runs the tests.
+struct Site {
+    directory: TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        for part in ["profiles", "seccomp"] {
+            fs::create_dir(directory.path().join(part)).expect("a new directory");
+        }
+        Self { directory }
+    }
+
+    fn write(self, path: &str, text: &str) -> Self {
+        fs::write(self.directory.path().join(path), text).expect("written");
+        self.mode(path, 0o644)
+    }
+
+    fn mode(self, path: &str, mode: u32) -> Self {
+        let path = self.directory.path().join(path);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode set");
+        self
+    }
+
+    fn load(&self) -> Result<Library, PolicyError> {
+        let owner = fs::metadata(self.directory.path())
+            .expect("it exists")
+            .uid();
+        Library::load_owned_by(owner, &[self.directory.path()])
+    }
+
+    #[track_caller]
+    fn refused(&self, parts: &[&str]) {
+        let text = self
+            .load()
+            .expect_err("the directory is faulty")
+            .to_string();
+        for part in parts {
+            assert!(text.contains(part), "{part:?} is not in: {text}");
+        }
+    }
+}
+
+fn vendor_library() -> Library {
+    Library::load::<&Path>(&[]).expect("the vendor's policies are valid")
+}
+
+#[test]
+fn the_default_profile_is_closed() {
+    let profile = vendor_library().profile("default").expect("it exists");
+    assert_eq!((profile.run_as_uid, profile.run_as_gid), (1000, 1000));
+    assert_eq!(profile.network_mode, Network::None);
+    assert!(
+        profile.read_only_root
+            && profile.no_new_privileges
+            && profile.drop_all_caps
+            && profile.user_ns
+    );
+    assert_eq!(profile.allowed_caps, Vec::<String>::new());
+    assert_eq!(profile.landlock, Demand::BestEffort);
+    assert_eq!(profile.max_runtime_usec, 24 * 3600 * 1_000_000);
+    let required: Vec<_> = profile
+        .show
+        .iter()
+        .filter(|shown| !shown.optional)
+        .map(|s| s.path.as_str())
+        .collect();
+    assert_eq!(required, ["/usr"]);
+    assert!(
+        profile
+            .show
+            .iter()
+            .any(|shown| shown.path == "/etc/alternatives")
+    );
+    assert_eq!(profile.env["PYTHONUNBUFFERED"], "1");
+}
+
+#[test]
+fn an_unknown_profile_is_answered_with_the_known_ones() {
+    let error = vendor_library()
+        .profile("defualt")
+        .expect_err("it does not exist")
+        .to_string();
+    assert_eq!(
+        error,
+        "unknown profile \"defualt\"; did you mean default? (known: default)"
+    );
+    let error = vendor_library()
+        .profile("gpu\u{1b}")
+        .expect_err("it does not exist")
+        .to_string();
+    assert_eq!(error, "unknown profile \"gpu\\u{1b}\"; use one of: default");
+}
+
+#[test]
+fn a_site_adds_profiles_that_inherit() {
+    let library = Site::new()
+        .write(
+            "profiles/lab.toml",
+            "extends = \"default\"\nmax_runtime_hours = 2\n[root]\nshow = [\"/srv/models\"]\n\
+             [limits]\nmemory = \"4GiB\"\n[env]\nLANG = \"C\"\nTEAM = \"a\"\n",
+        )
+        .write(
+            "profiles/lab-night.toml",
+            "extends = \"lab\"\nmax_runtime_hours = 12\nnetwork_mode = \"loopback\"\n",
+        )
+        .load()
+        .expect("both are valid");
+    assert_eq!(
+        library.names().collect::<Vec<_>>(),
+        ["default", "lab", "lab-night"]
+    );
+    let night = library.profile("lab-night").expect("it exists");
+    assert_eq!(night.max_runtime_usec, 12 * 3600 * 1_000_000);
+    assert_eq!(night.network_mode, Network::Loopback);
+    assert_eq!(night.memory_bytes, Some(4 << 30));
+    assert_eq!(
+        (night.env["LANG"].as_str(), night.env["TEAM"].as_str()),
+        ("C", "a")
+    );
+    assert_eq!(night.env["HOME"], "/tmp");
+    assert_eq!(night.show.first().map(|s| s.path.as_str()), Some("/usr"));
+    assert_eq!(
+        night.show.last().map(|s| s.path.as_str()),
+        Some("/srv/models")
+    );
+    assert_eq!(
+        library.profile("default").expect("it exists").network_mode,
+        Network::None
+    );
+}
+
+#[test]
+fn a_site_replaces_a_vendor_profile_by_name() {
+    let stricter = include_str!("../profiles/default.toml").replace("best-effort\"", "required\"");
+    let library = Site::new()
+        .write("profiles/default.toml", &stricter)
+        .load()
+        .expect("it is valid");
+    assert_eq!(
+        library.profile("default").expect("it exists").landlock,
+        Demand::Required
+    );
+}
+
+#[test]
+fn inheritance_that_leads_nowhere_is_refused() {
+    Site::new()
+        .write("profiles/a.toml", "extends = \"b\"\n")
+        .write("profiles/b.toml", "extends = \"a\"\n")
+        .refused(&[
+            "b.toml: extends: goes in a circle: a → b → a",
+            "a.toml: extends: goes in a circle: b → a → b",
+        ]);
+    Site::new()
+        .write("profiles/a.toml", "extends = \"a\"\n")
+        .refused(&["goes in a circle: a → a"]);
+    Site::new()
+        .write("profiles/a.toml", "extends = \"defaults\"\n")
+        .refused(&["no usable profile \"defaults\"", "did you mean default?"]);
+    Site::new()
+        .write(
+            "profiles/a.toml",
+            "extends = \"default\"\n[root]\nshow = [\"/usr/share\"]\n",
+        )
+        .refused(&["a.toml: root.show: \"/usr/share\" and \"/usr\" lie within each other"]);
+}
+
+#[test]
+fn a_profile_that_stands_alone_says_everything() {
+    Site::new()
+        .write("profiles/bare.toml", "description = \"x\"\n")
+        .refused(&[
+            "bare.toml: network_mode: is missing; set it, or inherit it with extends = \"default\"",
+            "bare.toml: limits.pids: is missing",
+            "bare.toml: root.tmp_size: is missing",
+        ]);
+}
+
+#[test]
+fn faults_that_need_the_whole_profile_are_found() {
+    Site::new()
+        .write(
+            "profiles/a.toml",
+            "extends = \"default\"\ndrop_all_caps = false\nseccomp_profile = \"default-hard\"\n",
+        )
+        .refused(&[
+            "drop_all_caps: false is refused",
+            "seccomp_profile: there is no usable seccomp profile \"default-hard\"",
+        ]);
+    let site = Site::new().write(
+        "profiles/a.toml",
+        "extends = \"default\"\ndrop_all_caps = false\nallowed_caps = [\"CAP_SYS_NICE\"]\n",
+    );
+    let library = site.load().expect("the capability is named");
+    assert_eq!(
+        library.profile("a").expect("it exists").allowed_caps,
+        ["CAP_SYS_NICE"]
+    );
+}
+
+#[test]
+fn files_that_others_could_have_written_are_refused() {
+    let text = "extends = \"default\"\n";
+    Site::new()
+        .write("profiles/a.toml", text)
+        .mode("profiles/a.toml", 0o664)
+        .refused(&["a.toml: can be written by others (mode 0664)"]);
+    Site::new()
+        .write("profiles/a.toml", text)
+        .mode("profiles", 0o777)
+        .refused(&["profiles: can be written by others"]);
+    let site = Site::new().write("profiles/a.toml", text);
+    let owner = fs::metadata(site.directory.path())
+        .expect("it exists")
+        .uid();
+    let error = Library::load_owned_by(owner + 1, &[site.directory.path()])
+        .expect_err("another owner")
+        .to_string();
+    assert!(
+        error.contains(&format!(
+            "belongs to user {owner}, not to user {}",
+            owner + 1
+        )),
+        "{error}"
+    );
+    let site = Site::new().write("seccomp/elsewhere", text);
+    symlink(
+        site.directory.path().join("seccomp/elsewhere"),
+        site.directory.path().join("profiles/a.toml"),
+    )
+    .expect("linked");
+    site.refused(&["a.toml: is not a regular file"]);
+    Site::new()
+        .write("profiles/Bad Name.toml", text)
+        .refused(&["\"Bad Name\" cannot be the name"]);
+    Site::new()
+        .write("profiles/a.toml", &"#\n".repeat(1 << 20))
+        .refused(&["longer than 1 MiB"]);
+}
+
+#[test]
+fn a_missing_directory_is_no_fault() {
+    let library = Library::load(&["/nonexistent/policies"]).expect("vendor policies are enough");
+    assert_eq!(library.names().collect::<Vec<_>>(), ["default"]);
+}
+
+#[test]
+fn a_site_filter_is_used_by_its_profile() {
+    let tight = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        {"names": ["read", "execve", "nine_tails"], "action": "SCMP_ACT_ALLOW"}]}"#;
+    let library = Site::new()
+        .write("seccomp/tight.json", tight)
+        .write(
+            "profiles/tight.toml",
+            "extends = \"default\"\nseccomp_profile = \"tight\"\n",
+        )
+        .load()
+        .expect("both are valid");
+    let filter = library
+        .filter(&library.profile("tight").expect("it exists"))
+        .expect("it exists");
+    assert_eq!((filter.name.as_str(), filter.allowed), ("tight", 2));
+    assert_eq!(filter.unknown, ["nine_tails"]);
+}
+
+#[test]
+fn the_agents_filter_and_open_filters_cannot_come_from_a_site() {
+    let open = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}"#;
+    Site::new()
+        .write("seccomp/agent-base.json", open)
+        .refused(&["agent-base holds for every job"]);
+    Site::new()
+        .write("seccomp/open.json", open)
+        .refused(&["defaultAction: lets through every call that no rule names"]);
+}
+
+#[test]
+fn one_file_can_be_checked_alone() {
+    let library = vendor_library();
+    let site = Site::new()
+        .write("profiles/good.toml", "extends = \"default\"\n")
+        .write(
+            "profiles/bad.toml",
+            "extends = \"default\"\nuser_ns = false\nrun_as_uid = 0\n",
+        )
+        .write("seccomp/bad.json", "{");
+    let check = |path: &str| library.check_file(&site.directory.path().join(path)).len();
+    assert_eq!(check("profiles/good.toml"), 0);
+    assert_eq!(check("profiles/bad.toml"), 2);
+    assert_eq!(check("seccomp/bad.json"), 1);
+    assert_eq!(check("profiles/absent.toml"), 1);
+}

@@ -208,13 +208,18 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Document, Vec<Problem>> {
             place: Some((error.line(), error.column())),
             key: String::new(),
             message: bare_message(&error),
-            remedy: "write an OCI seccomp document: defaultAction, defaultErrnoRet, architectures, \
+            remedy:
+                "write an OCI seccomp document: defaultAction, defaultErrnoRet, architectures, \
                      syscalls of names, action, errnoRet, args, comment"
-                .to_owned(),
+                    .to_owned(),
         }]
     })?;
     let mut problems = Vec::new();
-    for name in raw.architectures.iter().filter(|name| *name != "SCMP_ARCH_X86_64") {
+    for name in raw
+        .architectures
+        .iter()
+        .filter(|name| *name != "SCMP_ARCH_X86_64")
+    {
         let fault = Fault::new(
             format!("{name:?} would open a second way into the kernel"),
             "list SCMP_ARCH_X86_64 alone",
@@ -225,10 +230,15 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Document, Vec<Problem>> {
         .map_err(|fault| problems.push(fault.in_file(file, "defaultAction")));
     let mut rules = Vec::new();
     for (index, raw) in raw.syscalls.into_iter().enumerate() {
-        let key = format!("syscalls[{index}] ({})", raw.names.first().map_or("no name", String::as_str));
+        let key = format!(
+            "syscalls[{index}] ({})",
+            raw.names.first().map_or("no name", String::as_str)
+        );
         match rule(raw) {
             Ok(rule) => rules.push(rule),
-            Err(faults) => problems.extend(faults.into_iter().map(|f| f.in_file(file, key.as_str()))),
+            Err(faults) => {
+                problems.extend(faults.into_iter().map(|f| f.in_file(file, key.as_str())))
+            }
         }
     }
     match default {
@@ -250,7 +260,8 @@ pub(crate) fn calls(file: &str, rules: &[Rule]) -> Result<Calls, Vec<Problem>> {
             };
             let call = calls.table.entry(number as u32).or_default();
             if !rule.conditions.is_empty() {
-                call.conditional.push((rule.outcome, rule.conditions.clone()));
+                call.conditional
+                    .push((rule.outcome, rule.conditions.clone()));
             } else if call.always.is_some_and(|earlier| earlier != rule.outcome) {
                 let fault = Fault::new(
                     format!("{name} is named twice without args and with different actions"),
@@ -263,10 +274,15 @@ pub(crate) fn calls(file: &str, rules: &[Rule]) -> Result<Calls, Vec<Problem>> {
         }
     }
     for call in calls.table.values_mut() {
-        call.conditional.sort_by_key(|(outcome, _)| std::cmp::Reverse(outcome.strictness()));
+        call.conditional
+            .sort_by_key(|(outcome, _)| std::cmp::Reverse(outcome.strictness()));
     }
     calls.unknown = unknown.into_iter().collect();
-    if problems.is_empty() { Ok(calls) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(calls)
+    } else {
+        Err(problems)
+    }
 }
 
 fn rule(raw: RawRule) -> Result<Rule, Vec<Fault>> {
@@ -274,13 +290,20 @@ fn rule(raw: RawRule) -> Result<Rule, Vec<Fault>> {
     for (key, value) in [("includes", &raw.includes), ("excludes", &raw.excludes)] {
         if value.as_ref().is_some_and(|value| !is_empty(value)) {
             faults.push(Fault::new(
-                format!("{key} makes the rule depend on capabilities or kernels, which is not supported"),
-                format!("decide the case: remove the rule, or remove {key} and let the rule hold always"),
+                format!(
+                    "{key} makes the rule depend on capabilities or kernels, which is not supported"
+                ),
+                format!(
+                    "decide the case: remove the rule, or remove {key} and let the rule hold always"
+                ),
             ));
         }
     }
     if raw.names.is_empty() {
-        faults.push(Fault::new("names no system call", "fill in names or remove the rule"));
+        faults.push(Fault::new(
+            "names no system call",
+            "fill in names or remove the rule",
+        ));
     }
     let conditions = match conditions(raw.args.unwrap_or_default()) {
         Ok(conditions) => conditions,
@@ -290,9 +313,12 @@ fn rule(raw: RawRule) -> Result<Rule, Vec<Fault>> {
         }
     };
     match outcome(&raw.action, raw.errno_ret) {
-        Ok(outcome) if faults.is_empty() => {
-            Ok(Rule { names: raw.names, outcome, conditions, comment: raw.comment })
-        }
+        Ok(outcome) if faults.is_empty() => Ok(Rule {
+            names: raw.names,
+            outcome,
+            conditions,
+            comment: raw.comment,
+        }),
         Ok(_) => Err(faults),
         Err(fault) => {
             faults.push(fault);
@@ -305,16 +331,26 @@ fn conditions(args: Vec<RawArg>) -> Result<Vec<Condition>, Fault> {
     let mut out: Vec<Condition> = Vec::new();
     for arg in args {
         if arg.index > 5 {
-            return Err(Fault::new(format!("argument {} does not exist", arg.index), "use 0 to 5"));
+            return Err(Fault::new(
+                format!("argument {} does not exist", arg.index),
+                "use 0 to 5",
+            ));
         }
         if out.iter().any(|earlier| earlier.index == arg.index) {
             return Err(Fault::new(
-                format!("argument {} is tested twice, which some read as \"and\", others as \"or\"", arg.index),
+                format!(
+                    "argument {} is tested twice, which some read as \"and\", others as \"or\"",
+                    arg.index
+                ),
                 "write one rule for each alternative, or one SCMP_CMP_MASKED_EQ",
             ));
         }
         let (comparison, value) = comparison(&arg)?;
-        out.push(Condition { index: arg.index, comparison, value });
+        out.push(Condition {
+            index: arg.index,
+            comparison,
+            value,
+        });
     }
     Ok(out)
 }
@@ -329,7 +365,10 @@ fn comparison(arg: &RawArg) -> Result<(Comparison, u64), Fault> {
         "SCMP_CMP_GT" => Comparison::Greater,
         "SCMP_CMP_MASKED_EQ" if arg.value_two & !arg.value != 0 => {
             return Err(Fault::new(
-                format!("valueTwo {:#x} has bits that the mask {:#x} removes", arg.value_two, arg.value),
+                format!(
+                    "valueTwo {:#x} has bits that the mask {:#x} removes",
+                    arg.value_two, arg.value
+                ),
                 "put the mask into value and the wanted bits into valueTwo",
             ));
         }
@@ -356,7 +395,12 @@ fn outcome(action: &str, errno: Option<u32>) -> Result<Outcome, Fault> {
             // Error 0 would be a success that never happened.
             match u16::try_from(number) {
                 Ok(short) if (1..=MAX_ERRNO).contains(&number) => return Ok(Outcome::Errno(short)),
-                _ => return Err(Fault::new(format!("error number {number} is out of range"), "use 1 to 4095")),
+                _ => {
+                    return Err(Fault::new(
+                        format!("error number {number} is out of range"),
+                        "use 1 to 4095",
+                    ));
+                }
             }
         }
         other => {
@@ -367,9 +411,10 @@ fn outcome(action: &str, errno: Option<u32>) -> Result<Outcome, Fault> {
         }
     };
     match errno {
-        Some(number) if number != 0 => {
-            Err(Fault::new(format!("{action} has no error number, {number} was given"), "remove errnoRet"))
-        }
+        Some(number) if number != 0 => Err(Fault::new(
+            format!("{action} has no error number, {number} was given"),
+            "remove errnoRet",
+        )),
         _ => Ok(outcome),
     }
 }
@@ -383,3 +428,7 @@ fn bare_message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
+
+#[cfg(test)]
+#[path = "oci_tests.rs"]
+mod tests;

@@ -18,18 +18,30 @@ pub(crate) fn resolve(
     let mut problems = Vec::new();
     let mut fault = |key: &str, fault: Fault| problems.push(fault.in_file(&file, key));
     if merged.drop_all_caps == Some(false) && merged.allowed_caps.iter().all(Vec::is_empty) {
-        fault("drop_all_caps", Fault::new(
-            "false is refused: it would keep capabilities that nobody named",
-            "write true, and name in allowed_caps those that the job keeps in its user namespace",
-        ));
+        fault(
+            "drop_all_caps",
+            Fault::new(
+                "false is refused: it would keep capabilities that nobody named",
+                "write true, and name in allowed_caps those that the job keeps in its user namespace",
+            ),
+        );
     }
-    if let Some(filter) = merged.seccomp_profile.as_deref().filter(|filter| !filter_exists(filter)) {
-        fault("seccomp_profile", Fault::new(
-            format!("there is no usable seccomp profile {filter:?}"),
-            "use \"default-hardened\", or put NAME.json into the seccomp directory",
-        ));
+    if let Some(filter) = merged
+        .seccomp_profile
+        .as_deref()
+        .filter(|filter| !filter_exists(filter))
+    {
+        fault(
+            "seccomp_profile",
+            Fault::new(
+                format!("there is no usable seccomp profile {filter:?}"),
+                "use \"default-hardened\", or put NAME.json into the seccomp directory",
+            ),
+        );
     }
-    complete(name, merged, &mut problems).filter(|_| problems.is_empty()).ok_or(problems)
+    complete(name, merged, &mut problems)
+        .filter(|_| problems.is_empty())
+        .ok_or(problems)
 }
 
 /// The draft with everything its ancestors say and it does not.
@@ -47,10 +59,19 @@ fn merge(name: &str, drafts: &BTreeMap<String, Draft>) -> Result<Draft, Problem>
         match next {
             Some(parent) if seen.contains(&parent) => {
                 let chain = format!("{} → {parent}", seen.join(" → "));
-                return refuse(format!("goes in a circle: {chain}"), "let one of them stand alone".to_owned());
+                return refuse(
+                    format!("goes in a circle: {chain}"),
+                    "let one of them stand alone".to_owned(),
+                );
             }
             Some(parent) if !drafts.contains_key(parent) => {
-                let remedy = choices(parent, drafts.keys().map(String::as_str).filter(|known| *known != current));
+                let remedy = choices(
+                    parent,
+                    drafts
+                        .keys()
+                        .map(String::as_str)
+                        .filter(|known| *known != current),
+                );
                 return refuse(format!("there is no usable profile {parent:?}"), remedy);
             }
             _ => {}
@@ -88,7 +109,10 @@ fn inherit(to: &mut Draft, from: &Draft) -> Result<(), Problem> {
 /// The profile, or a problem for each value that nobody gave.
 fn complete(name: &str, draft: Draft, problems: &mut Vec<Problem>) -> Option<Profile> {
     let mut missing = |key: &str| {
-        let fault = Fault::new("is missing", "set it, or inherit it with extends = \"default\"");
+        let fault = Fault::new(
+            "is missing",
+            "set it, or inherit it with extends = \"default\"",
+        );
         problems.push(fault.in_file(&draft.file, key));
     };
     macro_rules! given {

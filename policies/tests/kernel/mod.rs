@@ -23,7 +23,13 @@ pub(crate) fn run(programs: &[Vec<u8>], call: &Call) -> Outcome {
     let verdict = programs
         .iter()
         .map(|program| execute(program, call).0)
-        .reduce(|earlier, later| if action(later) <= action(earlier) { later } else { earlier });
+        .reduce(|earlier, later| {
+            if action(later) <= action(earlier) {
+                later
+            } else {
+                earlier
+            }
+        });
     outcome(verdict.expect("there is a program"))
 }
 
@@ -84,7 +90,9 @@ fn execute(program: &[u8], call: &Call) -> (u32, usize) {
     let data = data(call);
     let (mut at, mut accumulator, mut steps) = (0usize, 0u32, 0usize);
     loop {
-        let instruction = program.get(at * 8..at * 8 + 8).expect("the program ends with a verdict");
+        let instruction = program
+            .get(at * 8..at * 8 + 8)
+            .expect("the program ends with a verdict");
         let code = u16::from_ne_bytes([instruction[0], instruction[1]]);
         let (jt, jf) = (usize::from(instruction[2]), usize::from(instruction[3]));
         let k = u32::from_ne_bytes(instruction[4..8].try_into().expect("four bytes"));
@@ -94,7 +102,8 @@ fn execute(program: &[u8], call: &Call) -> (u32, usize) {
         match code {
             0x20 => {
                 let offset = k as usize;
-                accumulator = u32::from_ne_bytes(data[offset..offset + 4].try_into().expect("four bytes"));
+                accumulator =
+                    u32::from_ne_bytes(data[offset..offset + 4].try_into().expect("four bytes"));
             }
             0x54 => accumulator &= k,
             0x05 => at += k as usize,
@@ -128,7 +137,10 @@ pub(crate) struct Written {
 impl Written {
     pub(crate) fn read(text: &str) -> Self {
         let document: Value = serde_json::from_str(text).expect("the file is JSON");
-        let rules = document["syscalls"].as_array().expect("syscalls is a list").clone();
+        let rules = document["syscalls"]
+            .as_array()
+            .expect("syscalls is a list")
+            .clone();
         let mut by_number: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for (index, rule) in rules.iter().enumerate() {
             for name in rule["names"].as_array().expect("names is a list") {
@@ -136,22 +148,37 @@ impl Written {
                 by_number.entry(number as u32).or_default().push(index);
             }
         }
-        Self { default: stated(&document["defaultAction"], &document["defaultErrnoRet"]), rules, by_number }
+        Self {
+            default: stated(&document["defaultAction"], &document["defaultErrnoRet"]),
+            rules,
+            by_number,
+        }
     }
 
     /// Every value that an argument is compared with.
     pub(crate) fn values(&self) -> Vec<u64> {
-        self.args().filter_map(|arg| arg["valueTwo"].as_u64()).collect()
+        self.args()
+            .filter_map(|arg| arg["valueTwo"].as_u64())
+            .collect()
     }
 
     fn args(&self) -> impl Iterator<Item = &Value> {
-        self.rules.iter().filter_map(|rule| rule["args"].as_array()).flatten()
+        self.rules
+            .iter()
+            .filter_map(|rule| rule["args"].as_array())
+            .flatten()
     }
 
     /// A refusal whose arguments match, then a permission whose arguments
     /// match, then the rule without arguments, then the default.
     pub(crate) fn outcome(&self, call: &Call) -> Outcome {
-        let rules = || self.by_number.get(&call.number).into_iter().flatten().map(|&index| &self.rules[index]);
+        let rules = || {
+            self.by_number
+                .get(&call.number)
+                .into_iter()
+                .flatten()
+                .map(|&index| &self.rules[index])
+        };
         let outcome = |rule: &Value| stated(&rule["action"], &rule["errnoRet"]);
         let matching = || rules().filter(|rule| matches(rule, call));
         matching()
@@ -166,7 +193,10 @@ impl Written {
 fn matches(rule: &Value, call: &Call) -> bool {
     rule["args"].as_array().is_some_and(|args| {
         args.iter().all(|arg| {
-            assert_eq!(arg["op"], "SCMP_CMP_MASKED_EQ", "int arguments must be compared without their high half");
+            assert_eq!(
+                arg["op"], "SCMP_CMP_MASKED_EQ",
+                "int arguments must be compared without their high half"
+            );
             let index = usize::try_from(arg["index"].as_u64().expect("an index")).expect("small");
             let mask = arg["value"].as_u64().expect("a mask");
             call.args[index] & mask == arg["valueTwo"].as_u64().expect("a value")
@@ -177,9 +207,12 @@ fn matches(rule: &Value, call: &Call) -> bool {
 fn stated(action: &Value, errno: &Value) -> Outcome {
     match action.as_str() {
         Some("SCMP_ACT_ALLOW") => Outcome::Allow,
-        Some("SCMP_ACT_ERRNO") => {
-            Outcome::Errno(errno.as_u64().and_then(|number| number.try_into().ok()).expect("an error number"))
-        }
+        Some("SCMP_ACT_ERRNO") => Outcome::Errno(
+            errno
+                .as_u64()
+                .and_then(|number| number.try_into().ok())
+                .expect("an error number"),
+        ),
         other => panic!("{other:?} is not used by the vendor's files"),
     }
 }
