@@ -1,1 +1,5 @@
-fn main() {}
+//! The supervisor of FetchML; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    fetchmld::serve::main()
+}

@@ -5,7 +5,8 @@
 //! the address space ([`clone`]), fork and execve for a single-threaded program
 //! ([`process`]), the mount attributes call ([`mount`]), Landlock rules and
 //! seccomp programs for a process that may not allocate ([`confine`]), and the
-//! few network, socket and namespace calls that nobody wraps ([`net`], [`namespace`]).
+//! few network, socket and namespace calls that nobody wraps ([`net`], [`namespace`],
+//! [`peer`], [`inherited`]).
 //!
 //! Every function that a [`clone::spawn`] child may call is marked *child-safe*:
 //! it performs system calls on data that was prepared before and neither
@@ -13,9 +14,11 @@
 
 pub mod clone;
 pub mod confine;
+pub mod inherited;
 pub mod mount;
 pub mod namespace;
 pub mod net;
+pub mod peer;
 pub mod process;
 
 /// A system call's error number.

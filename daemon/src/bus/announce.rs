@@ -1,0 +1,131 @@
+//! Signals: what happened to a job, to everybody who may know of it and nobody
+//! else. One task a connection, so that a client that does not read holds up
+//! only itself. On the message bus signals go to each caller by name, never to
+//! all: states and results of a job are its owner's business.
+
+use super::door::Door;
+use super::error::BusError;
+use super::objects::{self, OBJECT_MANAGER};
+use crate::access::{Caller, Transport};
+use crate::engine::{Change, Event};
+use fetchml_api::job::JobState;
+use fetchml_api::names::{JOB_INTERFACE, MANAGER_INTERFACE, ROOT_PATH, job_path};
+use std::collections::HashMap;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use zbus::export::serde::Serialize;
+use zbus::{Connection, DynamicType, ObjectPath, Variant};
+
+/// Follows the engine until the connection ends.
+pub(super) async fn follow(door: Door, connection: Connection, mut events: Receiver<Event>) {
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            () = connection.closed() => return,
+        };
+        let told = match event {
+            Ok(event) => tell(&door, &connection, event).await,
+            // The client was told too much to keep up: objects are put right,
+            // what it missed it can ask for.
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "a client does not keep up with the signals");
+                catch_up(&door, &connection).await
+            }
+            Err(RecvError::Closed) => return,
+        };
+        if let Err(error) = told {
+            tracing::debug!(%error, "a signal could not be sent");
+        }
+    }
+}
+
+async fn catch_up(door: &Door, connection: &Connection) -> Result<(), BusError> {
+    for job in visible(door) {
+        objects::publish(door, connection, job).await?;
+    }
+    Ok(())
+}
+
+/// Live jobs that somebody behind this connection may know of.
+pub(super) fn visible(door: &Door) -> Vec<fetchml_api::job::JobId> {
+    let scopes: Vec<_> = door.callers().iter().map(|c| door.access().scope(c)).collect();
+    let jobs = door.engine().unfinished(crate::engine::Scope::All);
+    let seen = jobs.into_iter().filter(|job| scopes.iter().any(|s| s.covers(job.uid)));
+    seen.map(|job| job.id).collect()
+}
+
+async fn tell(door: &Door, connection: &Connection, event: Event) -> Result<(), BusError> {
+    let callers = door.callers();
+    let may_know = |caller: &&std::sync::Arc<Caller>| door.access().scope(caller).covers(event.uid);
+    let audience: Vec<_> = callers.iter().filter(may_know).collect();
+    match event.what {
+        Change::New => objects::publish(door, connection, event.job).await?,
+        Change::Removed(_) => objects::withdraw(connection, event.job).await?,
+        Change::State(_) => {}
+    }
+    for caller in audience {
+        Signals { door, connection, caller }.send(event).await?;
+    }
+    Ok(())
+}
+
+/// Signals to one caller.
+struct Signals<'a> {
+    door: &'a Door,
+    connection: &'a Connection,
+    caller: &'a Caller,
+}
+
+impl Signals<'_> {
+    async fn send(&self, event: Event) -> Result<(), BusError> {
+        let id = event.job.0;
+        let path = job_path(event.job);
+        let object = ObjectPath::try_from(path.as_str())?;
+        match event.what {
+            Change::New => {
+                let scope = crate::engine::Scope::Own(event.uid);
+                if let Ok(job) = self.door.engine().unfinished_job(scope, event.job).await {
+                    let added = (&object, objects::interfaces(&job));
+                    self.emit(ROOT_PATH, OBJECT_MANAGER, "InterfacesAdded", &added).await?;
+                }
+                self.emit(ROOT_PATH, MANAGER_INTERFACE, "JobNew", &(id, &object)).await
+            }
+            Change::State(state) => {
+                let word = state.as_str();
+                if !state.is_final() {
+                    self.emit_property(&path, state).await?;
+                }
+                self.emit(ROOT_PATH, MANAGER_INTERFACE, "JobStateChanged", &(id, word)).await
+            }
+            Change::Removed(state) => {
+                let removed = (&object, [JOB_INTERFACE].as_slice());
+                self.emit(ROOT_PATH, OBJECT_MANAGER, "InterfacesRemoved", &removed).await?;
+                let body = (id, &object, state.as_str());
+                self.emit(ROOT_PATH, MANAGER_INTERFACE, "JobRemoved", &body).await
+            }
+        }
+    }
+
+    async fn emit_property(&self, path: &str, state: JobState) -> Result<(), BusError> {
+        let changed = HashMap::from([("State", Variant::from(state.as_str()))]);
+        let body = (JOB_INTERFACE, changed, [].as_slice() as &[&str]);
+        self.emit(path, "org.freedesktop.DBus.Properties", "PropertiesChanged", &body).await
+    }
+
+    async fn emit<B>(
+        &self,
+        path: &str,
+        interface: &str,
+        name: &str,
+        body: &B,
+    ) -> Result<(), BusError>
+    where
+        B: Serialize + DynamicType,
+    {
+        let destination = match self.caller.transport() {
+            Transport::Peer => None,
+            Transport::Bus(name) => Some(name.as_str()),
+        };
+        Ok(self.connection.emit_signal(destination, path, interface, name, body).await?)
+    }
+}

@@ -1,0 +1,22 @@
+//! The D-Bus side: one file an interface. Everything here translates; what a
+//! caller may is decided in `access`, what happens is done by `engine`.
+
+mod announce;
+mod audit;
+mod dbus_shim;
+mod door;
+mod error;
+mod filter;
+mod job;
+mod manager;
+mod objects;
+mod peer;
+mod spec;
+mod system;
+#[cfg(test)]
+mod tests;
+
+pub use door::Desk;
+pub use error::BusError;
+pub use peer::serve_peer;
+pub use system::serve_system;

@@ -1,0 +1,51 @@
+//! One peer-to-peer connection, from its handshake to its end.
+
+use super::audit::Audit;
+use super::dbus_shim::{self, DBusShim};
+use super::door::{Desk, Door};
+use super::manager::Manager;
+use super::objects::Objects;
+use super::{announce, job};
+use crate::access::Caller;
+use fetchml_api::names::{ROOT_PATH, job_path};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+use zbus::connection::{AuthMechanism, Builder};
+use zbus::{Connection, Guid};
+
+/// Serves one client until it hangs up. Returns early when it does not
+/// authenticate in time.
+///
+/// # Errors
+/// What went wrong in the handshake.
+pub async fn serve_peer(
+    desk: Desk,
+    caller: Caller,
+    socket: UnixStream,
+    handshake_timeout: Duration,
+) -> zbus::Result<()> {
+    let door = Door::of_peer(desk, Arc::new(caller));
+    // First listen, then look: what happens in between is heard.
+    let events = door.engine().subscribe();
+    let connection = tokio::time::timeout(handshake_timeout, connect(&door, socket))
+        .await
+        .map_err(|_| zbus::Error::Handshake("the client did not authenticate in time".into()))??;
+    announce::follow(door, connection, events).await;
+    Ok(())
+}
+
+async fn connect(door: &Door, socket: UnixStream) -> zbus::Result<Connection> {
+    let mut builder = Builder::unix_stream(socket)
+        .server(Guid::generate())
+        .p2p()
+        .auth_mechanism(AuthMechanism::External)
+        .serve_at(dbus_shim::PATH, DBusShim)
+        .serve_at(ROOT_PATH, Objects { door: door.clone() })
+        .serve_at(ROOT_PATH, Audit { door: door.clone() })
+        .serve_at(ROOT_PATH, Manager { door: door.clone() });
+    for id in announce::visible(door) {
+        builder = builder.serve_at(job_path(id), job::Job { door: door.clone(), id });
+    }
+    builder.build().await
+}

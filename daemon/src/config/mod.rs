@@ -1,0 +1,197 @@
+//! The supervisor's configuration: vendor defaults, `/etc/fetchml/fetchml.toml`,
+//! then the drop-ins `/etc/fetchml/fetchml.toml.d/*.toml` in the order of their
+//! names. Later files win key by key. A file with a mistake stops the start:
+//! a limit that is silently not what was written is worse than no service.
+
+mod read;
+
+pub use read::{ConfigError, Problem};
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the system service reads its configuration.
+pub const SYSTEM_FILE: &str = "/etc/fetchml/fetchml.toml";
+
+/// Everything that can be configured, complete and in range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What the queue does.
+    pub jobs: Jobs,
+    /// What the bus does.
+    pub bus: Bus,
+    /// What the audit log does.
+    pub audit: Audit,
+}
+
+/// `[jobs]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jobs {
+    /// Jobs that run at once (`max_running`).
+    pub max_running: usize,
+    /// Profile of a job that names none (`default_profile`).
+    pub default_profile: String,
+    /// Jobs of one user that wait at once (`max_queued_per_user`).
+    pub max_queued_per_user: usize,
+}
+
+/// `[bus]`: the peer-to-peer socket. The system bus has limits of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bus {
+    /// Connections of all users, half-open ones included (`max_connections`).
+    pub max_connections: usize,
+    /// Connections of one user (`max_connections_per_user`).
+    pub max_connections_per_user: usize,
+    /// Time a client has to authenticate (`handshake_timeout_seconds`).
+    pub handshake_timeout: Duration,
+    /// A private supervisor without work and clients stops after this
+    /// (`idle_exit_seconds`); zero means never.
+    pub idle_exit: Duration,
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Copy each record to the journal (`journald`).
+    pub journald: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            jobs: Jobs {
+                // One job on a single processor would let a sleeping job hold up the queue.
+                max_running: cpus.max(2),
+                default_profile: "default".to_owned(),
+                max_queued_per_user: 10_000,
+            },
+            bus: Bus {
+                max_connections: 256,
+                max_connections_per_user: 64,
+                handshake_timeout: Duration::from_secs(5),
+                idle_exit: Duration::from_secs(15),
+            },
+            audit: Audit { journald: true },
+        }
+    }
+}
+
+impl Config {
+    /// Reads the system's configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem of every file.
+    pub fn load_system() -> Result<Self, ConfigError> {
+        Self::load(&files(Path::new(SYSTEM_FILE))?)
+    }
+
+    /// Reads these files, later ones winning, on top of the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem of every file.
+    pub fn load(files: &[PathBuf]) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        let mut problems = Vec::new();
+        for path in files {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+            read::apply(path, &text, &mut config, &mut problems);
+        }
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Problems(problems)) }
+    }
+}
+
+/// The main file, if it is there, and its drop-ins in the order of their names.
+fn files(main: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut found = Vec::new();
+    if main.exists() {
+        found.push(main.to_owned());
+    }
+    let mut folder = main.as_os_str().to_owned();
+    folder.push(".d");
+    let folder = PathBuf::from(folder);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(source) => return Err(ConfigError::Read { path: folder, source }),
+    };
+    let mut drop_ins = entries
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| ConfigError::Read { path: folder, source })?;
+    drop_ins.retain(|path| path.extension().is_some_and(|ext| ext == "toml"));
+    drop_ins.sort();
+    found.append(&mut drop_ins);
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(files: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let paths: Vec<_> = files
+            .iter()
+            .map(|(name, text)| {
+                let path = dir.path().join(name);
+                std::fs::write(&path, text).expect("write");
+                path
+            })
+            .collect();
+        Config::load(&paths)
+    }
+
+    #[test]
+    fn later_files_win_key_by_key() {
+        let config = load(&[
+            ("a.toml", "[jobs]\nmax_running = 3\ndefault_profile = \"strict\"\n"),
+            ("b.toml", "[jobs]\nmax_running = 5\n[audit]\njournald = false\n"),
+        ])
+        .expect("valid");
+        assert_eq!(config.jobs.max_running, 5);
+        assert_eq!(config.jobs.default_profile, "strict");
+        assert!(!config.audit.journald);
+        assert_eq!(config.bus, Config::default().bus);
+    }
+
+    #[test]
+    fn every_problem_is_named_with_its_place_and_remedy() {
+        let error = load(&[(
+            "f.toml",
+            "[jobs]\nmax_runing = 3\nmax_running = 0\ndefault_profile = 7\n[buss]\n",
+        )])
+        .expect_err("four mistakes")
+        .to_string();
+        assert!(error.contains("f.toml:2: unknown key jobs.max_runing"), "{error}");
+        assert!(error.contains("did you mean max_running?"), "{error}");
+        assert!(error.contains("f.toml:3: jobs.max_running is 0"), "{error}");
+        assert!(error.contains("f.toml:4: jobs.default_profile must be a string"), "{error}");
+        assert!(error.contains("f.toml:5: unknown table buss"), "{error}");
+        assert!(error.contains("did you mean bus?"), "{error}");
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_refused_with_its_line() {
+        let error = load(&[("f.toml", "[jobs]\nmax_running = = 1\n")]).expect_err("no TOML");
+        assert!(error.to_string().contains("f.toml:2: "), "{error}");
+    }
+
+    #[test]
+    fn drop_ins_are_read_in_the_order_of_their_names() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let main = dir.path().join("fetchml.toml");
+        assert_eq!(files(&main).expect("nothing there"), Vec::<PathBuf>::new());
+        let drop_ins = dir.path().join("fetchml.toml.d");
+        std::fs::create_dir(&drop_ins).expect("mkdir");
+        for name in ["20-b.toml", "10-a.toml", "README"] {
+            std::fs::write(drop_ins.join(name), "").expect("write");
+        }
+        std::fs::write(&main, "").expect("write");
+        assert_eq!(
+            files(&main).expect("files"),
+            [main, drop_ins.join("10-a.toml"), drop_ins.join("20-b.toml")]
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! One file of the configuration, key by key. Every key is one line of
+//! [`KEYS`]: its type, its range and where its value goes.
+
+use super::Config;
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file is there and cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// What is wrong, place by place.
+    #[error("{}", lines(.0))]
+    Problems(Vec<Problem>),
+}
+
+/// One mistake in one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub file: PathBuf,
+    /// Its line, from 1.
+    pub line: usize,
+    /// What is wrong there, and what to write instead.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file.display(), self.line, self.message)
+    }
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// What a key takes.
+enum Kind {
+    /// A whole number in this range.
+    Number { min: u64, max: u64, set: fn(&mut Config, u64) },
+    /// Text.
+    Text { set: fn(&mut Config, &str) },
+    /// True or false.
+    Switch { set: fn(&mut Config, bool) },
+}
+
+struct Key {
+    table: &'static str,
+    name: &'static str,
+    kind: Kind,
+}
+
+const fn number(
+    table: &'static str,
+    name: &'static str,
+    (min, max): (u64, u64),
+    set: fn(&mut Config, u64),
+) -> Key {
+    Key { table, name, kind: Kind::Number { min, max, set } }
+}
+
+const KEYS: &[Key] = &[
+    number("jobs", "max_running", (1, 4096), |c, n| c.jobs.max_running = count(n)),
+    number("jobs", "max_queued_per_user", (1, 1_000_000), |c, n| {
+        c.jobs.max_queued_per_user = count(n);
+    }),
+    Key {
+        table: "jobs",
+        name: "default_profile",
+        kind: Kind::Text { set: |c, text| text.clone_into(&mut c.jobs.default_profile) },
+    },
+    number("bus", "max_connections", (1, 65_536), |c, n| c.bus.max_connections = count(n)),
+    number("bus", "max_connections_per_user", (1, 65_536), |c, n| {
+        c.bus.max_connections_per_user = count(n);
+    }),
+    number("bus", "handshake_timeout_seconds", (1, 300), |c, n| {
+        c.bus.handshake_timeout = Duration::from_secs(n);
+    }),
+    number("bus", "idle_exit_seconds", (0, 86_400), |c, n| {
+        c.bus.idle_exit = Duration::from_secs(n);
+    }),
+    Key {
+        table: "audit",
+        name: "journald",
+        kind: Kind::Switch { set: |c, on| c.audit.journald = on },
+    },
+];
+
+fn count(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+/// Puts what `text` says into `config`, and what is wrong with it into `problems`.
+pub(super) fn apply(path: &Path, text: &str, config: &mut Config, problems: &mut Vec<Problem>) {
+    let mut report = |offset: usize, message: String| {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        problems.push(Problem { file: path.to_owned(), line, message });
+    };
+    let root = match DeTable::parse(text) {
+        Ok(root) => root,
+        Err(error) => {
+            let offset = error.span().map_or(0, |span| span.start);
+            return report(offset, error.message().to_owned());
+        }
+    };
+    for (table_name, table) in root.get_ref() {
+        let offset = table_name.span().start;
+        let table_name = table_name.get_ref().as_ref();
+        if !KEYS.iter().any(|key| key.table == table_name) {
+            let names = KEYS.iter().map(|key| key.table);
+            report(offset, unknown("table", table_name, table_name, names));
+            continue;
+        }
+        let DeValue::Table(table) = table.get_ref() else {
+            report(offset, format!("{table_name} must be a table: write [{table_name}]"));
+            continue;
+        };
+        for (name, value) in table {
+            let offset = name.span().start;
+            let name = name.get_ref().as_ref();
+            let full = format!("{table_name}.{name}");
+            let known = || KEYS.iter().filter(|key| key.table == table_name);
+            let result = match known().find(|key| key.name == name) {
+                Some(key) => set(&full, &key.kind, value, config),
+                None => Err(unknown("key", &full, name, known().map(|key| key.name))),
+            };
+            if let Err(message) = result {
+                report(offset, message);
+            }
+        }
+    }
+}
+
+fn set(
+    full: &str,
+    kind: &Kind,
+    value: &Spanned<DeValue<'_>>,
+    config: &mut Config,
+) -> Result<(), String> {
+    match (kind, value.get_ref()) {
+        (Kind::Number { min, max, set }, DeValue::Integer(number)) => {
+            let radix = number.radix();
+            match i128::from_str_radix(number.as_str(), radix).map(u64::try_from) {
+                Ok(Ok(n)) if (*min..=*max).contains(&n) => set(config, n),
+                _ => {
+                    return Err(format!(
+                        "{full} is {}: write a number from {min} to {max}",
+                        number.as_str()
+                    ));
+                }
+            }
+        }
+        (Kind::Number { min, max, .. }, _) => {
+            return Err(format!("{full} must be a whole number from {min} to {max}"));
+        }
+        (Kind::Text { set }, DeValue::String(text)) if !text.is_empty() => set(config, text),
+        (Kind::Text { .. }, _) => {
+            return Err(format!("{full} must be a string that is not empty: write it in quotes"));
+        }
+        (Kind::Switch { set }, DeValue::Boolean(on)) => set(config, *on),
+        (Kind::Switch { .. }, _) => return Err(format!("{full} must be true or false")),
+    }
+    Ok(())
+}
+
+fn unknown(
+    what: &str,
+    full: &str,
+    name: &str,
+    known: impl Iterator<Item = &'static str> + Clone,
+) -> String {
+    let mut message = format!("unknown {what} {full}");
+    if let Some(near) = crate::nearest(name, known.clone()) {
+        let _ = write!(message, ": did you mean {near}?");
+    } else {
+        let mut all: Vec<_> = known.collect();
+        all.dedup();
+        let _ = write!(message, ": this version knows {}", all.join(", "));
+    }
+    message
+}

@@ -1,0 +1,169 @@
+//! What the engine needs of the machinery that builds sandboxes. The real one
+//! is [`Host`]; tests put a simulator here and so need no privilege.
+
+use crate::supervise::{
+    AdoptRequest, Adopted, Attempt, Finding, Host, Prepared, Refusal, StartRequest,
+};
+use fetchml_api::job::{ExitReport, JobId, JobSpec, Layer};
+use fetchml_policies::Profile;
+use futures_util::future::BoxFuture;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// Builds sandboxes and finds them again.
+pub trait Launcher: fmt::Debug + Send + Sync {
+    /// What was found on this machine.
+    fn findings(&self) -> Vec<Finding>;
+
+    /// Everything that can be refused before the job is queued.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the words for the user.
+    fn check(&self, spec: &JobSpec, profile: &Profile, dirs: &[OwnedFd]) -> Result<(), Refusal>;
+
+    /// Opens a part of the job's directory for its owner.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the job has no directory yet or it cannot be opened.
+    fn open(&self, of: &JobFiles<'_>, part: Part) -> Result<OwnedFd, Refusal>;
+
+    /// Turns the request into a complete plan.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the words for the user.
+    fn plan(&self, request: StartRequest) -> Result<Box<dyn Planned>, Refusal>;
+
+    /// After a restart: what became of an attempt.
+    fn adopt(&self, request: AdoptRequest) -> BoxFuture<'_, Adoption>;
+
+    /// The supervisor stops; what runs goes on.
+    fn leave(&self);
+}
+
+/// Whose directory is meant.
+#[derive(Clone, Copy, Debug)]
+pub struct JobFiles<'a> {
+    /// Host user id of the submitter.
+    pub uid: u32,
+    /// Experiment of the job.
+    pub experiment: &'a str,
+    /// Number of the job.
+    pub job: JobId,
+}
+
+/// A part of a job's directory that clients may open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The log.
+    Log,
+    /// What the job saw as `/outputs`.
+    Outputs,
+    /// What the job wrote in `/work`.
+    Work,
+}
+
+/// A complete plan of one attempt.
+pub trait Planned: Send {
+    /// The layers that will be in force.
+    fn layers(&self) -> &[Layer];
+    /// The host user id the attempt will run as.
+    fn host_uid(&self) -> u32;
+    /// Builds the sandbox and executes the command.
+    fn start(self: Box<Self>) -> BoxFuture<'static, Result<Arc<dyn Running>, Box<ExitReport>>>;
+}
+
+/// An attempt that runs.
+pub trait Running: fmt::Debug + Send + Sync {
+    /// TERM, grace period, KILL; returns at once.
+    fn stop(&self) -> BoxFuture<'_, ()>;
+    /// Its complete report, when it is over.
+    fn finished(&self) -> BoxFuture<'_, ExitReport>;
+}
+
+/// What became of an attempt while no supervisor looked.
+#[derive(Debug)]
+pub enum Adoption {
+    /// It still runs.
+    Running(Arc<dyn Running>),
+    /// It is over.
+    Ended(Box<ExitReport>),
+}
+
+/// The launcher of a real machine.
+#[derive(Debug)]
+pub struct Machine(pub Host);
+
+impl Launcher for Machine {
+    fn findings(&self) -> Vec<Finding> {
+        self.0.findings()
+    }
+
+    fn check(&self, spec: &JobSpec, profile: &Profile, dirs: &[OwnedFd]) -> Result<(), Refusal> {
+        self.0.check(spec, profile, dirs)
+    }
+
+    fn open(&self, of: &JobFiles<'_>, part: Part) -> Result<OwnedFd, Refusal> {
+        let directory = self.0.job_directory(of.uid, of.experiment, of.job)?;
+        let (opened, name) = match part {
+            Part::Log => (directory.open_log(), "log"),
+            Part::Outputs => (directory.open_outputs(), "outputs"),
+            Part::Work => (directory.open_work(), "work"),
+        };
+        opened.map_err(|error| {
+            Refusal::Infrastructure(format!("cannot open the {name} of job {}: {error}", of.job))
+        })
+    }
+
+    fn plan(&self, request: StartRequest) -> Result<Box<dyn Planned>, Refusal> {
+        Ok(Box::new(self.0.plan(request)?))
+    }
+
+    fn leave(&self) {
+        self.0.leave();
+    }
+
+    fn adopt(&self, request: AdoptRequest) -> BoxFuture<'_, Adoption> {
+        Box::pin(async move {
+            match self.0.adopt(request).await {
+                Adopted::Running(attempt) => Adoption::Running(Arc::new(Live(attempt))),
+                Adopted::Ended(report) => Adoption::Ended(Box::new(report)),
+            }
+        })
+    }
+}
+
+impl Planned for Prepared {
+    fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    fn host_uid(&self) -> u32 {
+        self.host_uid
+    }
+
+    fn start(self: Box<Self>) -> BoxFuture<'static, Result<Arc<dyn Running>, Box<ExitReport>>> {
+        Box::pin(async move {
+            let attempt = (*self).start().await.map_err(Box::new)?;
+            Ok(Arc::new(Live(attempt)) as Arc<dyn Running>)
+        })
+    }
+}
+
+struct Live(Attempt);
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt").field("pid", &self.0.pid).finish_non_exhaustive()
+    }
+}
+
+impl Running for Live {
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.stop())
+    }
+
+    fn finished(&self) -> BoxFuture<'_, ExitReport> {
+        Box::pin(self.0.finished())
+    }
+}

@@ -1,0 +1,214 @@
+//! The life of jobs: accept, start, follow, end. The rules that hold everywhere
+//! here: audit first (what is about to happen is durable before it happens),
+//! and commit, then tell (no reply and no signal mentions what is not in the store).
+
+mod accept;
+mod attempt;
+mod cancel;
+mod error;
+pub mod launcher;
+pub mod ledger;
+mod live;
+mod look;
+pub mod records;
+mod report;
+mod resume;
+#[cfg(test)]
+pub mod simulator;
+
+pub use error::EngineError;
+pub use look::Scope;
+
+use crate::config::Config;
+use crate::notify::Notify;
+use crate::store::Store;
+use fetchml_api::job::{JobId, JobState};
+use fetchml_policies::Library;
+use launcher::Launcher;
+use ledger::Ledger;
+use live::Live;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::broadcast;
+
+/// Events a subscriber may lag behind before it has to look for itself.
+const EVENT_BACKLOG: usize = 4096;
+
+/// Something happened to a job, and is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Which job.
+    pub job: JobId,
+    /// Whose job: who may hear of it.
+    pub uid: u32,
+    /// What happened.
+    pub what: Change,
+}
+
+/// What happened to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was accepted.
+    New,
+    /// It is in this state now.
+    State(JobState),
+    /// It is over, with this result.
+    Removed(JobState),
+}
+
+/// What can be read again while the supervisor runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The configuration.
+    pub config: Config,
+    /// Profiles and filters.
+    pub library: Arc<Library>,
+}
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where jobs are remembered.
+    pub store: Store,
+    /// Where events are recorded.
+    pub ledger: Arc<dyn Ledger>,
+    /// What builds sandboxes.
+    pub launcher: Arc<dyn Launcher>,
+    /// What the service manager hears.
+    pub notify: Notify,
+    /// Configuration and policies.
+    pub settings: Settings,
+}
+
+/// The engine; shared by every connection.
+#[derive(Debug)]
+pub struct Engine {
+    store: Store,
+    ledger: Arc<dyn Ledger>,
+    launcher: Arc<dyn Launcher>,
+    notify: Notify,
+    settings: RwLock<Arc<Settings>>,
+    live: Mutex<Live>,
+    events: broadcast::Sender<Event>,
+    stopping: AtomicBool,
+}
+
+impl Engine {
+    /// An engine that knows of no job yet; see [`crate::recover`].
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            store: parts.store,
+            ledger: parts.ledger,
+            launcher: parts.launcher,
+            notify: parts.notify,
+            settings: RwLock::new(Arc::new(parts.settings)),
+            live: Mutex::default(),
+            events: broadcast::Sender::new(EVENT_BACKLOG),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// Hears of every committed change from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Takes no new work from now on; what runs goes on.
+    pub fn close(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The last thing before the process ends.
+    pub fn leave(&self) {
+        self.launcher.leave();
+    }
+
+    /// Jobs that run or are being started, and jobs that wait.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        self.live().counts()
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.live().is_empty()
+    }
+
+    /// Whether this job is not over.
+    #[must_use]
+    pub fn is_live(&self, id: JobId) -> bool {
+        self.live().get(id).is_some()
+    }
+
+    /// Configuration and policies as they are now.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces configuration and policies for everything that begins later.
+    pub fn set_settings(self: &Arc<Self>, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.pump();
+    }
+
+    /// What was found on this machine.
+    #[must_use]
+    pub fn findings(&self) -> Vec<crate::supervise::Finding> {
+        self.launcher.findings()
+    }
+
+    /// Whether the store answers and the audit log can be asked.
+    pub async fn answers(&self) -> bool {
+        // A log that cannot be written refuses work, which is no reason to be
+        // restarted; a store that fails to answer is.
+        let _ = self.ledger.state();
+        self.store.ping().await.is_ok()
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.ledger
+    }
+
+    /// A panic aborts the process, so a poisoned lock is never seen; taking it
+    /// anyway costs no branch that could hide a bug.
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn max_running(&self) -> usize {
+        self.settings().config.jobs.max_running
+    }
+
+    /// Starts what can start now.
+    pub fn pump(self: &Arc<Self>) {
+        if self.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        let max_running = self.max_running();
+        let next = self.live().take_next(max_running);
+        for id in next {
+            tokio::spawn(self.clone().start(id));
+        }
+    }
+
+    fn tell(&self, job: JobId, uid: u32, what: Change) {
+        // Nobody listens when there is no connection.
+        let _ = self.events.send(Event { job, uid, what });
+        let (running, queued) = self.counts();
+        self.notify.status(running, queued);
+    }
+}
+
+/// Microseconds since the epoch.
+#[must_use]
+pub fn now_usec() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,160 @@
+//! What is recorded: every audit record of the engine and the bus in one place,
+//! so that a reviewer sees on one screen what an auditor will see. None holds a
+//! command line, an environment value or anything a job wrote.
+
+use crate::access::{Caller, user_name};
+use crate::config::Config;
+use crate::store::JobRecord;
+use fetchml_api::audit::{Actor, Event, NewRecord, Outcome};
+use fetchml_api::job::{FailureClass, JobId, JobState, Layer};
+
+fn job(event: Event, actor: Actor<'static>, action: &str, id: JobId) -> NewRecord {
+    NewRecord::new(event, actor, action, &format!("job/{id}")).job(id)
+}
+
+fn owner(record: &JobRecord) -> Actor<'static> {
+    user(record.uid)
+}
+
+fn user(uid: u32) -> Actor<'static> {
+    let actor = Actor::uid(uid);
+    match user_name(uid) {
+        Some(name) => actor.named(&name),
+        None => actor,
+    }
+}
+
+/// The supervisor, which acts as root.
+fn supervisor() -> Actor<'static> {
+    user(rustix::process::geteuid().as_raw())
+}
+
+/// A job was accepted.
+#[must_use]
+pub fn queued(caller: &Caller, record: &JobRecord) -> NewRecord {
+    describe(job(Event::JobQueued, user(caller.uid()), "submit", record.id), record)
+        .source(caller.source())
+}
+
+/// A job that waited was taken over from the supervisor that was here before.
+#[must_use]
+pub fn requeued(record: &JobRecord) -> NewRecord {
+    describe(job(Event::JobQueued, owner(record), "requeue", record.id), record)
+        .detail("recovered", "the supervisor was restarted")
+}
+
+fn describe(new: NewRecord, record: &JobRecord) -> NewRecord {
+    new.detail("name", &record.spec.name)
+        .detail("experiment", &record.spec.experiment)
+        .detail("profile", &record.spec.profile)
+}
+
+/// A job's command is about to be executed.
+#[must_use]
+pub fn started(record: &JobRecord) -> NewRecord {
+    let host_uid = record.host_uid.map_or_else(|| "none".to_owned(), |uid| uid.to_string());
+    job(Event::JobStarted, owner(record), "start", record.id)
+        .detail("attempt", record.attempt)
+        .detail("profile", &record.spec.profile)
+        .detail("layers", layers(&record.layers))
+        .detail("host_uid", host_uid)
+}
+
+/// A job is over.
+#[must_use]
+pub fn completed(record: &JobRecord) -> NewRecord {
+    let outcome = match (record.state, record.report.as_ref().and_then(|report| report.failure)) {
+        (JobState::Succeeded, _) => Outcome::Success,
+        (_, Some(FailureClass::PolicyDenied)) => Outcome::Denied,
+        _ => Outcome::Failure,
+    };
+    let mut new = job(Event::JobCompleted, owner(record), "complete", record.id)
+        .result(outcome)
+        .detail("attempt", record.attempt)
+        .detail("state", record.state);
+    if let Some(report) = &record.report {
+        new = new.detail("status", report.status).detail("layers", layers(&report.layers));
+        if let Some(class) = report.failure {
+            new = new.detail("failure", class);
+        }
+        if let Some(code) = report.exit_code {
+            new = new.detail("exit_code", code);
+        }
+        if let Some(signal) = report.signal {
+            new = new.detail("signal", signal);
+        }
+    }
+    new
+}
+
+/// Somebody asked for the end of a job.
+#[must_use]
+pub fn cancelled(caller: &Caller, id: JobId) -> NewRecord {
+    job(Event::JobCancelled, user(caller.uid()), "cancel", id).source(caller.source())
+}
+
+/// Somebody was refused something.
+#[must_use]
+pub fn denied(caller: &Caller, action: &str, resource: &str, why: &str) -> NewRecord {
+    NewRecord::new(Event::PolicyDenied, user(caller.uid()), action, resource)
+        .source(caller.source())
+        .result(Outcome::Denied)
+        .detail("reason", why)
+}
+
+/// Somebody was not let in. `suppressed` counts the same refusals since the
+/// last record of them.
+#[must_use]
+pub fn turned_away(caller: &Caller, why: &str, suppressed: u64) -> NewRecord {
+    NewRecord::new(Event::AuthFailure, user(caller.uid()), "connect", "bus")
+        .source(caller.source())
+        .result(Outcome::Denied)
+        .detail("reason", why)
+        .detail("suppressed", suppressed)
+}
+
+/// The supervisor takes work.
+#[must_use]
+pub fn daemon_started(mode: &str) -> NewRecord {
+    NewRecord::new(Event::DaemonStarted, supervisor(), "start", "fetchmld")
+        .detail("version", env!("CARGO_PKG_VERSION"))
+        .detail("mode", mode)
+}
+
+/// The supervisor stops; what runs goes on.
+#[must_use]
+pub fn daemon_stopped(why: &str, running: usize, queued: usize) -> NewRecord {
+    NewRecord::new(Event::DaemonStopped, supervisor(), "stop", "fetchmld")
+        .detail("reason", why)
+        .detail("running", running)
+        .detail("queued", queued)
+}
+
+/// Configuration and policies are in force.
+#[must_use]
+pub fn config_loaded(config: &Config, profiles: &str) -> NewRecord {
+    NewRecord::new(Event::ConfigLoaded, supervisor(), "load", "configuration")
+        .detail("max_running", config.jobs.max_running)
+        .detail("default_profile", &config.jobs.default_profile)
+        .detail("profiles", profiles)
+}
+
+/// Configuration or policies were to be read again and cannot be used.
+#[must_use]
+pub fn config_refused(why: &str) -> NewRecord {
+    NewRecord::new(Event::ConfigLoaded, supervisor(), "load", "configuration")
+        .result(Outcome::Failure)
+        .detail("reason", why)
+}
+
+fn layers(layers: &[Layer]) -> String {
+    let words = layers.iter().map(|layer| {
+        let state = match layer.state {
+            fetchml_api::job::LayerState::Held => "held",
+            fetchml_api::job::LayerState::Partial => "partial",
+            fetchml_api::job::LayerState::Missing => "missing",
+        };
+        format!("{}={state}", layer.name)
+    });
+    words.collect::<Vec<_>>().join(" ")
+}

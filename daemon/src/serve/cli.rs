@@ -1,0 +1,48 @@
+//! The command line.
+
+use crate::config::Config;
+use clap::Parser;
+use fetchml_policies::Library;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Supervises sandboxed training jobs.
+///
+/// Without options it serves the whole machine, on the system bus and on
+/// /run/fetchml/bus.sock; systemd starts it so. fetchmlctl --private starts it
+/// for one user.
+#[derive(Debug, Parser)]
+#[command(name = "fetchmld", version, about)]
+pub(super) struct Arguments {
+    /// Serve only the user who starts it, with everything below DIR.
+    ///
+    /// The socket is DIR/run/bus.sock. It stops when it has had no client and
+    /// no job for a while.
+    #[arg(long, value_name = "DIR")]
+    pub(super) private: Option<PathBuf>,
+
+    /// Read configuration and policies, say what is wrong with them, and stop.
+    #[arg(long, conflicts_with = "private")]
+    pub(super) check_config: bool,
+}
+
+/// Policies of the site.
+pub(super) const POLICY_OVERRIDES: &str = "/etc/fetchml/policies";
+
+/// `--check-config`
+#[allow(clippy::print_stderr)]
+pub(super) fn check_config() -> ExitCode {
+    let mut complaints = Vec::new();
+    let config = Config::load_system().map_err(|error| complaints.push(error.to_string())).ok();
+    let library =
+        Library::load(&[POLICY_OVERRIDES]).map_err(|error| complaints.push(error.to_string())).ok();
+    if let (Some(config), Some(library)) = (config, library)
+        && let Err(error) = library.profile(&config.jobs.default_profile)
+    {
+        complaints.push(format!("jobs.default_profile: {error}"));
+    }
+    for complaint in &complaints {
+        eprintln!("error: {complaint}");
+    }
+    if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,43 @@
+//! The process: its command line, what it puts together, and how it stops.
+
+mod cli;
+mod gate;
+mod listener;
+mod log;
+mod place;
+mod run;
+
+pub use gate::Gate;
+pub use listener::{Listener, SocketError};
+pub use place::Place;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Runs the supervisor as the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    if arguments.check_config {
+        return cli::check_config();
+    }
+    let place = match &arguments.private {
+        Some(dir) => Place::private(dir),
+        None => Ok(Place::system()),
+    };
+    log::start(arguments.private.is_none());
+    let ended = place.map_err(run::StartError::from).and_then(|place| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(run::StartError::Runtime)?
+            .block_on(run::run(place))
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! What survives the supervisor: every job and attempt, in SQLite (write-ahead
+//! log, full sync). One thread owns the database; requests that wait at the
+//! same time share one transaction and so one fsync. A request is answered
+//! only after the commit, which is what "commit, then tell" rests on.
+
+mod rows;
+mod schema;
+
+pub use rows::{Filter, JobRecord, NewJob, Summary};
+
+use fetchml_api::job::JobId;
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Name of the database below the state directory.
+pub const FILE_NAME: &str = "fetchml.db";
+
+/// Most requests in one transaction, so that the first of a flood is not kept waiting.
+const MAX_BATCH: usize = 256;
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be opened or migrated.
+    #[error("cannot open the job store {}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: rusqlite::Error,
+    },
+    /// Written by a newer version.
+    #[error(
+        "the job store {} has schema {found}, this version knows up to {known}: \
+         install the version that wrote it", path.display()
+    )]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// The thread cannot be started.
+    #[error("cannot start the store's thread: {0}")]
+    Thread(std::io::Error),
+    /// A statement or the commit failed; nothing of the request was kept.
+    #[error("the job store failed: {0}")]
+    Sql(String),
+    /// The store is closed.
+    #[error("the job store is closed")]
+    Closed,
+}
+
+/// Handle of the store; clones share it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    requests: mpsc::Sender<Request>,
+}
+
+/// Runs inside the batch's transaction; what it returns runs after the commit.
+type Request = Box<dyn FnOnce(&mut Connection) -> Answer + Send>;
+type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
+
+impl Store {
+    /// Opens or creates the database in `dir` and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be opened, migrated or was written by a newer version.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let connection = schema::open(&dir.join(FILE_NAME))?;
+        let (requests, inbox) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || serve(connection, &inbox))
+            .map_err(StoreError::Thread)?;
+        Ok(Self { requests })
+    }
+
+    /// Adds a queued job; its number is never used again, whatever becomes of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be committed.
+    pub async fn insert(&self, job: NewJob) -> Result<JobRecord, StoreError> {
+        self.call(move |db| rows::insert(db, job)).await
+    }
+
+    /// Writes the job's current facts, and those of its attempt if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be committed.
+    pub async fn update(&self, job: JobRecord) -> Result<(), StoreError> {
+        self.call(move |db| rows::update(db, &job)).await
+    }
+
+    /// Takes back a job that nobody was told of.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be committed.
+    pub async fn forget(&self, id: JobId) -> Result<(), StoreError> {
+        self.call(move |db| rows::forget(db, id)).await
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be read.
+    pub async fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
+        self.call(move |db| rows::job(db, id)).await
+    }
+
+    /// Jobs that are not over, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they could not be read.
+    pub async fn unfinished(&self) -> Result<Vec<JobRecord>, StoreError> {
+        self.call(|db| rows::unfinished(db)).await
+    }
+
+    /// Key facts of the newest jobs that match, newest last.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they could not be read.
+    pub async fn summaries(&self, filter: Filter) -> Result<Vec<Summary>, StoreError> {
+        self.call(move |db| rows::summaries(db, &filter)).await
+    }
+
+    /// The newest jobs that match in full, newest last.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they could not be read.
+    pub async fn jobs(&self, filter: Filter) -> Result<Vec<JobRecord>, StoreError> {
+        self.call(move |db| rows::jobs(db, &filter)).await
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.call(|_| Ok(())).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let request: Request = Box::new(move |db| {
+            let result = in_savepoint(db, work);
+            Box::new(move |committed| {
+                let result = match (result, committed) {
+                    (Ok(value), Ok(())) => Ok(value),
+                    (Err(error), _) => Err(StoreError::Sql(error.to_string())),
+                    (_, Err(error)) => Err(StoreError::Sql(error)),
+                };
+                // A caller that went away needs no answer.
+                let _ = reply.send(result);
+            })
+        });
+        self.requests.send(request).map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+/// One request that fails must not take its neighbours in the batch with it.
+fn in_savepoint<T>(
+    db: &mut Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let savepoint = db.savepoint()?;
+    let value = work(&savepoint)?;
+    savepoint.commit()?;
+    Ok(value)
+}
+
+/// The store's thread: until the last handle is dropped.
+fn serve(mut db: Connection, inbox: &mpsc::Receiver<Request>) {
+    while let Ok(first) = inbox.recv() {
+        let batch: Vec<_> =
+            std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH - 1)).collect();
+        let begun = db.execute_batch("BEGIN");
+        let answers: Vec<_> = batch.into_iter().map(|request| request(&mut db)).collect();
+        let committed = begun.and_then(|()| db.execute_batch("COMMIT")).map_err(|error| {
+            // Already rolled back by some errors, then there is no transaction to end.
+            let _ = db.execute_batch("ROLLBACK");
+            error.to_string()
+        });
+        for answer in answers {
+            answer(committed.clone());
+        }
+    }
+    // Leaves one file behind instead of three; the write-ahead log would do.
+    let _ = db.pragma_update(None, "wal_checkpoint", "TRUNCATE");
+    let _ = db.busy_timeout(Duration::ZERO);
+    drop(db.close());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fetchml_api::job::{JobSpec, JobState, Limits};
+
+    pub(super) fn new_job(uid: u32, name: &str) -> NewJob {
+        NewJob {
+            uid,
+            gid: uid,
+            spec: JobSpec {
+                command: vec!["true".to_owned()],
+                env: std::collections::BTreeMap::new(),
+                name: name.to_owned(),
+                experiment: "default".to_owned(),
+                profile: "default".to_owned(),
+                network: None,
+                time_limit_usec: None,
+                limits: Limits::default(),
+                mounts: Vec::new(),
+            },
+            reason: "waiting".to_owned(),
+            submitted_usec: 7,
+        }
+    }
+
+    fn opened() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = Store::open(dir.path()).expect("open");
+        (dir, store)
+    }
+
+    #[tokio::test]
+    async fn jobs_survive_closing_and_keep_their_numbers() {
+        let (dir, store) = opened();
+        let first = store.insert(new_job(1000, "a")).await.expect("insert");
+        let mut second = store.insert(new_job(1000, "b")).await.expect("insert");
+        second.state = JobState::Running;
+        second.attempt = 1;
+        second.host_uid = Some(1_000_000);
+        store.update(second.clone()).await.expect("update");
+        store.forget(first.id).await.expect("forget");
+        drop(store);
+
+        let store = Store::open(dir.path()).expect("open again");
+        assert_eq!(store.job(first.id).await.expect("read"), None);
+        assert_eq!(store.unfinished().await.expect("read"), [second.clone()]);
+        store.forget(second.id).await.expect("forget");
+        let third = store.insert(new_job(1000, "c")).await.expect("insert");
+        assert!(third.id > second.id, "a number was used twice");
+    }
+
+    #[tokio::test]
+    async fn a_failing_request_leaves_its_neighbours_in_the_batch() {
+        let (_dir, store) = opened();
+        let good = store.insert(new_job(1, "good"));
+        let bad = store.call(|db| {
+            db.execute("UPDATE jobs SET name = 'changed'", [])?;
+            db.execute("INSERT INTO no_such_table VALUES (1)", [])
+        });
+        let (good, bad) = tokio::join!(good, bad);
+        let good = good.expect("unharmed");
+        assert!(bad.is_err());
+        let read = store.job(good.id).await.expect("read").expect("there");
+        assert_eq!(read.spec.name, "good");
+        let listed = store.summaries(Filter::default()).await.expect("read");
+        assert_eq!(listed[0].name, "good", "half of a failed request was kept");
+    }
+
+    #[tokio::test]
+    async fn listing_filters_and_keeps_the_newest_last() {
+        let (_dir, store) = opened();
+        for n in 0..6 {
+            store.insert(new_job(n % 2, &n.to_string())).await.expect("insert");
+        }
+        let names = |list: Vec<Summary>| -> Vec<String> { list.into_iter().map(|s| s.name).collect() };
+        let filter = Filter { uid: Some(1), limit: 2, ..Filter::default() };
+        assert_eq!(names(store.summaries(filter).await.expect("list")), ["3", "5"]);
+        let filter = Filter { before: Some(JobId(3)), ..Filter::default() };
+        assert_eq!(names(store.summaries(filter).await.expect("list")), ["0", "1"]);
+        let filter = Filter { state: Some(JobState::Failed), ..Filter::default() };
+        assert!(store.summaries(filter).await.expect("list").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_store_of_a_newer_version_is_left_alone() {
+        let (dir, store) = opened();
+        drop(store);
+        let db = Connection::open(dir.path().join(FILE_NAME)).expect("open");
+        db.pragma_update(None, "user_version", 99).expect("pragma");
+        drop(db);
+        let error = Store::open(dir.path()).expect_err("too new").to_string();
+        assert!(error.contains("has schema 99"), "{error}");
+    }
+}

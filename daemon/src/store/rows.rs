@@ -1,0 +1,310 @@
+//! Rows and the types they become.
+
+use fetchml_api::job::{ExitReport, JobDescription, JobId, JobSpec, JobState, Layer};
+use rusqlite::types::{FromSql, Type};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A job that was just accepted.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// Host user id of the submitter.
+    pub uid: u32,
+    /// Host group id of the submitter.
+    pub gid: u32,
+    /// What was asked for.
+    pub spec: JobSpec,
+    /// Why it waits.
+    pub reason: String,
+    /// When it was accepted, microseconds since the epoch.
+    pub submitted_usec: u64,
+}
+
+/// Everything the supervisor remembers of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobRecord {
+    /// Its number.
+    pub id: JobId,
+    /// Host user id of the submitter.
+    pub uid: u32,
+    /// Host group id of the submitter.
+    pub gid: u32,
+    /// What was asked for.
+    pub spec: JobSpec,
+    /// Current state.
+    pub state: JobState,
+    /// Why, in words.
+    pub reason: String,
+    /// Current or last attempt, from 1; 0 before the first.
+    pub attempt: u32,
+    /// Times in microseconds since the epoch.
+    pub submitted_usec: u64,
+    /// See `submitted_usec`.
+    pub started_usec: Option<u64>,
+    /// See `submitted_usec`.
+    pub finished_usec: Option<u64>,
+    /// Host user id the attempt runs as.
+    pub host_uid: Option<u32>,
+    /// Layers of the attempt's sandbox, as planned.
+    pub layers: Vec<Layer>,
+    /// Why it ended.
+    pub report: Option<ExitReport>,
+}
+
+impl JobRecord {
+    /// What clients may know of it.
+    #[must_use]
+    pub fn describe(&self, user: Option<String>) -> JobDescription {
+        JobDescription {
+            version: 1,
+            id: self.id,
+            uid: self.uid,
+            user,
+            state: self.state,
+            reason: self.reason.clone(),
+            spec: self.spec.clone(),
+            attempt: self.attempt,
+            submitted_usec: self.submitted_usec,
+            started_usec: self.started_usec,
+            finished_usec: self.finished_usec,
+            host_uid: self.host_uid.filter(|_| !self.state.is_final()),
+            report: self.report.clone(),
+        }
+    }
+}
+
+/// Key facts of a job, for lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Its number.
+    pub id: JobId,
+    /// Host user id of the submitter.
+    pub uid: u32,
+    /// Name for people.
+    pub name: String,
+    /// Experiment it belongs to.
+    pub experiment: String,
+    /// Sandbox profile.
+    pub profile: String,
+    /// Current state.
+    pub state: JobState,
+    /// When it was accepted, microseconds since the epoch.
+    pub submitted_usec: u64,
+}
+
+/// Which jobs a list shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those of this user.
+    pub uid: Option<u32>,
+    /// Only those in this state.
+    pub state: Option<JobState>,
+    /// At most this many, the newest.
+    pub limit: u32,
+    /// Only those with a lower number.
+    pub before: Option<JobId>,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self { uid: None, state: None, limit: 50, before: None }
+    }
+}
+
+const COLUMNS: &str = "id, uid, gid, state, reason, spec, attempt, submitted_usec, started_usec, \
+                       finished_usec, host_uid, layers, report";
+
+pub(super) fn insert(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord> {
+    let mut record = JobRecord {
+        id: JobId(0),
+        uid: job.uid,
+        gid: job.gid,
+        spec: job.spec,
+        state: JobState::Queued,
+        reason: job.reason,
+        attempt: 0,
+        submitted_usec: job.submitted_usec,
+        started_usec: None,
+        finished_usec: None,
+        host_uid: None,
+        layers: Vec::new(),
+        report: None,
+    };
+    db.prepare_cached(
+        "INSERT INTO jobs (uid, gid, name, experiment, profile, state, reason, spec, attempt, \
+         submitted_usec, layers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, '[]')",
+    )?
+    .execute(params![
+        record.uid,
+        record.gid,
+        record.spec.name,
+        record.spec.experiment,
+        record.spec.profile,
+        record.state.as_str(),
+        record.reason,
+        json(&record.spec)?,
+        time(record.submitted_usec),
+    ])?;
+    record.id = JobId(u64::try_from(db.last_insert_rowid()).unwrap_or(0));
+    Ok(record)
+}
+
+pub(super) fn update(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
+    let id = key(job.id);
+    let layers = json(&job.layers)?;
+    let report = job.report.as_ref().map(json).transpose()?;
+    let (started, finished) = (job.started_usec.map(time), job.finished_usec.map(time));
+    let state = job.state.as_str();
+    let changed = db
+        .prepare_cached(
+            "UPDATE jobs SET state = ?2, reason = ?3, attempt = ?4, started_usec = ?5, \
+             finished_usec = ?6, host_uid = ?7, layers = ?8, report = ?9 WHERE id = ?1",
+        )?
+        .execute(params![
+            id, state, job.reason, job.attempt, started, finished, job.host_uid, layers, report
+        ])?;
+    if changed != 1 {
+        return Err(rusqlite::Error::StatementChangedRows(changed));
+    }
+    if job.attempt > 0 {
+        db.prepare_cached(
+            "INSERT OR REPLACE INTO attempts (job, number, state, started_usec, finished_usec, \
+             host_uid, layers, report) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            id,
+            job.attempt,
+            state,
+            started,
+            finished,
+            job.host_uid,
+            layers,
+            report
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn forget(db: &Connection, id: JobId) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM jobs WHERE id = ?1")?.execute([key(id)])?;
+    Ok(())
+}
+
+pub(super) fn job(db: &Connection, id: JobId) -> rusqlite::Result<Option<JobRecord>> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1"))?
+        .query_row([key(id)], record)
+        .optional()
+}
+
+pub(super) fn unfinished(db: &Connection) -> rusqlite::Result<Vec<JobRecord>> {
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM jobs WHERE state IN ('queued', 'starting', 'running') ORDER BY id"
+    ))?
+    .query_map([], record)?
+    .collect()
+}
+
+pub(super) fn summaries(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Summary>> {
+    let columns = "id, uid, name, experiment, profile, state, submitted_usec";
+    newest_last(db, columns, filter, |row| {
+        Ok(Summary {
+            id: JobId(number(row, 0)?),
+            uid: row.get(1)?,
+            name: row.get(2)?,
+            experiment: row.get(3)?,
+            profile: row.get(4)?,
+            state: state(row, 5)?,
+            submitted_usec: number(row, 6)?,
+        })
+    })
+}
+
+pub(super) fn jobs(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<JobRecord>> {
+    newest_last(db, COLUMNS, filter, record)
+}
+
+fn newest_last<T>(
+    db: &Connection,
+    columns: &str,
+    filter: &Filter,
+    read: fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    // The user's condition is left out rather than made optional in SQL: the
+    // planner takes the index on (uid, id) only when it sees an equality.
+    let by_user = if filter.uid.is_some() { "uid = ?1" } else { "?1 IS NULL" };
+    let sql = format!(
+        "SELECT {columns} FROM jobs WHERE {by_user} AND (?2 IS NULL OR state = ?2) AND id < ?3 \
+         ORDER BY id DESC LIMIT ?4"
+    );
+    let before = filter.before.map_or(i64::MAX, key);
+    let state = filter.state.map(JobState::as_str);
+    let mut found = db
+        .prepare_cached(&sql)?
+        .query_map(params![filter.uid, state, before, filter.limit], read)?
+        .collect::<Result<Vec<_>, _>>()?;
+    found.reverse();
+    Ok(found)
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
+    Ok(JobRecord {
+        id: JobId(number(row, 0)?),
+        uid: row.get(1)?,
+        gid: row.get(2)?,
+        state: state(row, 3)?,
+        reason: row.get(4)?,
+        spec: document(5, &row.get::<_, String>(5)?)?,
+        attempt: row.get(6)?,
+        submitted_usec: number(row, 7)?,
+        started_usec: optional_number(row, 8)?,
+        finished_usec: optional_number(row, 9)?,
+        host_uid: row.get(10)?,
+        layers: document(11, &row.get::<_, String>(11)?)?,
+        report: row.get::<_, Option<String>>(12)?.map(|text| document(12, &text)).transpose()?,
+    })
+}
+
+fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+fn document<T: DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })
+}
+
+fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<JobState> {
+    let word: String = row.get(column)?;
+    JobState::parse(&word).ok_or_else(|| {
+        let unknown = format!("unknown job state {word}").into();
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, unknown)
+    })
+}
+
+/// SQLite's integers are signed; numbers and times stay far below the border.
+fn key(id: JobId) -> i64 {
+    i64::try_from(id.0).unwrap_or(i64::MAX)
+}
+
+fn time(usec: u64) -> i64 {
+    i64::try_from(usec).unwrap_or(i64::MAX)
+}
+
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    unsigned(column, row.get(column)?)
+}
+
+fn optional_number(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+    get::<Option<i64>>(row, column)?.map(|value| unsigned(column, value)).transpose()
+}
+
+fn get<T: FromSql>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    row.get(column)
+}
+
+fn unsigned(column: usize, value: i64) -> rusqlite::Result<u64> {
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}

@@ -1,0 +1,76 @@
+//! The schema and its history: migration N takes `user_version` from N to N+1.
+
+use super::StoreError;
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+use std::time::Duration;
+
+const MIGRATIONS: &[&str] = &["
+    -- AUTOINCREMENT: the number of a deleted job is never given out again.
+    CREATE TABLE jobs (
+        id             INTEGER PRIMARY KEY AUTOINCREMENT,
+        uid            INTEGER NOT NULL,
+        gid            INTEGER NOT NULL,
+        name           TEXT    NOT NULL,
+        experiment     TEXT    NOT NULL,
+        profile        TEXT    NOT NULL,
+        state          TEXT    NOT NULL,
+        reason         TEXT    NOT NULL,
+        spec           TEXT    NOT NULL,
+        attempt        INTEGER NOT NULL,
+        submitted_usec INTEGER NOT NULL,
+        started_usec   INTEGER,
+        finished_usec  INTEGER,
+        host_uid       INTEGER,
+        layers         TEXT    NOT NULL,
+        report         TEXT
+    ) STRICT;
+    CREATE INDEX jobs_by_user ON jobs (uid, id);
+    CREATE INDEX jobs_unfinished ON jobs (id) WHERE state IN ('queued', 'starting', 'running');
+    CREATE TABLE attempts (
+        job            INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        number         INTEGER NOT NULL,
+        state          TEXT    NOT NULL,
+        started_usec   INTEGER,
+        finished_usec  INTEGER,
+        host_uid       INTEGER,
+        layers         TEXT    NOT NULL,
+        report         TEXT,
+        PRIMARY KEY (job, number)
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// Opens the database and brings it up to date.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let failed = |source| StoreError::Open { path: path.to_owned(), source };
+    let mut db = Connection::open(path).map_err(failed)?;
+    configure(&db).map_err(failed)?;
+    let version: u32 =
+        db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if version > known {
+        return Err(StoreError::TooNew { path: path.to_owned(), found: version, known });
+    }
+    migrate(&mut db, version).map_err(failed)?;
+    Ok(db)
+}
+
+fn configure(db: &Connection) -> rusqlite::Result<()> {
+    // An administrator may look with sqlite3 while the supervisor runs.
+    db.busy_timeout(Duration::from_secs(5))?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+fn migrate(db: &mut Connection, from: u32) -> rusqlite::Result<()> {
+    for (target, migration) in (1u32..).zip(MIGRATIONS).filter(|(target, _)| *target > from) {
+        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", target)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
