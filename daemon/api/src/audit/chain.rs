@@ -1,7 +1,7 @@
 //! The chain: numbers, links and hashes of records as they are written.
 
 use super::record::{MAX_NAME_BYTES, VERSION, clipped};
-use super::{Hash, Id128, MAX_INTEGER, NewRecord, Record, Text};
+use super::{Hash, Id128, MAX_INTEGER, NewRecord, Record, RecordError, Text};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -36,6 +36,15 @@ pub struct Head {
 }
 
 impl Head {
+    /// Number and hash of a stored line, by what it says itself.
+    ///
+    /// # Errors
+    /// [`RecordError`] when the line is not a record.
+    pub fn of_line(line: &[u8]) -> Result<Self, RecordError> {
+        let record = Record::parse(line)?;
+        Ok(Self { seq: record.seq, hash: record_hash(&record.prev, line) })
+    }
+
     /// Length of the stored form.
     pub const STORED_BYTES: usize = 20 + 1 + 64 + 1;
 

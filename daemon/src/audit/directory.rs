@@ -1,0 +1,175 @@
+//! The directory of the log. Every file is reached through its descriptor, and
+//! nothing but plain files of one name is opened: no link leads elsewhere.
+
+use super::AuditError;
+use fetchml_api::audit::Head;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::{ErrorKind, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+
+const LOCK: &str = "lock";
+const HEAD: &str = "head";
+/// Name of the first segment; later ones count up.
+pub(super) const FIRST_SEGMENT: &str = "000000000001.log";
+const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// The directory, locked against other writers for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    fd: OwnedFd,
+    _lock: File,
+}
+
+impl Directory {
+    pub(super) fn open(path: &Path) -> Result<Self, AuditError> {
+        let at = || path.to_owned();
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(AuditError::io("create", at()))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(AuditError::io("open", at()))?;
+        let stat = fstat(&fd).map_err(AuditError::io("examine", at()))?;
+        let uid = rustix::process::geteuid().as_raw();
+        let mode = stat.st_mode & 0o7777;
+        let why = match (stat.st_uid == uid, mode & 0o022 == 0) {
+            (true, true) => None,
+            (false, _) => Some(format!("belongs to user {}", stat.st_uid)),
+            (true, false) => Some(format!("can be written by others (mode {mode:04o})")),
+        };
+        if let Some(why) = why {
+            return Err(AuditError::Unsafe { path: at(), why, uid });
+        }
+        let lock = openat(&fd, LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC, OWNER_ONLY)
+            .map_err(AuditError::io("open", path.join(LOCK)))?;
+        let lock = File::from(lock);
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => AuditError::Busy { path: at() },
+            TryLockError::Error(error) => AuditError::io("lock", path.join(LOCK))(error),
+        })?;
+        Ok(Self { path: at(), fd, _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn io<E: Into<std::io::Error>>(&self, step: &'static str, name: &str) -> impl FnOnce(E) -> AuditError {
+        AuditError::io(step, self.path.join(name))
+    }
+
+    pub(super) fn damaged(&self, what: impl Into<String>) -> AuditError {
+        AuditError::Damaged { path: self.path.clone(), what: what.into() }
+    }
+
+    /// Names of the segments, in order.
+    pub(super) fn segments(&self) -> Result<Vec<String>, AuditError> {
+        let entries = Dir::read_from(&self.fd).map_err(self.io("list", ""))?;
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(self.io("list", ""))?;
+            let name = entry.file_name().to_string_lossy();
+            let number = name.strip_suffix(".log").unwrap_or_default();
+            if number.len() == 12 && number.bytes().all(|b| b.is_ascii_digit()) {
+                names.push(name.into_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// NONBLOCK: a pipe of that name must be refused, not waited for.
+    fn open_file(&self, name: &str, flags: OFlags) -> Result<File, AuditError> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(&self.fd, name, flags, OWNER_ONLY).map_err(self.io("open", name))?;
+        let stat = fstat(&file).map_err(self.io("examine", name))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
+            return Err(AuditError::NotAFile { path: self.path.join(name) });
+        }
+        Ok(File::from(file))
+    }
+
+    pub(super) fn open_to_read(&self, name: &str) -> Result<File, AuditError> {
+        self.open_file(name, OFlags::RDONLY)
+    }
+
+    /// Readable too: what is appended to is compared with what was written.
+    pub(super) fn open_to_append(&self, name: &str) -> Result<File, AuditError> {
+        self.open_file(name, OFlags::RDWR | OFlags::APPEND)
+    }
+
+    pub(super) fn create(&self, name: &str) -> Result<File, AuditError> {
+        self.open_file(name, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL)
+    }
+
+    pub(super) fn has(&self, name: &str) -> Result<bool, AuditError> {
+        let found: Result<Stat, _> = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        match found {
+            Ok(_) => Ok(true),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(error) => Err(self.io("examine", name)(error)),
+        }
+    }
+
+    /// Makes creations and removals of names durable.
+    pub(super) fn sync(&self) -> Result<(), AuditError> {
+        rustix::fs::fsync(&self.fd).map_err(self.io("sync", ""))
+    }
+
+    /// The stored head, `None` when there is no such file.
+    pub(super) fn read_head(&self) -> Result<Option<Head>, AuditError> {
+        if !self.has(HEAD)? {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(Head::STORED_BYTES + 1);
+        let limit = u64::try_from(Head::STORED_BYTES).unwrap_or(u64::MAX) + 1;
+        self.open_to_read(HEAD)?.take(limit).read_to_end(&mut bytes).map_err(self.io("read", HEAD))?;
+        match Head::from_stored(&bytes) {
+            Some(head) => Ok(Some(head)),
+            None => Err(self.damaged("the file head does not hold a record's number and hash")),
+        }
+    }
+
+    /// The head file, made durable once so that later writes in place never
+    /// leave it without content.
+    pub(super) fn create_head(&self, head: Head) -> Result<HeadFile, AuditError> {
+        let file = self.open_file(HEAD, OFlags::RDWR | OFlags::CREATE)?;
+        let head_file = HeadFile { file, path: self.path.join(HEAD) };
+        head_file.write(head)?;
+        head_file.file.sync_all().map_err(self.io("sync", HEAD))?;
+        self.sync()?;
+        Ok(head_file)
+    }
+
+    /// A name that is not taken, from `stem`.
+    pub(super) fn free_name(&self, stem: &str) -> Result<String, AuditError> {
+        let mut name = stem.to_owned();
+        for n in 2.. {
+            if !self.has(&name)? {
+                break;
+            }
+            name = format!("{stem}-{n}");
+        }
+        Ok(name)
+    }
+}
+
+/// The file that says where the log ends. It is not synced with each batch: it
+/// may lag behind the log after a crash, but is never ahead of it.
+#[derive(Debug)]
+pub(super) struct HeadFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl HeadFile {
+    pub(super) fn write(&self, head: Head) -> Result<(), AuditError> {
+        let stored = head.to_stored();
+        match self.file.write_at(stored.as_bytes(), 0) {
+            Ok(written) if written == stored.len() => Ok(()),
+            Ok(_) => Err(AuditError::io("write", self.path.clone())(ErrorKind::WriteZero)),
+            Err(error) => Err(AuditError::io("write", self.path.clone())(error)),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What can go wrong with the log, in the words of what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The log cannot be opened or written. Cheap to copy: all who wait get it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AuditError {
+    /// A step on a file failed.
+    #[error("cannot {step} {path}: {source}")]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: Arc<io::Error>,
+    },
+    /// Others could replace the files.
+    #[error("the audit directory {path} {why}: give it to user {uid} with mode 0700")]
+    Unsafe {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// Who should own it.
+        uid: u32,
+    },
+    /// Something else than a plain file of our own has the name of one.
+    #[error("{path} is not a plain file with one name: move it away")]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another supervisor has it.
+    #[error("the audit log in {path} is being written by another supervisor: stop that one first")]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The log is not what was written.
+    #[error(
+        "the audit log in {path} is damaged: {what}; keep it as evidence (move the directory away), \
+         then start again: a new log begins"
+    )]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// The first bad record, in words.
+        what: String,
+    },
+    /// The machine does not say which boot this is.
+    #[error("cannot read {path}: {why}")]
+    Clock {
+        /// Where it should be.
+        path: &'static str,
+        /// What was there.
+        why: String,
+    },
+    /// The log was closed.
+    #[error("the audit log is closed")]
+    Closed,
+}
+
+impl AuditError {
+    /// For `map_err` on a step.
+    pub(super) fn io<E: Into<io::Error>>(step: &'static str, path: PathBuf) -> impl FnOnce(E) -> Self {
+        move |source| Self::Io { step, path, source: Arc::new(source.into()) }
+    }
+}

@@ -1,0 +1,494 @@
+//! The log against real files, killed writers, full disks and a real socket.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+use super::*;
+use fetchml_api::audit::{Actor, Anchor, Event, Record, Verdict, Verifier};
+use fetchml_api::job::JobId;
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const SEGMENT: &str = "000000000001.log";
+
+struct Scene {
+    _root: tempfile::TempDir,
+    dir: PathBuf,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("audit");
+        Self { _root: root, dir }
+    }
+
+    fn open(&self) -> (Audit, OpenReport) {
+        Audit::open(&self.dir, false).unwrap()
+    }
+
+    fn refusal(&self) -> AuditError {
+        Audit::open(&self.dir, false).unwrap_err()
+    }
+
+    fn segment(&self) -> PathBuf {
+        self.dir.join(SEGMENT)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        fs::read(self.segment()).unwrap()
+    }
+
+    fn events(&self) -> Vec<String> {
+        self.bytes()
+            .split_inclusive(|b| *b == b'\n')
+            .map(|line| Record::parse(line.strip_suffix(b"\n").unwrap()).unwrap().event.to_string())
+            .collect()
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+}
+
+fn record(n: u64) -> NewRecord {
+    NewRecord::new(Event::JobStarted, Actor::uid(1000), "start", &format!("job/{n}")).job(JobId(n)).detail("profile", "default")
+}
+
+fn append(audit: &Audit, n: u64) -> Result<Receipt, AuditError> {
+    runtime().block_on(audit.append(record(n)))
+}
+
+/// Reads the log through the descriptors that clients get.
+fn verdict(audit: &Audit) -> Verdict {
+    let mut verifier = Verifier::new(Anchor::Exactly(audit.head()));
+    for (_, fd) in audit.open_segments().unwrap() {
+        let mut bytes = Vec::new();
+        fs::File::from(fd).read_to_end(&mut bytes).unwrap();
+        verifier.feed(&bytes);
+    }
+    verifier.finish().verdict
+}
+
+#[test]
+fn a_log_goes_on_over_restarts() {
+    let scene = Scene::new();
+    let mut expected = 1;
+    let mut log_id = None;
+    for round in 0..4u64 {
+        let (audit, report) = scene.open();
+        assert_eq!((report.created, report.head.seq, report.torn), (round == 0, expected, None));
+        assert_eq!(*log_id.get_or_insert(report.log_id), report.log_id);
+        for n in 0..round {
+            let receipt = append(&audit, n).unwrap();
+            expected += 1;
+            assert_eq!((receipt.seq, receipt.hash), (expected, audit.head().hash));
+        }
+        assert_eq!(verdict(&audit), Verdict::Intact);
+    }
+    let modes = [(scene.dir.clone(), 0o700), (scene.segment(), 0o600), (scene.dir.join("head"), 0o600)];
+    for (path, mode) in modes {
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
+    }
+    assert_eq!(scene.events()[0], "log_opened");
+}
+
+#[test]
+fn a_second_writer_is_refused_until_the_first_is_gone() {
+    let scene = Scene::new();
+    let (first, _) = scene.open();
+    assert!(matches!(scene.refusal(), AuditError::Busy { .. }));
+    drop(first);
+    scene.open();
+}
+
+#[test]
+fn a_torn_end_is_set_aside_and_said() {
+    let scene = Scene::new();
+    for round in 0..2 {
+        let (audit, _) = scene.open();
+        append(&audit, round).unwrap();
+        drop(audit);
+        let torn = b"{\"action\":\"start\",\"actor\":{\"uid\":0},";
+        OpenOptions::new().append(true).open(scene.segment()).unwrap().write_all(torn).unwrap();
+        let (audit, report) = scene.open();
+        let end = report.torn.unwrap();
+        assert_eq!(end.bytes, torn.len() as u64);
+        assert_eq!(fs::read(scene.dir.join(&end.file)).unwrap(), torn);
+        assert_eq!(verdict(&audit), Verdict::Intact);
+        assert_eq!(scene.events().last().map(String::as_str), Some("log_repaired"));
+    }
+}
+
+#[test]
+fn a_crash_while_the_log_began_leaves_nothing_in_the_way() {
+    for (segment, expected) in [(None, 1), (Some(""), 1), (Some("{\"act"), 2)] {
+        let scene = Scene::new();
+        drop(scene.open());
+        fs::remove_file(scene.segment()).unwrap();
+        let empty = format!("{:020} {}\n", 0, "0".repeat(64));
+        fs::write(scene.dir.join("head"), empty).unwrap();
+        if let Some(bytes) = segment {
+            fs::write(scene.segment(), bytes).unwrap();
+        }
+        let (audit, report) = scene.open();
+        assert!(report.created);
+        assert_eq!((report.head.seq, verdict(&audit)), (expected, Verdict::Intact));
+    }
+}
+
+#[test]
+fn damage_keeps_the_log_closed_and_is_named() {
+    type Harm = fn(&Scene);
+    let harms: [(Harm, &str); 8] = [
+        (|s| fs::write(s.segment(), String::from_utf8(s.bytes()).unwrap().replace("job/2", "job/9")).unwrap(), "record 4 (line 4) was changed"),
+        (|s| fs::write(s.segment(), &s.bytes()[..s.bytes().len() - 1]).unwrap(), "was cut"),
+        (|s| fs::write(s.segment(), "").unwrap(), "the log ends at record 0, but record 6 was written"),
+        (|s| fs::remove_file(s.segment()).unwrap(), "the log ends at record 0, but record 6 was written"),
+        (|s| fs::remove_file(s.dir.join("head")).unwrap(), "head is missing"),
+        (|s| fs::write(s.dir.join("head"), "6 abc\n").unwrap(), "head does not hold"),
+        (|s| fs::write(s.dir.join("000000000002.log"), "x\n").unwrap(), "record 7 (line 7) was changed"),
+        (|s| fs::write(s.segment(), [s.bytes(), b"\n".to_vec()].concat()).unwrap(), "record 7 (line 7) was changed"),
+    ];
+    for (harm, words) in harms {
+        let scene = Scene::new();
+        let (audit, _) = scene.open();
+        for n in 0..5 {
+            append(&audit, n).unwrap();
+        }
+        drop(audit);
+        harm(&scene);
+        let before = fs::read(scene.segment()).ok();
+        let error = scene.refusal();
+        assert!(matches!(&error, AuditError::Damaged { what, .. } if what.contains(words)), "{error}");
+        assert!(error.to_string().contains("keep it as evidence"), "{error}");
+        assert_eq!(fs::read(scene.segment()).ok(), before, "evidence is not touched");
+    }
+}
+
+#[test]
+fn links_pipes_and_open_directories_are_refused() {
+    let scene = Scene::new();
+    drop(scene.open());
+    let elsewhere = scene.dir.join("elsewhere");
+    fs::rename(scene.segment(), &elsewhere).unwrap();
+    symlink(&elsewhere, scene.segment()).unwrap();
+    assert!(matches!(scene.refusal(), AuditError::Io { .. }));
+    fs::remove_file(scene.segment()).unwrap();
+    fs::hard_link(&elsewhere, scene.segment()).unwrap();
+    assert!(matches!(scene.refusal(), AuditError::NotAFile { .. }));
+    fs::remove_file(scene.segment()).unwrap();
+    assert!(Command::new("mkfifo").arg(scene.segment()).status().unwrap().success());
+    assert!(matches!(scene.refusal(), AuditError::NotAFile { .. }));
+    fs::remove_file(scene.segment()).unwrap();
+    fs::rename(elsewhere, scene.segment()).unwrap();
+    fs::set_permissions(&scene.dir, fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(matches!(scene.refusal(), AuditError::Unsafe { .. }));
+    fs::set_permissions(&scene.dir, fs::Permissions::from_mode(0o750)).unwrap();
+    scene.open();
+}
+
+#[test]
+fn a_file_that_others_wrote_to_is_not_written_on() {
+    let scene = Scene::new();
+    let (audit, _) = scene.open();
+    OpenOptions::new().append(true).open(scene.segment()).unwrap().write_all(b"forged\n").unwrap();
+    let before = scene.bytes();
+    assert!(matches!(append(&audit, 1), Err(AuditError::Damaged { .. })));
+    std::thread::sleep(Duration::from_millis(1200));
+    assert!(append(&audit, 2).is_err() && audit.state().is_err());
+    assert_eq!(scene.bytes(), before);
+    drop(audit);
+
+    let scene = Scene::new();
+    let (audit, _) = scene.open();
+    fs::remove_file(scene.segment()).unwrap();
+    assert!(matches!(append(&audit, 1), Err(AuditError::Damaged { what, .. }) if what.contains("was removed")));
+}
+
+#[test]
+fn many_callers_share_the_disk() {
+    let scene = Scene::new();
+    let (audit, _) = scene.open();
+    let (tasks, each) = (16u64, 500u64);
+    let start = Instant::now();
+    let mut receipts: Vec<_> = runtime().block_on(async {
+        let work = (0..tasks).map(|task| {
+            let audit = &audit;
+            async move {
+                let mut receipts = Vec::new();
+                for n in 0..each {
+                    receipts.push(audit.append(record(task * each + n)).await.unwrap());
+                }
+                receipts
+            }
+        });
+        futures_util::future::join_all(work).await.concat()
+    });
+    let rate = u128::from(tasks * each) * 1000 / start.elapsed().as_millis().max(1);
+    eprintln!("{tasks} callers: {rate} durable records/s");
+    receipts.sort_by_key(|receipt| receipt.seq);
+    assert!(receipts.iter().map(|receipt| receipt.seq).eq(2..=tasks * each + 1), "each has a number of its own");
+    assert_eq!(verdict(&audit), Verdict::Intact);
+    let one = Instant::now();
+    for n in 0..200 {
+        append(&audit, n).unwrap();
+    }
+    eprintln!("one caller: {} us a durable record", one.elapsed().as_micros() / 200);
+}
+
+/// A file system of 64 KiB that is gone when the test is.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let at = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(at.path()).status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg(self.0.path()).status());
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_records_and_the_gap_is_recorded() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("skipped: mounting a tmpfs needs root");
+        return;
+    };
+    let scene = Scene { dir: disk.0.path().join("audit"), _root: tempfile::tempdir().unwrap() };
+    let (audit, _) = scene.open();
+    let filler = disk.0.path().join("filler");
+    drop(fs::write(&filler, vec![0; 40 << 10]));
+    let mut durable = 1;
+    let error = loop {
+        match append(&audit, durable) {
+            Ok(receipt) => durable = receipt.seq,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("No space left"), "{error}");
+    assert!(audit.state().is_err() && append(&audit, 0).is_err());
+    assert_eq!((audit.head().seq, verdict(&audit)), (durable, Verdict::Intact), "no half line stays");
+
+    fs::remove_file(&filler).unwrap();
+    let patience = Instant::now() + Duration::from_secs(20);
+    while audit.state().is_err() {
+        assert!(Instant::now() < patience, "it never recovered");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(append(&audit, 0).unwrap().seq, durable + 2);
+    assert_eq!(verdict(&audit), Verdict::Intact);
+    let events = scene.events();
+    assert_eq!(events[events.len() - 2], "log_resumed");
+    drop(audit);
+    drop(scene.open());
+}
+
+const CRASH_DIR: &str = "FETCHML_TEST_AUDIT_CRASH_DIR";
+
+/// The body of a child process of the next test; nothing by itself.
+#[test]
+fn child_that_is_killed() {
+    let Some(dir) = std::env::var_os(CRASH_DIR).map(PathBuf::from) else { return };
+    let (audit, _) = Audit::open(&dir, false).unwrap();
+    let acknowledged = OpenOptions::new().append(true).create(true).open(dir.with_extension("acks")).unwrap();
+    runtime().block_on(async {
+        let work = (0..8u64).map(|task| {
+            let (audit, mut acknowledged) = (&audit, &acknowledged);
+            async move {
+                for n in 0.. {
+                    let receipt = audit.append(record(task * 1_000_000 + n)).await.unwrap();
+                    acknowledged.write_all(format!("{} {}\n", receipt.seq, receipt.hash).as_bytes()).unwrap();
+                }
+            }
+        });
+        futures_util::future::join_all(work).await;
+    });
+}
+
+#[test]
+fn a_killed_writer_loses_no_acknowledged_record() {
+    let scene = Scene::new();
+    for round in 0..12u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "audit::tests::child_that_is_killed", "--nocapture"])
+            .env(CRASH_DIR, &scene.dir)
+            .spawn()
+            .unwrap();
+        let acks = scene.dir.with_extension("acks");
+        let before = fs::metadata(&acks).map_or(0, |file| file.len());
+        while fs::metadata(&acks).map_or(0, |file| file.len()) < before + 500 + round * 7919 {
+            assert_eq!(child.try_wait().unwrap(), None, "the child ended by itself");
+            std::thread::sleep(Duration::from_micros(300 + round * 37));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let (audit, report) = scene.open();
+        assert_eq!(verdict(&audit), Verdict::Intact);
+        let stored: Vec<_> = scene.bytes().split_inclusive(|b| *b == b'\n')
+            .map(|line| fetchml_api::audit::Head::of_line(line.strip_suffix(b"\n").unwrap()).unwrap())
+            .collect();
+        let text = fs::read_to_string(&acks).unwrap();
+        for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+            let (seq, hash) = line.split_once(' ').unwrap();
+            let at = seq.parse::<usize>().unwrap() - 1;
+            assert_eq!(stored[at].hash.to_string(), hash, "record {seq}, killed in round {round}, {:?}", report.torn);
+        }
+    }
+}
+
+const JOURNAL_SCENE: &str = "FETCHML_TEST_AUDIT_JOURNAL";
+
+/// Runs one of the `child_with_…` tests where `/run` is its own, so that it can
+/// be the journal of that world.
+fn in_a_world_with_its_own_journal(test: &str) {
+    let script = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && exec \"$@\"";
+    let run = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("audit::tests::{test}"), "--nocapture"])
+        .env(JOURNAL_SCENE, "1")
+        .output();
+    match run {
+        Ok(output) if output.status.success() => {}
+        Ok(output) if !rustix::process::geteuid().is_root() => eprintln!("skipped: needs root: {}", output.status),
+        Ok(output) => panic!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        Err(error) => eprintln!("skipped: cannot run unshare: {error}"),
+    }
+}
+
+fn journal_socket() -> Option<UnixDatagram> {
+    std::env::var_os(JOURNAL_SCENE)?;
+    Some(UnixDatagram::bind("/run/systemd/journal/socket").unwrap())
+}
+
+/// Name and value of each field of a message in the journal's native protocol.
+fn fields(mut message: &[u8]) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    while let Some(end) = message.iter().position(|b| matches!(b, b'=' | b'\n')) {
+        let name = String::from_utf8(message[..end].to_vec()).unwrap();
+        let (value, rest) = if message[end] == b'=' {
+            let stop = message.iter().position(|b| *b == b'\n').unwrap();
+            (&message[end + 1..stop], &message[stop + 1..])
+        } else {
+            let (length, rest) = message[end + 1..].split_first_chunk::<8>().unwrap();
+            let (value, rest) = rest.split_at(usize::try_from(u64::from_le_bytes(*length)).unwrap());
+            (value, &rest[1..])
+        };
+        fields.push((name, String::from_utf8(value.to_vec()).unwrap()));
+        message = rest;
+    }
+    fields
+}
+
+fn receive(socket: &UnixDatagram) -> Vec<(String, String)> {
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let length = socket.recv(&mut buffer).unwrap();
+        if length > 0 {
+            return fields(&buffer[..length]);
+        }
+    }
+}
+
+fn value<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
+    fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+}
+
+#[test]
+fn child_with_a_journal() {
+    let Some(socket) = journal_socket() else { return };
+    let scene = Scene::new();
+    let (audit, report) = Audit::open(&scene.dir, true).unwrap();
+    assert_eq!(report.journal, JournalCopy::Connected { dropped: 0 });
+    assert_eq!(value(&receive(&socket), "FETCHML_EVENT"), Some("log_opened"));
+    let new = record(12).result(fetchml_api::audit::Outcome::Denied).detail("text", "a\nb");
+    let receipt = runtime().block_on(audit.append(new)).unwrap();
+    let got = receive(&socket);
+    let line = scene.bytes().split(|b| *b == b'\n').nth(1).map(|line| String::from_utf8(line.to_vec()).unwrap());
+    let expected = [
+        ("MESSAGE", "job_started: start job/12 by (uid 1000): denied"),
+        ("MESSAGE_ID", Event::JobStarted.message_id()),
+        ("FETCHML_SEQ", "2"),
+        ("FETCHML_HASH", &receipt.hash.to_string()),
+        ("FETCHML_EVENT", "job_started"),
+        ("FETCHML_ACTOR_UID", "1000"),
+        ("FETCHML_JOB", "12"),
+        ("FETCHML_RESULT", "denied"),
+        ("FETCHML_RECORD", &line.unwrap()),
+        ("SYSLOG_FACILITY", "10"),
+        ("SYSLOG_IDENTIFIER", "fetchmld"),
+        ("PRIORITY", "4"),
+    ];
+    for (name, expected) in expected {
+        assert_eq!(value(&got, name), Some(expected), "{name}");
+    }
+    assert_eq!(value(&got, "FETCHML_DROPPED"), None);
+}
+
+#[test]
+fn child_with_a_stuck_journal() {
+    let Some(socket) = journal_socket() else { return };
+    let scene = Scene::new();
+    let (audit, _) = Audit::open(&scene.dir, true).unwrap();
+    // More than the socket and our own queue hold: none of these may wait.
+    let appended = 2_000;
+    let work = (0..appended).map(|n| audit.append(record(n)));
+    runtime().block_on(futures_util::future::try_join_all(work)).unwrap();
+    let JournalCopy::Connected { dropped } = audit.journal() else { panic!("{:?}", audit.journal()) };
+    assert!(dropped > 0);
+    let reader = std::thread::spawn(move || {
+        let mut told = 0;
+        loop {
+            let got = receive(&socket);
+            told += value(&got, "FETCHML_DROPPED").map_or(0, |n| n.parse::<u64>().unwrap());
+            if value(&got, "FETCHML_EVENT") == Some("daemon_stopped") {
+                return told;
+            }
+        }
+    });
+    let patience = Instant::now() + Duration::from_secs(20);
+    // The queue empties while it is read, so that the last word fits again.
+    while !reader.is_finished() && Instant::now() < patience {
+        let last = NewRecord::new(Event::DaemonStopped, Actor::uid(0), "stop", "daemon");
+        runtime().block_on(audit.append(last)).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(reader.join().unwrap() >= dropped, "a later copy says how many are missing");
+    assert_eq!(verdict(&audit), Verdict::Intact);
+}
+
+#[test]
+fn the_journal_gets_a_copy_of_each_record() {
+    in_a_world_with_its_own_journal("child_with_a_journal");
+}
+
+#[test]
+fn a_stuck_journal_delays_nothing_and_what_it_missed_is_counted() {
+    in_a_world_with_its_own_journal("child_with_a_stuck_journal");
+}
+
+#[test]
+fn child_without_a_journal() {
+    if std::env::var_os(JOURNAL_SCENE).is_none() {
+        return;
+    }
+    let scene = Scene::new();
+    let (audit, report) = Audit::open(&scene.dir, true).unwrap();
+    assert!(matches!(report.journal, JournalCopy::Absent(_)), "{:?}", report.journal);
+    append(&audit, 1).unwrap();
+}
+
+#[test]
+fn an_absent_journal_is_said_and_does_no_harm() {
+    in_a_world_with_its_own_journal("child_without_a_journal");
+}
