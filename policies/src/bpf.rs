@@ -115,6 +115,7 @@ fn tree(segments: &[(u32, Leaf)], ops: &mut Vec<Op>) {
 /// The tests of one call's arguments, strictest outcome first.
 fn block(call: &Call, default: Outcome) -> Result<BpfProgram, Fault> {
     let mut out = BpfProgram::new();
+    let mut loaded: Option<sock_filter> = None;
     for (outcome, conditions) in &call.conditional {
         let rule = conditions
             .iter()
@@ -122,7 +123,18 @@ fn block(call: &Call, default: Outcome) -> Result<BpfProgram, Fault> {
             .collect::<Result<Vec<_>, _>>()
             .and_then(SeccompRule::new)
             .map_err(|error| Fault::new(error.to_string(), "correct the rule's args"))?;
-        out.extend_from_slice(tests_of(&BpfProgram::from(rule)));
+        let rule = BpfProgram::from(rule);
+        let tests = tests_of(&rule);
+        // Comparisons leave the accumulator alone: a list of values for one
+        // argument loads it once.
+        match (tests, loaded) {
+            ([load, compare], Some(earlier)) if *load == earlier => out.push(compare.clone()),
+            _ => out.extend_from_slice(tests),
+        }
+        loaded = match tests {
+            [load, _] if load.code == LOAD_WORD => Some(load.clone()),
+            _ => None,
+        };
         out.push(statement(RETURN, outcome.code()));
     }
     out.push(statement(RETURN, call.always.unwrap_or(default).code()));
