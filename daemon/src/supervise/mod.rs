@@ -1,87 +1,208 @@
 //! One attempt of one job, from its plan to its exit report.
 //!
-//! SEAM (being built): the engine calls only what is public here.
-//! Order of the engine: `Host::plan` → commit `starting` → audit `job_started`
-//! durable → `Prepared::start` → commit `running` → tell → `Attempt::finished`
-//! → audit `job_completed` durable → commit the final state → tell.
+//! The engine calls, in this order: [`Host::plan`] → commit `starting` → audit
+//! `job_started` durable → [`Prepared::start`] → commit `running` → tell →
+//! [`Attempt::finished`] → audit `job_completed` durable → commit the final state
+//! → tell.
 
+mod directory;
+mod findings;
+mod host;
+mod report;
+
+pub use directory::JobDirectory;
+pub use findings::Finding;
+pub use host::{Host, HostConfig};
+
+use crate::cgroup::JobCgroup;
+use crate::launch::LaunchError;
+use crate::plan::Plan;
+use fetchml_api::agent::AgentReport;
 use fetchml_api::job::{ExitReport, JobId, JobSpec, Layer};
 use fetchml_policies::Profile;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use fetchml_sys::watch::readiness;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::io::unix::AsyncFd;
 
 /// Who submitted the job; taken from the kernel by `access`.
 #[derive(Clone, Copy, Debug)]
-pub struct Submitter { pub uid: u32, pub gid: u32 }
-
-/// What start-up must know.
-#[derive(Clone, Debug)]
-pub struct HostConfig {
-    /// `/var/lib/fetchml` or the private directory.
-    pub state_dir: PathBuf,
-    /// `/run/fetchml` or the private directory's `run`.
-    pub runtime_dir: PathBuf,
-    /// The agent's binary.
-    pub agent_path: PathBuf,
+pub struct Submitter {
+    /// Host user id.
+    pub uid: u32,
+    /// Host primary group id.
+    pub gid: u32,
 }
-
-/// One fact about the machine for `doctor`.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Finding { pub name: String, pub state: String, pub detail: String, pub remedy: Option<String> }
 
 /// A refusal: what, on which value, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    #[error("{0}")] Invalid(String),
-    #[error("{0}")] BarrierUnavailable(String),
-    #[error("{0}")] Infrastructure(String),
+    /// The request cannot be carried out as it stands.
+    #[error("{0}")]
+    Invalid(String),
+    /// This machine cannot hold a layer or a limit.
+    #[error("{0}")]
+    BarrierUnavailable(String),
+    /// Something failed that the caller did not ask for.
+    #[error("{0}")]
+    Infrastructure(String),
 }
 
-/// Everything prepared once at start-up: agent image, caches, what the kernel can do.
+/// One attempt to be planned.
 #[derive(Debug)]
-pub struct Host;
-impl Host {
-    pub fn prepare(_config: HostConfig) -> Result<Self, Refusal> { todo!() }
-    pub fn findings(&self) -> Vec<Finding> { todo!() }
-    /// Called at submit: everything that can be refused before the job is queued.
-    pub fn check(&self, _spec: &JobSpec, _profile: &Profile, _directories: &[OwnedFd]) -> Result<(), Refusal> { todo!() }
-    /// The job's directory on disk (created by `plan`).
-    pub fn job_directory(&self, _uid: u32, _experiment: &str, _job: JobId) -> Result<JobDirectory, Refusal> { todo!() }
-    /// Creates the job's directory and turns the request into a complete, immutable plan.
-    pub fn plan(&self, _request: StartRequest) -> Result<Prepared, Refusal> { todo!() }
-    /// After a restart: what became of an attempt that was starting or running.
-    pub async fn adopt(&self, _request: AdoptRequest) -> Adopted { todo!() }
-}
-
 pub struct StartRequest {
+    /// Number of the job.
     pub job: JobId,
+    /// What was asked for.
     pub spec: JobSpec,
+    /// Its sandbox profile.
     pub profile: Arc<Profile>,
+    /// Who asked.
     pub submitter: Submitter,
     /// One for each entry of `spec.mounts`, in that order.
     pub directories: Vec<OwnedFd>,
 }
-pub struct AdoptRequest { pub job: JobId, pub spec: JobSpec, pub uid: u32, pub layers: Vec<Layer>, pub host_uid: u32 }
-pub enum Adopted { Running(Attempt), Ended(ExitReport) }
 
-pub struct JobDirectory;
-impl JobDirectory {
-    pub fn open_log(&self) -> std::io::Result<OwnedFd> { todo!() }
-    pub fn open_outputs(&self) -> std::io::Result<OwnedFd> { todo!() }
-    pub fn open_work(&self) -> std::io::Result<OwnedFd> { todo!() }
+/// An attempt of an earlier run of the supervisor.
+#[derive(Debug)]
+pub struct AdoptRequest {
+    /// Number of the job.
+    pub job: JobId,
+    /// What was asked for.
+    pub spec: JobSpec,
+    /// Host user id of the submitter.
+    pub uid: u32,
+    /// Layers as recorded when it started.
+    pub layers: Vec<Layer>,
 }
 
-pub struct Prepared { pub layers: Vec<Layer>, pub host_uid: u32 }
+/// What became of an earlier attempt.
+#[derive(Debug)]
+pub enum Adopted {
+    /// Its agent lives.
+    Running(Attempt),
+    /// It is over.
+    Ended(ExitReport),
+}
+
+/// A complete plan, not yet carried out.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Layers that will hold.
+    pub layers: Vec<Layer>,
+    /// Host user id that the job will run as.
+    pub host_uid: u32,
+    plan: Plan,
+    profile: Arc<Profile>,
+    about: About,
+    host: Host,
+}
+
+/// What the report of an attempt needs to know of its job.
+#[derive(Clone, Debug)]
+struct About {
+    job: JobId,
+    program: String,
+    time_limit_usec: Option<u64>,
+    directory: Arc<JobDirectory>,
+}
+
 impl Prepared {
-    /// Clones, builds the sandbox and executes the agent. On failure the report says which step.
-    pub async fn start(self) -> Result<Attempt, ExitReport> { todo!() }
+    /// Clones, builds the sandbox and executes the agent.
+    ///
+    /// # Errors
+    /// A report that names the step that failed; nothing runs then.
+    pub async fn start(self) -> Result<Attempt, ExitReport> {
+        let Self { layers, plan, profile, about, host, .. } = self;
+        let targets = plan.targets();
+        let (plan, launched) = host.launcher().launch(plan, profile).await;
+        let group = plan.and_then(|p| p.cgroup);
+        let problem = match launched {
+            Ok(child) => match readiness(child.pidfd) {
+                Ok(pidfd) => {
+                    let pid = child.pid;
+                    return Ok(Attempt { layers, pid, pidfd, ours: true, group, about, host });
+                }
+                Err(e) => format!("cannot watch the agent: {e}"),
+            },
+            Err(LaunchError::Template(refusal)) => refusal.to_string(),
+            Err(LaunchError::Clone(errno)) => format!("cannot clone the agent: {errno}"),
+            Err(LaunchError::Step(failure)) => report::failure_words(&failure, &targets),
+            Err(LaunchError::NoLauncher) => "the launcher thread is gone".to_owned(),
+        };
+        if let Some(group) = group {
+            group.remove();
+        }
+        host.forget_identity(about.job);
+        Err(report::of_failed_launch(&problem, &layers, now_usec()))
+    }
 }
+
 /// A running attempt.
-pub struct Attempt { pub layers: Vec<Layer>, pub pid: i32 }
+#[derive(Debug)]
+pub struct Attempt {
+    /// Layers that hold.
+    pub layers: Vec<Layer>,
+    /// Process id of the agent on the host.
+    pub pid: i32,
+    pidfd: AsyncFd<OwnedFd>,
+    /// The agent is our child, so that it must be reaped.
+    ours: bool,
+    group: Option<JobCgroup>,
+    about: About,
+    host: Host,
+}
+
 impl Attempt {
-    /// TERM, grace, KILL. Returns at once; may be called while `finished` is awaited (shared reference).
-    pub async fn stop(&self) { todo!() }
-    /// Waits for the end; the report is complete and classified.
-    pub async fn finished(&self) -> ExitReport { todo!() }
+    /// Asks for the end: TERM, the profile's grace period, KILL. Returns at once.
+    pub async fn stop(&self) {
+        // ESRCH: it has ended by itself.
+        let _ = pidfd_send_signal(self.pidfd.get_ref(), Signal::TERM);
+    }
+
+    /// Waits for the end; the report is complete and classified. To be called once.
+    pub async fn finished(&self) -> ExitReport {
+        // A pidfd is readable when its process has ended, and never stops being so.
+        if self.pidfd.readable().await.is_err() {
+            tracing::error!(job = self.about.job.0, "cannot wait for the agent");
+        }
+        if self.ours {
+            let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        }
+        collect(&self.host, &self.about, self.group.as_ref(), &self.layers)
+    }
+}
+
+/// Reads what an attempt left, and cleans up behind it.
+fn collect(
+    host: &Host,
+    about: &About,
+    group: Option<&JobCgroup>,
+    layers: &[Layer],
+) -> ExitReport {
+    let used = group.map(JobCgroup::usage).unwrap_or_default();
+    if let Some(group) = group {
+        group.remove();
+    }
+    host.forget_identity(about.job);
+    match AgentReport::decode(&about.directory.read_report()) {
+        Ok(agent) => {
+            let context = report::Context {
+                layers,
+                program: &about.program,
+                group: used,
+                time_limit_usec: about.time_limit_usec,
+            };
+            report::of_agent(&agent, &context)
+        }
+        Err(error) => report::of_lost(error, &used, layers, now_usec()),
+    }
+}
+
+/// Microseconds since the epoch.
+fn now_usec() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

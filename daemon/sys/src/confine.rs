@@ -115,3 +115,20 @@ pub fn place_descriptor(from: BorrowedFd<'_>, to: i32) -> Result<(), Errno> {
     check(unsafe { libc::dup2(from.as_raw_fd(), to) }.into())?;
     Ok(())
 }
+
+/// Highest Landlock ABI level of the running kernel; 0 when it has none or it is
+/// switched off.
+#[must_use]
+pub fn landlock_level() -> u32 {
+    const CREATE_RULESET_VERSION: u32 = 1;
+    // SAFETY: a null attribute of size 0 only asks for the version.
+    let ret = check(unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<libc::c_void>(),
+            0,
+            CREATE_RULESET_VERSION,
+        )
+    });
+    ret.ok().and_then(|v| u32::try_from(v).ok()).unwrap_or(0)
+}

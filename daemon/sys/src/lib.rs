@@ -20,6 +20,8 @@ pub mod namespace;
 pub mod net;
 pub mod peer;
 pub mod process;
+#[cfg(feature = "watch")]
+pub mod watch;
 
 /// A system call's error number.
 pub type Errno = rustix::io::Errno;

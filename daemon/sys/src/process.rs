@@ -247,3 +247,25 @@ pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit does not return and touches no memory.
     unsafe { libc::_exit(status) }
 }
+
+/// Gives the caller a new, empty session keyring instead of the one it
+/// inherited (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING). Child-safe. A kernel
+/// without keyrings has none to leak.
+///
+/// # Errors
+/// EDQUOT, ENOMEM.
+pub fn start_empty_session_keyring() -> Result<(), Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name asks for an anonymous keyring.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            KEYCTL_JOIN_SESSION_KEYRING,
+            std::ptr::null::<c_char>(),
+        )
+    };
+    match check(ret) {
+        Ok(_) | Err(Errno::NOSYS) => Ok(()),
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,32 @@
+//! Landlock (landlock(7)): a second opinion on what the mounts already allow.
+//! The ruleset was made by the parent; rules name inodes, and those of the job's
+//! own mounts exist only now.
+
+use super::{Failure, Step};
+use crate::plan::Plan;
+use fetchml_sys::confine::{landlock_allow_beneath, landlock_restrict_self};
+use fetchml_sys::Errno;
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+/// Adds the rules, while this process may still open everything.
+pub(super) fn complete_rules(plan: &Plan) -> Result<Option<BorrowedFd<'_>>, Failure> {
+    let Some(landlock) = &plan.landlock else { return Ok(None) };
+    let ruleset = landlock.ruleset.as_fd();
+    for (item, rule) in landlock.rules.iter().enumerate() {
+        let add = || -> Result<(), Errno> {
+            let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let parent = openat(CWD, rule.path.as_c_str(), flags, Mode::empty())?;
+            landlock_allow_beneath(ruleset, parent.as_fd(), rule.access)
+        };
+        Step::LandlockRule.of_item(item, add())?;
+    }
+    Ok(Some(ruleset))
+}
+
+pub(super) fn restrict(ruleset: Option<BorrowedFd<'_>>) -> Result<(), Failure> {
+    match ruleset {
+        Some(ruleset) => Step::LandlockRestrict.of(landlock_restrict_self(ruleset)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,153 @@
+//! The child side of a launch: what happens between the clone and the agent's
+//! first instruction, in order.
+//!
+//! Everything here runs as root in the initial user namespace, in a child that
+//! shares the supervisor's memory while the launching thread sleeps. It only
+//! makes system calls on data of the [`Plan`] that was complete before the
+//! clone: no allocation, no lock, no formatting. A failing step leaves its name
+//! and `errno` in the shared memory; the parent makes a sentence of it.
+
+mod caps;
+mod fds;
+mod ids;
+mod landlock;
+mod limits;
+pub(crate) mod mounts;
+mod network;
+
+use crate::plan::Plan;
+use fetchml_sys::{Errno, confine, namespace, process};
+use rustix::fd::AsFd;
+
+/// Status of a child whose step failed; nobody outside this module sees it.
+const FAILED: i32 = 125;
+
+/// Locks this process in and becomes the agent. Returns only on failure.
+pub(crate) fn enter(plan: &Plan, failure: &mut Option<Failure>) -> i32 {
+    let Err(f) = lock_in(plan);
+    *failure = Some(f);
+    FAILED
+}
+
+/// The sandbox in one screen. The order matters:
+/// mounts and network need the initial user namespace's capabilities; the
+/// keyring and the capability sets belong to the job's own ids; descriptors are
+/// closed when nothing needs to be opened any more; the agent's filter is last,
+/// because it forbids most of what came before.
+fn lock_in(plan: &Plan) -> Result<std::convert::Infallible, Failure> {
+    Step::Session.of(rustix::process::setsid().map(drop))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    Step::CgroupNamespace.of(namespace::own_cgroup_view())?;
+    Step::Hostname.of(rustix::system::sethostname(plan.hostname.to_bytes()))?;
+    mounts::assemble_and_enter_root(plan)?;
+    network::set_up(plan)?;
+    limits::apply(plan)?;
+    let ruleset = landlock::complete_rules(plan)?;
+    ids::become_unprivileged(plan)?;
+    caps::irrevocably_drop_all(plan)?;
+    Step::NoNewPrivileges.of(rustix::thread::set_no_new_privs(true))?;
+    landlock::restrict(ruleset)?;
+    fds::leave_only_the_agents(plan)?;
+    for (item, program) in plan.agent_filter.programs.iter().enumerate() {
+        Step::AgentFilter.of_item(item, confine::install_filter(program))?;
+    }
+    let agent = process::inherited(fds::AGENT_IMAGE);
+    let errno = process::execute_descriptor(agent.as_fd(), &plan.agent_argv, &plan.agent_env);
+    Err(Step::Execute.failed(errno))
+}
+
+/// A step that failed in the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    pub(crate) errno: Errno,
+    /// Which of several (mounts, rules, limits), counted from 0.
+    pub(crate) item: usize,
+}
+
+/// The steps, for error messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Session,
+    CgroupNamespace,
+    Hostname,
+    EnterTemplate,
+    PrivateTmp,
+    SharedMemory,
+    ProjectLayers,
+    ProjectOverlay,
+    Outputs,
+    Mount,
+    Proc,
+    OomScore,
+    ProcMask,
+    PivotRoot,
+    Loopback,
+    ResourceLimit,
+    LandlockRule,
+    Groups,
+    UserNamespace,
+    GroupId,
+    UserId,
+    Keyring,
+    SecureBits,
+    BoundingSet,
+    AmbientSet,
+    CapabilitySets,
+    NoNewPrivileges,
+    LandlockRestrict,
+    Descriptors,
+    AgentFilter,
+    Execute,
+}
+
+impl Step {
+    fn failed(self, errno: Errno) -> Failure {
+        Failure { step: self, errno, item: 0 }
+    }
+
+    fn of<T>(self, result: Result<T, Errno>) -> Result<T, Failure> {
+        result.map_err(|errno| self.failed(errno))
+    }
+
+    fn of_item<T>(self, item: usize, result: Result<T, Errno>) -> Result<T, Failure> {
+        result.map_err(|errno| Failure { step: self, errno, item })
+    }
+
+    /// What the step was about to do, for people.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Session => "start a session",
+            Self::CgroupNamespace => "make a cgroup namespace",
+            Self::Hostname => "set the job's host name",
+            Self::EnterTemplate => "enter the prepared root",
+            Self::PrivateTmp => "mount the private /tmp",
+            Self::SharedMemory => "mount the private /dev/shm",
+            Self::ProjectLayers => "place the layers of /work",
+            Self::ProjectOverlay => "mount the overlay at /work",
+            Self::Outputs => "mount /outputs",
+            Self::Mount => "mount a directory given with --mount",
+            Self::Proc => "mount a fresh /proc",
+            Self::OomScore => "set the out-of-memory score",
+            Self::ProcMask => "mask an entry of /proc",
+            Self::PivotRoot => "pivot into the new root",
+            Self::Loopback => "bring the loopback up",
+            Self::ResourceLimit => "set a resource limit",
+            Self::LandlockRule => "add a Landlock rule",
+            Self::Groups => "drop the supplementary groups",
+            Self::UserNamespace => "enter the user namespace",
+            Self::GroupId => "set the group id",
+            Self::UserId => "set the user id",
+            Self::Keyring => "start an empty session keyring",
+            Self::SecureBits => "lock the secure bits",
+            Self::BoundingSet => "empty the capability bounding set",
+            Self::AmbientSet => "empty the ambient capability set",
+            Self::CapabilitySets => "empty the capability sets",
+            Self::NoNewPrivileges => "set no_new_privs",
+            Self::LandlockRestrict => "apply the Landlock ruleset",
+            Self::Descriptors => "place the agent's descriptors",
+            Self::AgentFilter => "load the agent's seccomp filter",
+            Self::Execute => "execute the agent",
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The parent side of a launch: a thread of its own, in a mount namespace that
+//! holds nothing but the prepared roots, from which each job's child is cloned.
+//!
+//! The child gets its copy of that namespace by the clone itself, so the root of
+//! a profile is built once and cloned for each job, and no job ever has the
+//! host's mounts, not even for a moment.
+
+mod host_ids;
+mod host_view;
+mod template;
+
+pub(crate) use host_ids::{HostId, HostIds};
+
+use crate::jail::{self, Failure};
+use crate::plan::{Plan, failed};
+use crate::supervise::Refusal;
+use fetchml_policies::Profile;
+use fetchml_sys::clone::{Child, Stack, spawn};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use template::Templates;
+use tokio::sync::oneshot;
+
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Why a launch did not come to the agent's first instruction.
+#[derive(Debug)]
+pub(crate) enum LaunchError {
+    /// The root could not be prepared.
+    Template(Refusal),
+    /// clone3(2) failed.
+    Clone(fetchml_sys::Errno),
+    /// A step in the child failed; the child is gone.
+    Step(Failure),
+    /// The launcher thread is gone, which only a bug can do.
+    NoLauncher,
+}
+
+struct Order {
+    plan: Box<Plan>,
+    profile: Arc<Profile>,
+    answer: oneshot::Sender<(Box<Plan>, Result<Child, LaunchError>)>,
+}
+
+/// Hands plans to the launcher thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Launcher {
+    orders: Sender<Order>,
+}
+
+impl Launcher {
+    /// Starts the thread.
+    pub(crate) fn start() -> Result<Self, Refusal> {
+        let host = host_view::HostView::start()?;
+        let (orders, inbox) = channel::<Order>();
+        let (ready, is_ready) = channel();
+        std::thread::Builder::new()
+            .name("launcher".into())
+            .spawn(move || {
+                let made = Templates::enter_own_namespace(host).and_then(|templates| {
+                    let stack = Stack::new(STACK_BYTES).map_err(failed("map a stack"))?;
+                    Ok((templates, stack))
+                });
+                // start() waits for this answer.
+                let _ = match made {
+                    Err(e) => ready.send(Err(e)),
+                    Ok((templates, stack)) => {
+                        let answered = ready.send(Ok(()));
+                        serve(inbox, templates, stack);
+                        answered
+                    }
+                };
+            })
+            .map_err(failed("start the launcher thread"))?;
+        is_ready.recv().map_err(failed("start the launcher thread"))??;
+        Ok(Self { orders })
+    }
+
+    /// Launches a plan. The plan comes back: its descriptors are closed by
+    /// whoever drops it, off the launcher's path.
+    pub(crate) async fn launch(
+        &self,
+        plan: Plan,
+        profile: Arc<Profile>,
+    ) -> (Option<Box<Plan>>, Result<Child, LaunchError>) {
+        let (answer, answered) = oneshot::channel();
+        let order = Order { plan: Box::new(plan), profile, answer };
+        if self.orders.send(order).is_err() {
+            return (None, Err(LaunchError::NoLauncher));
+        }
+        match answered.await {
+            Ok((plan, result)) => (Some(plan), result),
+            Err(_) => (None, Err(LaunchError::NoLauncher)),
+        }
+    }
+}
+
+fn serve(inbox: Receiver<Order>, mut templates: Templates, mut stack: Stack) {
+    for mut order in inbox {
+        let result = launch(&mut order.plan, &order.profile, &mut templates, &mut stack);
+        // When nobody waits any more the child is still known by its report.
+        let _ = order.answer.send((order.plan, result));
+    }
+}
+
+fn launch(
+    plan: &mut Plan,
+    profile: &Profile,
+    templates: &mut Templates,
+    stack: &mut Stack,
+) -> Result<Child, LaunchError> {
+    plan.template =
+        templates.path_of(&plan.skeleton, profile).map_err(LaunchError::Template)?;
+    let plan = &*plan;
+    let mut failure = None;
+    let cgroup = plan.cgroup.as_ref().map(crate::cgroup::JobCgroup::directory);
+    let child = spawn(plan.clone, cgroup, stack, &mut || jail::enter(plan, &mut failure))
+        .map_err(LaunchError::Clone)?;
+    match failure {
+        None => Ok(child),
+        Some(f) => {
+            reap(&child);
+            Err(LaunchError::Step(f))
+        }
+    }
+}
+
+fn reap(child: &Child) {
+    use rustix::fd::AsFd;
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    // It exits by itself; its status is not news.
+    let _ = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+}

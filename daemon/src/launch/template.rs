@@ -1,0 +1,243 @@
+//! Prepared roots: everything of a job's file system that does not differ
+//! between jobs, built once for each profile and set of mount points.
+
+use super::host_view::HostView;
+use crate::jail::mounts::{EMPTY, LOWER, UPPER};
+use crate::plan::{Skeleton, failed};
+use crate::supervise::Refusal;
+use fetchml_policies::Profile;
+use fetchml_sys::mount::{MountAttributes, Scope, pivot_to_cwd, restrict, stop_propagation};
+use fetchml_sys::namespace::own_mounts_for_thread;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
+};
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::path::Path;
+
+/// More roots than this are never needed at once; the least recently used goes.
+const MOST_TEMPLATES: usize = 16;
+
+const DEVICES: [(&str, u32, u32); 5] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
+
+/// The roots in the launcher's mount namespace.
+#[derive(Debug)]
+pub(super) struct Templates {
+    host: HostView,
+    made: VecDeque<(Skeleton, String)>,
+    next: u64,
+}
+
+impl Templates {
+    /// Gives the calling thread a mount namespace with an own, nearly empty root.
+    pub(super) fn enter_own_namespace(host: HostView) -> Result<Self, Refusal> {
+        let entered = || -> Result<(), rustix::io::Errno> {
+            own_mounts_for_thread()?;
+            stop_propagation()?;
+            let root = tmpfs("755", "1m")?;
+            // Any directory will do: nobody else sees this namespace.
+            attach(&root, "/proc")?;
+            rustix::process::fchdir(&root)?;
+            pivot_to_cwd()?;
+            for dir in [LOWER, UPPER, EMPTY, c"/roots"] {
+                rustix::fs::mkdir(dir, Mode::from_raw_mode(0o755))?;
+            }
+            Ok(())
+        };
+        entered().map_err(failed("prepare the launcher's mount namespace"))?;
+        Ok(Self { host, made: VecDeque::new(), next: 0 })
+    }
+
+    /// Path of the root for a skeleton, built if there is none yet.
+    pub(super) fn path_of(
+        &mut self,
+        skeleton: &Skeleton,
+        profile: &Profile,
+    ) -> Result<CString, Refusal> {
+        if let Some(at) = self.made.iter().position(|(s, _)| s == skeleton) {
+            let hit = self.made.remove(at);
+            self.made.extend(hit);
+        } else {
+            if self.made.len() == MOST_TEMPLATES {
+                self.drop_oldest();
+            }
+            let path = format!("/roots/{}", self.next);
+            self.next += 1;
+            if let Err(e) = build(&self.host, &path, skeleton, profile) {
+                let _ = unmount(path.as_str(), UnmountFlags::DETACH);
+                return Err(e);
+            }
+            self.made.push_back((skeleton.clone(), path));
+        }
+        let path = self.made.back().map_or("", |(_, path)| path.as_str());
+        CString::new(path).map_err(failed("name a root"))
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((_, path)) = self.made.pop_front() {
+            let _ = unmount(path.as_str(), UnmountFlags::DETACH);
+            let _ = fs::remove_dir(path);
+        }
+    }
+}
+
+fn tmpfs(mode: &str, size: &str) -> Result<OwnedFd, rustix::io::Errno> {
+    let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&fs, "mode", mode)?;
+    fsconfig_set_string(&fs, "size", size)?;
+    fsconfig_create(&fs)?;
+    let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, quiet)
+}
+
+fn attach(mount: &OwnedFd, at: &str) -> Result<(), rustix::io::Errno> {
+    move_mount(mount, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+fn build(host: &HostView, at: &str, skeleton: &Skeleton, profile: &Profile) -> Result<(), Refusal> {
+    let io = |what: &str| {
+        let what = what.to_owned();
+        move |e: std::io::Error| {
+            Refusal::Infrastructure(format!("cannot build the root: {what}: {e}"))
+        }
+    };
+    fs::create_dir(at).map_err(io(at))?;
+    tmpfs("755", "4m").and_then(|t| attach(&t, at)).map_err(failed("mount a root"))?;
+    let root = Path::new(at);
+    for dir in ["proc", "dev", "dev/shm", "tmp", "work", "outputs", "etc"] {
+        fs::create_dir(root.join(dir)).map_err(io(dir))?;
+    }
+    merged_usr(host, root).map_err(io("top-level links"))?;
+    for shown in &profile.show {
+        match show(host, root, &shown.path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && shown.optional => {}
+            other => other.map_err(io(&shown.path))?,
+        }
+    }
+    devices(host, root)?;
+    identity(root, skeleton).map_err(io("/etc"))?;
+    for target in &skeleton.mount_points {
+        fs::create_dir_all(root.join(target.trim_start_matches('/'))).map_err(io(target))?;
+    }
+    let dir = rustix::fs::open(at, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed("open a root"))?;
+    restrict(dir.as_fd(), c"", Scope::One, MountAttributes::READ_ONLY)
+        .map_err(failed("make a root read-only"))
+}
+
+/// `/bin` and kin as the host has them: links into /usr or, on a host without a
+/// merged /usr, the directories themselves.
+fn merged_usr(host: &HostView, root: &Path) -> std::io::Result<()> {
+    for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
+        let path = Path::new("/").join(name);
+        let target = host.run({
+            let path = path.clone();
+            move || match fs::symlink_metadata(&path) {
+                Ok(m) if m.is_symlink() => fs::read_link(&path).map(Some),
+                Ok(_) => Ok(None),
+                Err(e) => Err(e),
+            }
+        });
+        match target {
+            Ok(Some(target)) => symlink(target, root.join(name))?,
+            Ok(None) => show(host, root, &format!("/{name}"))?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Shows a host path read-only at the same place.
+fn show(host: &HostView, root: &Path, path: &str) -> std::io::Result<()> {
+    let source = path.to_owned();
+    let (kind, tree) = host.run(move || {
+        let source = rustix::fs::open(&source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&source)?.st_mode);
+        Ok((kind, crate::plan::detached_tree(source.as_fd(), true)?))
+    })?;
+    let target = root.join(path.trim_start_matches('/'));
+    match kind {
+        FileType::Directory => fs::create_dir_all(&target)?,
+        FileType::RegularFile => {
+            if let Some(parent) = target.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            empty_file(&target)?;
+        }
+        _ => return Err(std::io::Error::other("is neither a directory nor a plain file")),
+    }
+    let attributes =
+        MountAttributes::READ_ONLY.and(MountAttributes::NO_SUID).and(MountAttributes::NO_DEV);
+    restrict(tree.as_fd(), c"", Scope::Tree, attributes)?;
+    Ok(move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+fn empty_file(path: &Path) -> std::io::Result<()> {
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map(drop)
+}
+
+/// The five devices that programs expect, each checked to be what its name says.
+fn devices(host: &HostView, root: &Path) -> Result<(), Refusal> {
+    for (name, major, minor) in DEVICES {
+        let place = || -> std::io::Result<()> {
+            let tree = host.run(move || device(name, major, minor))?;
+            let target = root.join("dev").join(name);
+            empty_file(&target)?;
+            let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_EXEC);
+            restrict(tree.as_fd(), c"", Scope::One, attributes)?;
+            Ok(move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+        };
+        place().map_err(|e| Refusal::Infrastructure(format!("cannot show /dev/{name}: {e}")))?;
+    }
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
+        symlink(target, root.join("dev").join(name)).map_err(failed("link in /dev"))?;
+    }
+    Ok(())
+}
+
+fn device(name: &str, major: u32, minor: u32) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = rustix::fs::open(format!("/dev/{name}"), flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&node)?;
+    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == makedev(major, minor);
+    if !is_device {
+        return Err(std::io::Error::other("is not the device of that name"));
+    }
+    Ok(crate::plan::detached_tree(node.as_fd(), false)?)
+}
+
+/// What a program asks of /etc to know who and where it is; nothing of the host's.
+fn identity(root: &Path, skeleton: &Skeleton) -> std::io::Result<()> {
+    let (uid, gid) = (skeleton.uid, skeleton.gid);
+    let etc = root.join("etc");
+    let nologin = "/usr/sbin/nologin";
+    for (name, text) in [
+        (
+            "passwd",
+            format!(
+                "root:x:0:0:root:/:{nologin}\njob:x:{uid}:{gid}:job:/tmp:/bin/sh\n\
+                 nobody:x:65534:65534:nobody:/:{nologin}\n"
+            ),
+        ),
+        ("group", format!("root:x:0:\njob:x:{gid}:\nnogroup:x:65534:\n")),
+        ("hosts", "127.0.0.1 localhost\n::1 localhost\n".into()),
+        ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
+        ("resolv.conf", String::new()),
+    ] {
+        fs::write(etc.join(name), text)?;
+    }
+    Ok(())
+}

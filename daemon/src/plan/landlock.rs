@@ -1,0 +1,166 @@
+//! Which Landlock rules a job gets, and how much of Landlock this kernel has.
+
+use super::mounts::Mounts;
+use super::{c_string, failed};
+use crate::supervise::Refusal;
+use fetchml_api::job::{Layer, LayerState};
+use fetchml_policies::{Demand, Network, Profile};
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    Scope,
+};
+use rustix::fd::OwnedFd;
+use std::ffi::CString;
+
+/// A ruleset and the rules that the child adds once the mounts exist.
+#[derive(Debug)]
+pub(crate) struct LandlockPlan {
+    pub(crate) ruleset: OwnedFd,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// Access to everything below a path of the job's root.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    /// Relative to the root.
+    pub(crate) path: CString,
+    /// Access bits of landlock(7).
+    pub(crate) access: u64,
+}
+
+/// The newest level this code knows how to use; newer kernels are used at it.
+const KNOWN: u32 = 6;
+
+/// How much of Landlock the running kernel has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LandlockSupport {
+    level: u32,
+}
+
+impl LandlockSupport {
+    pub(crate) fn detect() -> Self {
+        Self { level: fetchml_sys::confine::landlock_level() }
+    }
+
+    pub(crate) fn level(self) -> u32 {
+        self.level
+    }
+
+    fn abi(self) -> Option<ABI> {
+        Some(match self.level.min(KNOWN) {
+            0 => return None,
+            1 => ABI::V1,
+            2 => ABI::V2,
+            3 => ABI::V3,
+            4 => ABI::V4,
+            5 => ABI::V5,
+            _ => ABI::V6,
+        })
+    }
+
+    /// What of the highest level this kernel lacks, in words; empty when nothing.
+    fn missing(self) -> Vec<&'static str> {
+        [
+            (1, "file access"),
+            (2, "renames between directories"),
+            (3, "truncation"),
+            (4, "TCP ports"),
+            (5, "device ioctls"),
+            (6, "abstract sockets and signals"),
+        ]
+        .into_iter()
+        .filter(|(level, _)| self.level < *level)
+        .map(|(_, what)| what)
+        .collect()
+    }
+
+    /// The layer in words.
+    pub(crate) fn layer(self, applied: bool) -> Layer {
+        let missing = self.missing();
+        let (state, detail) = match (applied, missing.is_empty()) {
+            (false, _) => (LayerState::Missing, "this kernel has no Landlock".to_owned()),
+            (true, true) => (LayerState::Held, format!("level {KNOWN}: files, TCP, scopes")),
+            (true, false) => (
+                LayerState::Partial,
+                format!("level {}; this kernel lacks: {}", self.level, missing.join(", ")),
+            ),
+        };
+        Layer { name: "landlock".into(), state, detail }
+    }
+
+    /// A refusal when the profile demands more than there is.
+    pub(crate) fn check(self, profile: &Profile) -> Result<(), Refusal> {
+        let missing = self.missing();
+        if profile.landlock == Demand::Required && !missing.is_empty() {
+            return Err(Refusal::BarrierUnavailable(format!(
+                "profile `{}` requires Landlock level {KNOWN} and this kernel has {} (lacks: {}); \
+                 use a newer kernel, or a profile with landlock = \"best-effort\"",
+                profile.name,
+                self.level,
+                missing.join(", ")
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn plan(
+        self,
+        profile: &Profile,
+        network: Network,
+        mounts: &Mounts,
+    ) -> Result<Option<LandlockPlan>, Refusal> {
+        self.check(profile)?;
+        let Some(abi) = self.abi() else { return Ok(None) };
+        let unusable = failed("make a Landlock ruleset");
+        let mut ruleset = Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(abi))
+            .map_err(&unusable)?;
+        // TCP is closed altogether without a network. With a loopback it is not
+        // restricted here: the job's own network namespace has nothing else.
+        if network == Network::None && self.level >= 4 {
+            ruleset = ruleset.handle_access(AccessNet::from_all(abi)).map_err(&unusable)?;
+        }
+        if self.level >= 6 {
+            ruleset = ruleset.scope(Scope::from_all(abi)).map_err(&unusable)?;
+        }
+        let created = ruleset.create().map_err(&unusable)?;
+        let ruleset = Option::<OwnedFd>::from(created).ok_or_else(|| {
+            Refusal::BarrierUnavailable("the kernel refused a Landlock ruleset".into())
+        })?;
+        Ok(Some(LandlockPlan { ruleset: super::high(ruleset)?, rules: rules(abi, profile, mounts)? }))
+    }
+}
+
+fn rules(abi: ABI, profile: &Profile, mounts: &Mounts) -> Result<Vec<Rule>, Refusal> {
+    let all = AccessFs::from_all(abi);
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let run = read | AccessFs::Execute;
+    let write = all & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
+    let devices = (read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev) & all;
+    let mut rules = Vec::new();
+    let mut add = |path: &[u8], access: BitFlags<AccessFs>| -> Result<(), Refusal> {
+        rules.push(Rule { path: c_string("path", path)?, access: access.bits() });
+        Ok(())
+    };
+    // Names at the top, but no content.
+    add(b".", AccessFs::ReadDir.into())?;
+    for path in [b"etc".as_slice(), b"proc", b"sys"] {
+        add(path, read)?;
+    }
+    for path in [b"tmp".as_slice(), b"dev/shm", b"work", b"outputs"] {
+        add(path, write)?;
+    }
+    add(b"dev", devices)?;
+    for shown in &profile.show {
+        let path = shown.path.trim_start_matches('/');
+        // What is not a directory lies below /etc, which has its rule.
+        if std::path::Path::new(&shown.path).is_dir() {
+            add(path.as_bytes(), run)?;
+        }
+    }
+    for mount in mounts.others.iter().filter(|m| !m.inside_work) {
+        add(mount.target.to_bytes(), if mount.writable { write } else { run })?;
+    }
+    Ok(rules)
+}

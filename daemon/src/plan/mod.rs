@@ -1,0 +1,291 @@
+//! A plan: everything one launch needs, complete and immutable before the clone.
+//!
+//! [`build`] turns a job, its profile and what the host can do into a [`Plan`]
+//! and the list of layers that will hold. It opens and prepares; it decides
+//! nothing that the profile did not say.
+
+mod landlock;
+mod limits;
+mod masks;
+mod mounts;
+
+pub(crate) use landlock::{LandlockPlan, LandlockSupport};
+pub(crate) use masks::{ProcMask, masks_of_this_kernel};
+pub(crate) use mounts::{MountPlan, detached_tree};
+
+use crate::cgroup::{Cgroups, JobCgroup};
+use crate::launch::HostId;
+use crate::supervise::{Host, JobDirectory, Refusal, StartRequest};
+use fetchml_api::agent::AgentPlan;
+use fetchml_api::job::{JobSpec, Layer, LayerState, Limits, NetworkMode};
+use fetchml_policies::{Filter, Network, Profile};
+use fetchml_sys::clone::CloneFlags;
+use fetchml_sys::namespace::{self, IdMapping};
+use fetchml_sys::process::CStringVector;
+use rustix::fd::OwnedFd;
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::process::{Gid, Resource, Rlimit, Uid};
+use std::ffi::CString;
+use std::sync::Arc;
+
+/// Everything one launch needs. See [`crate::jail`] for who uses what.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) clone: CloneFlags,
+    pub(crate) cgroup: Option<JobCgroup>,
+    pub(crate) hostname: CString,
+    /// Path of the prepared root in the launcher's mount namespace; filled in
+    /// by the launcher.
+    pub(crate) template: CString,
+    pub(crate) skeleton: Skeleton,
+    pub(crate) tmp_size: CString,
+    pub(crate) shm_size: CString,
+    /// The project directory, read-only and with mapped ids.
+    pub(crate) project: Option<OwnedFd>,
+    /// Directory with `upper` and `work` for the overlay, or, without a
+    /// project, what is mounted at /work itself.
+    pub(crate) work_upper: OwnedFd,
+    pub(crate) outputs: OwnedFd,
+    pub(crate) mounts: Vec<MountPlan>,
+    pub(crate) proc_masks: Arc<[ProcMask]>,
+    pub(crate) loopback: bool,
+    pub(crate) rlimits: Vec<(Resource, Rlimit)>,
+    pub(crate) landlock: Option<LandlockPlan>,
+    pub(crate) user_namespace: OwnedFd,
+    pub(crate) uid: Uid,
+    pub(crate) gid: Gid,
+    pub(crate) last_capability: u32,
+    pub(crate) agent_filter: Arc<Filter>,
+    pub(crate) agent_argv: CStringVector,
+    pub(crate) agent_env: CStringVector,
+    pub(crate) agent_image: Arc<OwnedFd>,
+    pub(crate) null: Arc<OwnedFd>,
+    pub(crate) agent_plan: OwnedFd,
+    pub(crate) log: OwnedFd,
+    pub(crate) report: OwnedFd,
+    pub(crate) identity: OwnedFd,
+    pub(crate) host_id: HostId,
+}
+
+/// What a prepared root depends on: jobs with the same skeleton share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Skeleton {
+    /// Profile that says which host paths are shown.
+    pub(crate) profile: String,
+    /// Names the job knows its own ids by.
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Further mount points, absolute, in order.
+    pub(crate) mount_points: Vec<String>,
+}
+
+impl Plan {
+    /// Where the job's further directories go, for error messages.
+    pub(crate) fn targets(&self) -> Vec<String> {
+        let root = |m: &MountPlan| if m.inside_work { "/work/" } else { "/" };
+        self.mounts.iter().map(|m| format!("{}{}", root(m), m.target.to_string_lossy())).collect()
+    }
+}
+
+/// Refuses limits that this machine cannot keep.
+pub(crate) fn check_limits(
+    asked: &Limits,
+    profile: &Profile,
+    cgroups: &Cgroups,
+) -> Result<(), Refusal> {
+    limits::Resolved::new(asked, profile).cgroup(cgroups).map(drop)
+}
+
+/// Refuses descriptors that do not fit the mounts that were asked for.
+pub(crate) fn check_directories(spec: &JobSpec, directories: &[OwnedFd]) -> Result<(), Refusal> {
+    if spec.mounts.len() != directories.len() {
+        return Err(Refusal::Invalid(format!(
+            "{} mounts came with {} descriptors; send one directory descriptor for each mount",
+            spec.mounts.len(),
+            directories.len()
+        )));
+    }
+    for (mount, directory) in spec.mounts.iter().zip(directories) {
+        mounts::check(mount, directory)?;
+    }
+    Ok(())
+}
+
+/// The job's own limit, below the profile's.
+pub(crate) fn time_limit_usec(spec: &JobSpec, profile: &Profile) -> u64 {
+    spec.time_limit_usec.map_or(profile.max_runtime_usec, |t| t.min(profile.max_runtime_usec))
+}
+
+/// Puts a descriptor above the numbers that the agent's own will take.
+pub(crate) fn high(fd: OwnedFd) -> Result<OwnedFd, Refusal> {
+    const ABOVE_THE_AGENTS: i32 = 64;
+    rustix::io::fcntl_dupfd_cloexec(&fd, ABOVE_THE_AGENTS).map_err(failed("move a descriptor"))
+}
+
+/// Makes a refusal of a failed preparation.
+pub(crate) fn failed<E: std::fmt::Display>(what: &str) -> impl Fn(E) -> Refusal + '_ {
+    move |e| Refusal::Infrastructure(format!("cannot {what}: {e}"))
+}
+
+/// Builds the plan of one attempt.
+pub(crate) fn build(
+    host: &Host,
+    request: StartRequest,
+    directory: &JobDirectory,
+) -> Result<(Plan, Vec<Layer>), Refusal> {
+    let profile = Arc::clone(&request.profile);
+    let filter = host
+        .library()
+        .filter(&profile)
+        .map_err(|e| Refusal::BarrierUnavailable(e.to_string()))?;
+    let host_id = host.host_ids().take()?;
+    let network = network_of(&request, &profile);
+    let limits = limits::Resolved::new(&request.spec.limits, &profile);
+    let cgroup = host.cgroups().create(request.job, &limits.cgroup(host.cgroups())?)?;
+    let mapped = mounts::IdMaps::new(request.submitter, &host_id)?;
+    let mounts = mounts::user_mounts(&request, &mapped)?;
+    let landlock = host.landlock().plan(&profile, network, &mounts)?;
+    let plan = Plan {
+        clone: CloneFlags::SANDBOX.and(CloneFlags::NETWORK),
+        hostname: c_string("host name", format!("job-{}", request.job))?,
+        template: CString::default(),
+        skeleton: Skeleton {
+            profile: profile.name.clone(),
+            uid: profile.run_as_uid,
+            gid: profile.run_as_gid,
+            mount_points: mounts::mount_points(&mounts.others)?,
+        },
+        tmp_size: c_string("tmp_size", profile.tmp_bytes.to_string())?,
+        shm_size: c_string("shm_size", profile.shm_bytes.to_string())?,
+        work_upper: mapped.tree_for_overlay(&directory.open_work_area()?, mounts.project.is_some())?,
+        outputs: mapped.tree(&directory.open_for_mount("outputs")?, "/outputs", true)?,
+        project: mounts.project,
+        mounts: mounts.others,
+        proc_masks: host.proc_masks(),
+        loopback: network == Network::Loopback,
+        rlimits: limits.rlimits(&profile),
+        user_namespace: user_namespace(&profile, &host_id)?,
+        uid: Uid::from_raw(profile.run_as_uid),
+        gid: Gid::from_raw(profile.run_as_gid),
+        last_capability: host.last_capability(),
+        agent_filter: host.library().agent_filter(),
+        agent_argv: CStringVector::new(["fetchml-agent", "init"]).map_err(failed("name the agent"))?,
+        // The agent's environment is empty: /proc/1/environ tells nothing.
+        agent_env: CStringVector::new([""; 0]).map_err(failed("empty the environment"))?,
+        agent_image: host.agent_image(),
+        null: host.null(),
+        agent_plan: high(agent_plan(&request, &profile, &filter)?)?,
+        log: high(directory.create_log()?)?,
+        report: high(directory.create_report()?)?,
+        identity: high(host.bind_identity(request.job)?)?,
+        landlock,
+        cgroup,
+        host_id,
+    };
+    let layers = layers(&plan, &profile, &filter, network, &limits, host);
+    Ok((plan, layers))
+}
+
+fn network_of(request: &StartRequest, profile: &Profile) -> Network {
+    match request.spec.network {
+        Some(NetworkMode::None) => Network::None,
+        Some(NetworkMode::Loopback) => Network::Loopback,
+        None => profile.network_mode,
+    }
+}
+
+fn c_string(what: &str, text: impl Into<Vec<u8>>) -> Result<CString, Refusal> {
+    CString::new(text).map_err(|_| Refusal::Invalid(format!("{what} holds a NUL byte")))
+}
+
+/// One id inside, one outside, and nothing else exists.
+fn user_namespace(profile: &Profile, host_id: &HostId) -> Result<OwnedFd, Refusal> {
+    let one = |inside| [IdMapping { inside, outside: host_id.number(), count: 1 }];
+    namespace::user(&one(profile.run_as_uid), &one(profile.run_as_gid))
+        .map_err(failed("make a user namespace"))
+}
+
+fn agent_plan(
+    request: &StartRequest,
+    profile: &Profile,
+    filter: &Filter,
+) -> Result<OwnedFd, Refusal> {
+    let mut env = profile.env.clone();
+    env.extend(request.spec.env.clone());
+    env.insert("FETCHML_JOB_ID".into(), request.job.to_string());
+    env.insert("FETCHML_OUTPUT_DIR".into(), "/outputs".into());
+    let search_path = env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
+    let plan = AgentPlan {
+        argv: request.spec.command.iter().map(|a| a.clone().into_bytes()).collect(),
+        search_path: search_path
+            .split(':')
+            .filter(|d| d.starts_with('/'))
+            .map(|d| d.as_bytes().to_vec())
+            .collect(),
+        env: env.iter().map(|(k, v)| format!("{k}={v}").into_bytes()).collect(),
+        cwd: b"/work".to_vec(),
+        time_limit_usec: Some(time_limit_usec(&request.spec, profile)),
+        grace_usec: profile.stop_grace_usec,
+        filters: filter.programs.clone(),
+        uid: profile.run_as_uid,
+        gid: profile.run_as_gid,
+    };
+    let bytes = plan.encode().map_err(failed("encode the agent's plan"))?;
+    sealed_file("fetchml-plan", &bytes, false)
+}
+
+/// A memory file that nobody can change any more.
+pub(crate) fn sealed_file(name: &str, bytes: &[u8], executable: bool) -> Result<OwnedFd, Refusal> {
+    let kind = if executable { MemfdFlags::EXEC } else { MemfdFlags::NOEXEC_SEAL };
+    let base = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = match rustix::fs::memfd_create(name, base | kind) {
+        // Before Linux 6.3 there was no such choice.
+        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(name, base),
+        other => other,
+    }
+    .map_err(failed("make a memory file"))?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let n = rustix::io::write(&file, rest).map_err(failed("fill a memory file"))?;
+        rest = rest.get(n..).unwrap_or_default();
+    }
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&file, seals).map_err(failed("seal a memory file"))?;
+    Ok(file)
+}
+
+/// What will hold, in words, for the report and the audit record.
+fn layers(
+    plan: &Plan,
+    profile: &Profile,
+    filter: &Filter,
+    network: Network,
+    limits: &limits::Resolved,
+    host: &Host,
+) -> Vec<Layer> {
+    let held = |name: &str, detail: String| Layer {
+        name: name.into(),
+        state: LayerState::Held,
+        detail,
+    };
+    let network = match network {
+        Network::None => "own namespace, no interface is up",
+        Network::Loopback => "own namespace, only its own loopback is up",
+    };
+    let (uid, outside) = (profile.run_as_uid, plan.host_id.number());
+    vec![
+        held("namespaces", "mount, pid, net, ipc, uts, cgroup, user".into()),
+        held("root", "read-only, pivoted, masked /proc, minimal /dev".into()),
+        held("network", network.into()),
+        held("ids", format!("uid {uid} inside is host uid {outside}, no groups")),
+        held("capabilities", "all five sets empty, secure bits locked".into()),
+        held("no-new-privileges", "set".into()),
+        held(
+            "seccomp",
+            format!("{}: {} calls allowed, others refused", filter.name, filter.allowed),
+        ),
+        host.landlock().layer(plan.landlock.is_some()),
+        limits.layer(plan.cgroup.is_some()),
+        held("descriptors", "none of the supervisor's, empty session keyring".into()),
+    ]
+}

@@ -1,0 +1,184 @@
+//! The directories of one job: cloned from the descriptors that the client
+//! opened, with ids mapped so that what the job writes belongs to the submitter.
+
+use super::failed;
+use crate::launch::HostId;
+use crate::supervise::{Refusal, StartRequest, Submitter};
+use fetchml_api::job::{MountMode, MountRequest};
+use fetchml_sys::mount::{MountAttributes, Scope, map_ids, restrict};
+use fetchml_sys::namespace::{self, IdMapping};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+use std::ffi::CString;
+
+/// One directory to attach.
+#[derive(Debug)]
+pub(crate) struct MountPlan {
+    pub(crate) tree: OwnedFd,
+    /// Path below the root or, with `inside_work`, below /work.
+    pub(crate) target: CString,
+    pub(crate) inside_work: bool,
+    pub(crate) writable: bool,
+}
+
+/// The job's directories by role.
+#[derive(Debug)]
+pub(crate) struct Mounts {
+    pub(super) project: Option<OwnedFd>,
+    pub(super) others: Vec<MountPlan>,
+}
+
+/// A detached copy of the mount below a descriptor: what `mount --bind` shows,
+/// attached nowhere yet.
+pub(crate) fn detached_tree(directory: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(directory, c"", flags)
+}
+
+/// User namespaces that translate between the submitter's ids on the disk and
+/// the job's host id.
+pub(super) struct IdMaps {
+    submitter_only: OwnedFd,
+    with_root: OwnedFd,
+}
+
+impl IdMaps {
+    pub(super) fn new(submitter: Submitter, host_id: &HostId) -> Result<Self, Refusal> {
+        let make = |uids: &[IdMapping], gids: &[IdMapping]| {
+            namespace::user(uids, gids).map_err(failed("map the submitter's ids"))
+        };
+        let job = |inside| IdMapping { inside, outside: host_id.number(), count: 1 };
+        let (uid, gid) = (job(submitter.uid), job(submitter.gid));
+        Ok(Self {
+            submitter_only: make(&[uid], &[gid])?,
+            with_root: make(&[uid, root_for(submitter.uid)], &[gid, root_for(submitter.gid)])?,
+        })
+    }
+
+    /// The directory as the job sees it.
+    pub(super) fn tree(
+        &self,
+        directory: &OwnedFd,
+        label: &str,
+        writable: bool,
+    ) -> Result<OwnedFd, Refusal> {
+        let mut attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
+        if !writable {
+            attributes = attributes.and(MountAttributes::READ_ONLY);
+        }
+        mapped(directory, label, attributes, &self.submitter_only)
+    }
+
+    /// The area of the overlay's upper layer, or of a /work without a project.
+    /// The overlay itself works in it as root, which therefore needs an id there.
+    pub(super) fn tree_for_overlay(
+        &self,
+        area: &OwnedFd,
+        overlay: bool,
+    ) -> Result<OwnedFd, Refusal> {
+        let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
+        if overlay {
+            return mapped(area, "/work", attributes, &self.with_root);
+        }
+        let upper = rustix::fs::openat(
+            area,
+            "upper",
+            rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )
+        .map_err(failed("open the job's work directory"))?;
+        mapped(&upper, "/work", attributes, &self.submitter_only)
+    }
+}
+
+/// Where root's files of an upper layer are on the disk: root's own, unless the
+/// submitter is root, whose id is then the job's.
+fn root_for(submitter: u32) -> IdMapping {
+    const NOBODY: u32 = 65_534;
+    IdMapping { inside: if submitter == 0 { NOBODY } else { 0 }, outside: 0, count: 1 }
+}
+
+fn mapped(
+    directory: &OwnedFd,
+    label: &str,
+    attributes: MountAttributes,
+    ids: &OwnedFd,
+) -> Result<OwnedFd, Refusal> {
+    let tree = detached_tree(directory.as_fd(), false).map_err(|e| match e {
+        Errno::INVAL => Refusal::Invalid(format!(
+            "directory `{label}` is mounted in another mount namespace than the supervisor's \
+             (a container, or a service with a private /tmp); use a directory of the host"
+        )),
+        e => Refusal::Invalid(format!("cannot show directory `{label}`: {e}")),
+    })?;
+    restrict(tree.as_fd(), c"", Scope::One, attributes)
+        .map_err(failed("restrict a mount"))?;
+    map_ids(tree.as_fd(), ids.as_fd()).map_err(|e| {
+        Refusal::BarrierUnavailable(format!(
+            "the file system of `{label}` cannot map user ids ({e}); move the directory to \
+             ext4, xfs, btrfs or tmpfs (Linux 6.3 for tmpfs)"
+        ))
+    })?;
+    Ok(tree)
+}
+
+/// Refuses a descriptor that is no directory, or whose holder could not do with
+/// it what the job is to do: a client that only has O_PATH proved nothing.
+pub(super) fn check(asked: &MountRequest, directory: &OwnedFd) -> Result<(), Refusal> {
+    let label = &asked.label;
+    let stat = rustix::fs::fstat(directory).map_err(failed("look at a descriptor"))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Err(Refusal::Invalid(format!("`{label}` is not a directory; mount the directory")));
+    }
+    let flags = rustix::fs::fcntl_getfl(directory).map_err(failed("look at a descriptor"))?;
+    if flags.contains(OFlags::PATH) {
+        return Err(Refusal::Invalid(format!(
+            "the descriptor of `{label}` was opened with O_PATH, which does not show that you may \
+             read it; open it with O_RDONLY | O_DIRECTORY"
+        )));
+    }
+    Ok(())
+}
+
+/// Clones what the client opened.
+pub(super) fn user_mounts(request: &StartRequest, ids: &IdMaps) -> Result<Mounts, Refusal> {
+    let mut mounts = Mounts { project: None, others: Vec::new() };
+    for (asked, directory) in request.spec.mounts.iter().zip(&request.directories) {
+        let tree = ids.tree(directory, &asked.label, asked.mode == MountMode::Rw)?;
+        match asked.mode {
+            MountMode::Project => mounts.project = Some(tree),
+            MountMode::Ro | MountMode::Rw => mounts.others.push(other(asked, tree)?),
+        }
+    }
+    Ok(mounts)
+}
+
+fn other(asked: &MountRequest, tree: OwnedFd) -> Result<MountPlan, Refusal> {
+    let inside_work = asked.target.strip_prefix("/work/");
+    let target = inside_work.unwrap_or_else(|| asked.target.trim_start_matches('/'));
+    Ok(MountPlan {
+        tree,
+        target: super::c_string("mount target", target)?,
+        inside_work: inside_work.is_some(),
+        writable: asked.mode == MountMode::Rw,
+    })
+}
+
+/// Mount points that the root must have beyond the usual ones.
+pub(super) fn mount_points(mounts: &[MountPlan]) -> Result<Vec<String>, Refusal> {
+    mounts
+        .iter()
+        .filter(|m| !m.inside_work)
+        .map(|m| {
+            let target = m.target.to_str().map_err(failed("read a mount target"))?;
+            Ok(format!("/{target}"))
+        })
+        .collect()
+}

@@ -1,0 +1,143 @@
+//! The directory of one job on the disk:
+//! `users/UID/EXPERIMENT/JOB/{log,report,outputs/,work/{upper,work}/}`.
+//!
+//! Everything down to the job is root's alone. `outputs` and `work/upper` belong
+//! to the submitter, who reaches them through descriptors that the supervisor
+//! hands out.
+
+use super::{Refusal, Submitter};
+use crate::plan::failed;
+use fetchml_api::job::JobId;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid, fchown, fchmod, mkdirat, openat2};
+use rustix::io::Errno;
+use std::io;
+use std::path::Path;
+
+/// An open job directory.
+#[derive(Debug)]
+pub struct JobDirectory {
+    directory: OwnedFd,
+}
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+const OURS: Mode = Mode::RWXU;
+
+/// Opens below a directory; the kernel refuses every way out of it.
+fn below(base: &OwnedFd, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+    let resolve =
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    openat2(base, name, flags | OFlags::CLOEXEC, mode, resolve)
+}
+
+fn ensure(base: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+    match mkdirat(base, name, OURS) {
+        Err(e) if e != Errno::EXIST => return Err(e),
+        _ => {}
+    }
+    below(base, name, DIRECTORY, Mode::empty())
+}
+
+impl JobDirectory {
+    /// Opens the directory of a job; `users` is the state directory's.
+    pub(super) fn open(users: &OwnedFd, uid: u32, experiment: &str, job: JobId) -> io::Result<Self> {
+        let path = format!("{uid}/{experiment}/{job}");
+        Ok(Self { directory: below(users, &path, DIRECTORY, Mode::empty())? })
+    }
+
+    /// Makes the directory with all that a job needs in it.
+    pub(super) fn create(
+        users: &OwnedFd,
+        submitter: Submitter,
+        experiment: &str,
+        job: JobId,
+    ) -> Result<Self, Refusal> {
+        let made = || -> Result<Self, Errno> {
+            let user = ensure(users, &submitter.uid.to_string())?;
+            let experiment = ensure(&user, experiment)?;
+            let directory = ensure(&experiment, &job.to_string())?;
+            let outputs = ensure(&directory, "outputs")?;
+            let work = ensure(&directory, "work")?;
+            ensure(&work, "work")?;
+            let upper = ensure(&work, "upper")?;
+            for theirs in [outputs, upper] {
+                let (uid, gid) = (Uid::from_raw(submitter.uid), Gid::from_raw(submitter.gid));
+                fchown(&theirs, Some(uid), Some(gid))?;
+                fchmod(&theirs, Mode::from_raw_mode(0o755))?;
+            }
+            Ok(Self { directory })
+        };
+        made().map_err(failed("make the job's directory"))
+    }
+
+    /// The log, for reading.
+    ///
+    /// # Errors
+    /// `NotFound` before the job has started.
+    pub fn open_log(&self) -> io::Result<OwnedFd> {
+        Ok(below(&self.directory, "log", OFlags::RDONLY, Mode::empty())?)
+    }
+
+    /// The directory that the job saw as `/outputs`.
+    ///
+    /// # Errors
+    /// `NotFound` before the job has started.
+    pub fn open_outputs(&self) -> io::Result<OwnedFd> {
+        Ok(below(&self.directory, "outputs", DIRECTORY, Mode::empty())?)
+    }
+
+    /// What the job wrote in `/work`.
+    ///
+    /// # Errors
+    /// `NotFound` before the job has started.
+    pub fn open_work(&self) -> io::Result<OwnedFd> {
+        Ok(below(&self.directory, "work/upper", DIRECTORY, Mode::empty())?)
+    }
+
+    /// A directory of the job, to be mounted.
+    pub(crate) fn open_for_mount(&self, name: &str) -> Result<OwnedFd, Refusal> {
+        below(&self.directory, name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
+            .map_err(failed("open the job's directory"))
+    }
+
+    /// The overlay's own area: `upper` and `work`.
+    pub(crate) fn open_work_area(&self) -> Result<OwnedFd, Refusal> {
+        self.open_for_mount("work")
+    }
+
+    /// The log, for the agent to append to.
+    pub(crate) fn create_log(&self) -> Result<OwnedFd, Refusal> {
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
+        below(&self.directory, "log", flags, Mode::from_raw_mode(0o600))
+            .map_err(failed("make the job's log"))
+    }
+
+    /// The report, empty, for the agent to write.
+    pub(crate) fn create_report(&self) -> Result<OwnedFd, Refusal> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+        below(&self.directory, "report", flags, Mode::from_raw_mode(0o600))
+            .map_err(failed("make the job's report"))
+    }
+
+    /// At most one byte more than a report can have, so that a longer one is seen.
+    pub(super) fn read_report(&self) -> Vec<u8> {
+        const MOST: usize = fetchml_api::agent::MAX_REPORT_BYTES + 64;
+        let mut bytes = vec![0; MOST];
+        let read = below(&self.directory, "report", OFlags::RDONLY, Mode::empty())
+            .and_then(|f| rustix::io::read(f.as_fd(), &mut bytes[..]));
+        bytes.truncate(read.unwrap_or(0));
+        bytes
+    }
+}
+
+/// Opens (and makes) a directory of the supervisor's own.
+pub(super) fn own_directory(path: &Path) -> Result<OwnedFd, Refusal> {
+    let failed = |e: io::Error| {
+        Refusal::Infrastructure(format!("cannot use directory {}: {e}", path.display()))
+    };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    let fd = rustix::fs::open(path, DIRECTORY, Mode::empty()).map_err(|e| failed(e.into()))?;
+    fchmod(&fd, OURS).map_err(|e| failed(e.into()))?;
+    Ok(fd)
+}

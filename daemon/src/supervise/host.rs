@@ -1,0 +1,307 @@
+//! Everything about the machine that is prepared once, at start-up.
+
+use super::directory::own_directory;
+use super::{
+    About, AdoptRequest, Adopted, Attempt, JobDirectory, Prepared, Refusal, StartRequest, collect,
+    report,
+};
+use crate::cgroup::Cgroups;
+use crate::launch::{HostIds, Launcher};
+use crate::plan::{self, LandlockSupport, ProcMask, failed};
+use fetchml_api::job::{JobId, JobSpec};
+use fetchml_policies::{Library, Profile};
+use fetchml_sys::watch::readiness;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with, sockopt,
+};
+use rustix::process::{PidfdFlags, pidfd_open};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What start-up must know.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// `/var/lib/fetchml`, or a private supervisor's own.
+    pub state_dir: PathBuf,
+    /// `/run/fetchml`, or a private supervisor's own.
+    pub runtime_dir: PathBuf,
+    /// The agent's binary.
+    pub agent_path: PathBuf,
+    /// Profiles and filters.
+    pub library: Arc<Library>,
+    /// A private supervisor rather than the system service.
+    pub private: bool,
+}
+
+/// The machine, as far as launching needs it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Host(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    library: Arc<Library>,
+    launcher: Launcher,
+    host_ids: HostIds,
+    cgroups: Cgroups,
+    landlock: LandlockSupport,
+    proc_masks: Arc<[ProcMask]>,
+    last_capability: u32,
+    agent_image: Arc<OwnedFd>,
+    null: Arc<OwnedFd>,
+    users: OwnedFd,
+    identities: OwnedFd,
+}
+
+impl Host {
+    /// Prepares everything that jobs share.
+    ///
+    /// # Errors
+    /// A refusal that names what this machine or the installation lacks.
+    pub fn prepare(config: &HostConfig) -> Result<Self, Refusal> {
+        let group = config.private.then(|| private_group_name(config));
+        Ok(Self(Arc::new(Inner {
+            library: Arc::clone(&config.library),
+            launcher: Launcher::start()?,
+            host_ids: HostIds::open()?,
+            cgroups: Cgroups::detect(group.as_deref()),
+            landlock: LandlockSupport::detect(),
+            proc_masks: plan::masks_of_this_kernel().into(),
+            last_capability: last_capability()?,
+            agent_image: Arc::new(agent_image(config)?),
+            null: Arc::new(null_device()?),
+            users: own_directory(&config.state_dir.join("users"))?,
+            identities: own_directory(&config.runtime_dir.join("jobs"))?,
+        })))
+    }
+
+    /// Everything that can be refused before a job is queued.
+    ///
+    /// # Errors
+    /// The refusal, in words for the submitter.
+    pub fn check(
+        &self,
+        spec: &JobSpec,
+        profile: &Profile,
+        directories: &[OwnedFd],
+    ) -> Result<(), Refusal> {
+        if !profile.allowed_caps.is_empty() {
+            return Err(Refusal::BarrierUnavailable(format!(
+                "profile `{}` asks for capabilities ({}), which this version gives to no job; \
+                 use a profile with an empty allowed_caps",
+                profile.name,
+                profile.allowed_caps.join(", ")
+            )));
+        }
+        plan::check_directories(spec, directories)?;
+        self.0.landlock.check(profile)?;
+        plan::check_limits(&spec.limits, profile, &self.0.cgroups)
+    }
+
+    /// The job's directory on the disk; it exists once the job was planned.
+    ///
+    /// # Errors
+    /// Before that.
+    pub fn job_directory(
+        &self,
+        uid: u32,
+        experiment: &str,
+        job: JobId,
+    ) -> Result<JobDirectory, Refusal> {
+        JobDirectory::open(&self.0.users, uid, experiment, job).map_err(|e| {
+            Refusal::Infrastructure(format!("cannot open the directory of job {job}: {e}"))
+        })
+    }
+
+    /// Makes the job's directory and turns the request into a complete,
+    /// immutable plan.
+    ///
+    /// # Errors
+    /// A refusal; nothing is left running.
+    pub fn plan(&self, request: StartRequest) -> Result<Prepared, Refusal> {
+        let directory = Arc::new(JobDirectory::create(
+            &self.0.users,
+            request.submitter,
+            &request.spec.experiment,
+            request.job,
+        )?);
+        let profile = Arc::clone(&request.profile);
+        let about = About {
+            job: request.job,
+            program: request.spec.command.first().cloned().unwrap_or_default(),
+            time_limit_usec: Some(plan::time_limit_usec(&request.spec, &profile)),
+            directory: Arc::clone(&directory),
+        };
+        let (plan, layers) = plan::build(self, request, &directory)?;
+        Ok(Prepared {
+            layers,
+            host_uid: plan.host_id.number(),
+            plan,
+            profile,
+            about,
+            host: self.clone(),
+        })
+    }
+
+    /// After a restart: what became of an attempt that was starting or running.
+    pub async fn adopt(&self, request: AdoptRequest) -> Adopted {
+        let layers = request.layers.clone();
+        match self.try_adopt(request).await {
+            Ok(adopted) => adopted,
+            Err(refusal) => {
+                Adopted::Ended(report::of_failed_adoption(&refusal, &layers, super::now_usec()))
+            }
+        }
+    }
+
+    async fn try_adopt(&self, request: AdoptRequest) -> Result<Adopted, Refusal> {
+        let AdoptRequest { job, spec, uid, layers } = request;
+        let about = About {
+            job,
+            program: spec.command.first().cloned().unwrap_or_default(),
+            time_limit_usec: spec.time_limit_usec,
+            directory: Arc::new(self.job_directory(uid, &spec.experiment, job)?),
+        };
+        let group = self.0.cgroups.existing(job);
+        let Some((pid, pidfd)) = self.find_agent(&about).await else {
+            return Ok(Adopted::Ended(collect(self, &about, group.as_ref(), &layers)));
+        };
+        let pidfd = readiness(pidfd).map_err(failed("watch an adopted agent"))?;
+        let host = self.clone();
+        Ok(Adopted::Running(Attempt { layers, pid, pidfd, ours: false, group, about, host }))
+    }
+
+    /// Called when the supervisor stops: a private one leaves no empty group.
+    pub fn leave(&self) {
+        self.0.cgroups.leave();
+    }
+
+    pub(super) fn cgroups_description(&self) -> Result<String, String> {
+        self.0.cgroups.describe()
+    }
+
+    pub(super) fn launcher(&self) -> &Launcher {
+        &self.0.launcher
+    }
+
+    pub(crate) fn library(&self) -> &Library {
+        &self.0.library
+    }
+
+    pub(crate) fn host_ids(&self) -> &HostIds {
+        &self.0.host_ids
+    }
+
+    pub(crate) fn cgroups(&self) -> &Cgroups {
+        &self.0.cgroups
+    }
+
+    pub(crate) fn landlock(&self) -> LandlockSupport {
+        self.0.landlock
+    }
+
+    pub(crate) fn proc_masks(&self) -> Arc<[ProcMask]> {
+        Arc::clone(&self.0.proc_masks)
+    }
+
+    pub(crate) fn last_capability(&self) -> u32 {
+        self.0.last_capability
+    }
+
+    pub(crate) fn agent_image(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.0.agent_image)
+    }
+
+    pub(crate) fn null(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.0.null)
+    }
+
+    /// A socket at a path of our own on which the agent will listen.
+    pub(crate) fn bind_identity(&self, job: JobId) -> Result<OwnedFd, Refusal> {
+        let bound = || -> Result<OwnedFd, Errno> {
+            self.forget_identity(job);
+            let socket = stream_socket()?;
+            bind(&socket, &self.identity_address(job)?)?;
+            Ok(socket)
+        };
+        bound().map_err(failed("bind the agent's socket"))
+    }
+
+    pub(super) fn forget_identity(&self, job: JobId) {
+        // It may never have been there.
+        let _ = unlinkat(&self.0.identities, format!("{job}.sock"), AtFlags::empty());
+    }
+
+    /// A short name whatever the length of the directory's (unix(7): 107 bytes).
+    fn identity_address(&self, job: JobId) -> Result<SocketAddrUnix, Errno> {
+        let directory = self.0.identities.as_raw_fd();
+        SocketAddrUnix::new(format!("/proc/self/fd/{directory}/{job}.sock"))
+    }
+
+    /// Connects to the agent's socket; the kernel says who listens there.
+    async fn find_agent(&self, about: &About) -> Option<(i32, OwnedFd)> {
+        // An agent that was just being launched may not listen yet.
+        const TRIES: u32 = 20;
+        for _ in 0..TRIES {
+            let socket = stream_socket().ok()?;
+            match connect(&socket, &self.identity_address(about.job).ok()?) {
+                Ok(()) => return listening_process(&socket),
+                Err(Errno::CONNREFUSED) if about.directory.read_report().is_empty() => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+}
+
+fn listening_process(socket: &OwnedFd) -> Option<(i32, OwnedFd)> {
+    // For a connected client the peer's credentials are those of listen(2).
+    let pid = sockopt::socket_peercred(socket).ok()?.pid;
+    let pidfd = match fetchml_sys::net::peer_pidfd(socket.as_fd()) {
+        Err(Errno::NOPROTOOPT) => pidfd_open(pid, PidfdFlags::empty()).ok()?,
+        other => other.ok()?,
+    };
+    Some((pid.as_raw_nonzero().get(), pidfd))
+}
+
+fn stream_socket() -> Result<OwnedFd, Errno> {
+    socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+}
+
+/// The agent as a sealed memory file: no job can write to what the next one
+/// executes (CVE-2019-5736), and the binary need not be in any job's root.
+fn agent_image(config: &HostConfig) -> Result<OwnedFd, Refusal> {
+    let bytes = std::fs::read(&config.agent_path).map_err(|e| {
+        Refusal::Infrastructure(format!(
+            "cannot read the agent {}: {e}; install it, or name it in FETCHML_AGENT for a \
+             private supervisor",
+            config.agent_path.display()
+        ))
+    })?;
+    plan::high(plan::sealed_file("fetchml-agent", &bytes, true)?)
+}
+
+fn null_device() -> Result<OwnedFd, Refusal> {
+    let fd = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed("open /dev/null"))?;
+    plan::high(fd)
+}
+
+fn last_capability() -> Result<u32, Refusal> {
+    let what = failed("read /proc/sys/kernel/cap_last_cap");
+    let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").map_err(&what)?;
+    text.trim().parse().map_err(failed("read /proc/sys/kernel/cap_last_cap"))
+}
+
+/// Private supervisors with different directories must not share a group.
+fn private_group_name(config: &HostConfig) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(config.state_dir.as_os_str().as_encoded_bytes());
+    let hex: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
+    format!("fetchml-{hex}")
+}

@@ -1,0 +1,335 @@
+//! From the agent's numbers to an exit report in words.
+
+use crate::cgroup::GroupUse;
+use super::Refusal;
+use crate::jail::Failure;
+use fetchml_api::agent::{AgentReport, AgentStep, CommandEnd, ReportError};
+use fetchml_api::job::{
+    ExitReport, FailureClass, Layer, STATUS_CANNOT_EXECUTE, STATUS_NOT_FOUND, STATUS_REFUSED,
+    STATUS_TIMEOUT, Usage,
+};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+/// What the supervisor knows besides the agent's report.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) layers: &'a [Layer],
+    pub(super) program: &'a str,
+    pub(super) group: GroupUse,
+    /// `None` when it is not known any more, after a restart.
+    pub(super) time_limit_usec: Option<u64>,
+}
+
+/// What the end of a job means.
+struct Verdict {
+    summary: String,
+    failure: Option<FailureClass>,
+    status: i32,
+}
+
+/// The report of a job whose agent left one.
+pub(super) fn of_agent(agent: &AgentReport, context: &Context<'_>) -> ExitReport {
+    let verdict = judge(agent, context);
+    let (user_usec, system_usec) =
+        context.group.cpu_usec.unwrap_or((agent.user_usec, agent.system_usec));
+    ExitReport {
+        summary: with_lost_output(verdict.summary, agent),
+        failure: verdict.failure,
+        exit_code: match agent.end {
+            CommandEnd::Exited(code) => Some(code.into()),
+            _ => None,
+        },
+        signal: match agent.end {
+            CommandEnd::Signaled(signal) => Some(signal.into()),
+            _ => None,
+        },
+        exec_errno: match agent.end {
+            CommandEnd::ExecFailed(errno) => Some(errno),
+            _ => None,
+        },
+        status: verdict.status,
+        started_usec: agent.started_usec,
+        finished_usec: agent.finished_usec,
+        stdout_bytes: agent.stdout_bytes,
+        stderr_bytes: agent.stderr_bytes,
+        lost_output_bytes: agent.lost_output_bytes,
+        usage: Usage {
+            user_usec,
+            system_usec,
+            max_rss_bytes: agent.max_rss_bytes,
+            memory_peak_bytes: context.group.memory_peak_bytes,
+        },
+        layers: context.layers.to_vec(),
+    }
+}
+
+fn judge(agent: &AgentReport, context: &Context<'_>) -> Verdict {
+    let plain = plain_status(agent.end);
+    if agent.timed_out {
+        return Verdict {
+            summary: context.time_limit_usec.map_or_else(
+                || "reached its time limit".to_owned(),
+                |limit| format!("reached its time limit of {}", duration_words(limit)),
+            ),
+            failure: Some(FailureClass::Timeout),
+            status: STATUS_TIMEOUT,
+        };
+    }
+    if agent.stopped {
+        return Verdict {
+            summary: format!("cancelled; {}", end_words(agent.end, context.program)),
+            failure: Some(FailureClass::Cancelled),
+            status: plain,
+        };
+    }
+    let killed = agent.end == CommandEnd::Signaled(9);
+    if context.group.oom_kills > 0 && (killed || agent.end != CommandEnd::Exited(0)) {
+        return Verdict {
+            summary: oom_words(&context.group),
+            failure: Some(FailureClass::OutOfMemory),
+            status: plain,
+        };
+    }
+    let failure = match agent.end {
+        CommandEnd::Exited(0) => None,
+        CommandEnd::AgentFailed(..) => Some(FailureClass::Infrastructure),
+        _ => Some(FailureClass::UserError),
+    };
+    Verdict { summary: end_words(agent.end, context.program), failure, status: plain }
+}
+
+fn plain_status(end: CommandEnd) -> i32 {
+    match end {
+        CommandEnd::Exited(code) => code.into(),
+        CommandEnd::Signaled(signal) => 128 + i32::from(signal),
+        CommandEnd::ExecFailed(errno) if is_not_found(errno) => STATUS_NOT_FOUND,
+        CommandEnd::ExecFailed(_) => STATUS_CANNOT_EXECUTE,
+        CommandEnd::AgentFailed(..) => STATUS_REFUSED,
+    }
+}
+
+fn is_not_found(errno: i32) -> bool {
+    matches!(Errno::from_raw(errno), Errno::ENOENT | Errno::ENOTDIR)
+}
+
+fn end_words(end: CommandEnd, program: &str) -> String {
+    match end {
+        CommandEnd::Exited(0) => "exited with code 0".into(),
+        CommandEnd::Exited(code) => format!("exited with code {code}"),
+        CommandEnd::Signaled(number) => match Signal::try_from(i32::from(number)) {
+            Ok(signal) => format!("ended by signal {number} ({})", signal.as_str()),
+            Err(_) => format!("ended by signal {number}"),
+        },
+        CommandEnd::ExecFailed(errno) if is_not_found(errno) => {
+            format!("command `{program}` was not found in the job's root")
+        }
+        CommandEnd::ExecFailed(errno) => {
+            format!("command `{program}` cannot be executed: {}", Errno::from_raw(errno).desc())
+        }
+        CommandEnd::AgentFailed(step, errno) => {
+            let what = match step {
+                AgentStep::Plan => "read its plan",
+                AgentStep::Setup => "set itself up",
+                AgentStep::Verify => "find the whole sandbox around itself",
+                AgentStep::Fork => "fork the command",
+                AgentStep::Prepare => "prepare the command",
+                AgentStep::Seccomp => "install the command's seccomp filter",
+            };
+            format!("the agent could not {what}: {}", Errno::from_raw(errno).desc())
+        }
+    }
+}
+
+fn oom_words(group: &GroupUse) -> String {
+    let limit = group.memory_max_bytes.map_or_else(String::new, |b| format!(" of {}", bytes_words(b)));
+    let peak = group
+        .memory_peak_bytes
+        .map_or_else(String::new, |b| format!("; peak {}", bytes_words(b)));
+    format!("out of memory: reached its memory limit{limit}{peak}")
+}
+
+fn with_lost_output(summary: String, agent: &AgentReport) -> String {
+    if agent.lost_output_bytes == 0 {
+        return summary;
+    }
+    format!(
+        "{summary}; {} of output lost: {}",
+        bytes_words(agent.lost_output_bytes),
+        Errno::from_raw(agent.log_errno).desc()
+    )
+}
+
+fn bytes_words(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut whole = bytes;
+    let mut tenths = 0;
+    while whole >= 1024 && unit < UNITS.len() - 1 {
+        tenths = whole % 1024 * 10 / 1024;
+        whole /= 1024;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).copied().unwrap_or("B");
+    if unit == 0 || tenths == 0 { format!("{whole} {name}") } else { format!("{whole}.{tenths} {name}") }
+}
+
+fn duration_words(usec: u64) -> String {
+    let (seconds, millis) = (usec / 1_000_000, usec % 1_000_000 / 1000);
+    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let mut words = String::new();
+    for (n, unit) in [(h, "h"), (m, "min")] {
+        if n > 0 {
+            words += &format!("{n} {unit} ");
+        }
+    }
+    if millis > 0 {
+        words += &format!("{s}.{millis:03} s");
+    } else if s > 0 || words.is_empty() {
+        words += &format!("{s} s");
+    }
+    words.trim_end().to_owned()
+}
+
+/// The report of a job that never got to its command.
+pub(super) fn of_failed_launch(what: &str, layers: &[Layer], now_usec: u64) -> ExitReport {
+    bare(format!("could not be started: {what}"), FailureClass::Infrastructure, layers, now_usec)
+}
+
+/// The report of an attempt that cannot be followed any more after a restart.
+pub(super) fn of_failed_adoption(refusal: &Refusal, layers: &[Layer], now_usec: u64) -> ExitReport {
+    bare(format!("lost at a restart: {refusal}"), FailureClass::Lost, layers, now_usec)
+}
+
+/// The sentence for a step that failed in the child.
+pub(super) fn failure_words(failure: &Failure, targets: &[String]) -> String {
+    let which = match failure.step {
+        crate::jail::Step::Mount => targets.get(failure.item).map(|t| format!(" at {t}")),
+        _ => None,
+    };
+    let hint = match (failure.step, failure.errno) {
+        (crate::jail::Step::Mount, rustix::io::Errno::NOENT) => {
+            "; the mount point must exist in the project directory"
+        }
+        _ => "",
+    };
+    format!("cannot {}{}: {}{hint}", failure.step.words(), which.unwrap_or_default(), failure.errno)
+}
+
+/// The report of a job whose agent is gone without one.
+pub(super) fn of_lost(
+    error: ReportError,
+    group: &GroupUse,
+    layers: &[Layer],
+    now_usec: u64,
+) -> ExitReport {
+    if group.oom_kills > 0 {
+        return bare(oom_words(group), FailureClass::OutOfMemory, layers, now_usec);
+    }
+    bare(
+        format!("lost: {error}; the machine went down or the agent was killed"),
+        FailureClass::Lost,
+        layers,
+        now_usec,
+    )
+}
+
+fn bare(summary: String, class: FailureClass, layers: &[Layer], now_usec: u64) -> ExitReport {
+    ExitReport {
+        summary,
+        failure: Some(class),
+        exit_code: None,
+        signal: None,
+        exec_errno: None,
+        status: match class {
+            FailureClass::OutOfMemory => 128 + 9,
+            _ => STATUS_REFUSED,
+        },
+        started_usec: 0,
+        finished_usec: now_usec,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+        lost_output_bytes: 0,
+        usage: Usage::default(),
+        layers: layers.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fetchml_api::agent::Observed;
+
+    fn agent(end: CommandEnd) -> AgentReport {
+        AgentReport {
+            end,
+            timed_out: false,
+            stopped: false,
+            started_usec: 1,
+            finished_usec: 2,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            lost_output_bytes: 0,
+            log_errno: 0,
+            user_usec: 0,
+            system_usec: 0,
+            max_rss_bytes: 0,
+            observed: Observed::default(),
+        }
+    }
+
+    fn context(group: GroupUse) -> Context<'static> {
+        Context { layers: &[], program: "train", group, time_limit_usec: Some(5_400_000_000) }
+    }
+
+    #[test]
+    fn each_end_has_its_status_class_and_words() {
+        use CommandEnd::{AgentFailed, ExecFailed, Exited, Signaled};
+        use FailureClass::{Infrastructure, UserError};
+        for (end, status, class, words) in [
+            (Exited(0), 0, None, "exited with code 0"),
+            (Exited(3), 3, Some(UserError), "exited with code 3"),
+            (Signaled(9), 137, Some(UserError), "ended by signal 9 (SIGKILL)"),
+            (Signaled(11), 139, Some(UserError), "ended by signal 11 (SIGSEGV)"),
+            (ExecFailed(2), 127, Some(UserError), "command `train` was not found in the job's root"),
+            (ExecFailed(13), 126, Some(UserError), "command `train` cannot be executed: Permission denied"),
+            (
+                AgentFailed(AgentStep::Verify, 1),
+                125,
+                Some(Infrastructure),
+                "the agent could not find the whole sandbox around itself: Operation not permitted",
+            ),
+        ] {
+            let report = of_agent(&agent(end), &context(GroupUse::default()));
+            assert_eq!((report.status, report.failure, report.summary.as_str()), (status, class, words));
+        }
+    }
+
+    #[test]
+    fn a_kill_at_the_memory_limit_says_limit_and_peak() {
+        let group = GroupUse {
+            memory_peak_bytes: Some(64 << 20),
+            memory_max_bytes: Some(64 << 20),
+            oom_kills: 1,
+            cpu_usec: None,
+        };
+        let report = of_agent(&agent(CommandEnd::Signaled(9)), &context(group));
+        assert_eq!(report.failure, Some(FailureClass::OutOfMemory));
+        assert_eq!(report.summary, "out of memory: reached its memory limit of 64 MiB; peak 64 MiB");
+    }
+
+    #[test]
+    fn a_job_that_survived_the_kill_of_a_child_succeeded() {
+        let group = GroupUse { oom_kills: 1, ..GroupUse::default() };
+        let report = of_agent(&agent(CommandEnd::Exited(0)), &context(group));
+        assert_eq!((report.failure, report.status), (None, 0));
+    }
+
+    #[test]
+    fn the_time_limit_outranks_how_the_command_ended() {
+        let late = AgentReport { timed_out: true, ..agent(CommandEnd::Exited(0)) };
+        let report = of_agent(&late, &context(GroupUse::default()));
+        assert_eq!(report.status, 124);
+        assert_eq!(report.summary, "reached its time limit of 1 h 30 min");
+    }
+}
