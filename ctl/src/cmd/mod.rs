@@ -1,0 +1,163 @@
+//! The verbs, one a file, and the way from the command line to them.
+
+mod audit_show;
+mod audit_verify;
+mod cancel;
+mod completion;
+mod doctor;
+mod list;
+mod logs;
+mod man;
+mod outputs;
+mod run;
+mod status;
+mod submit;
+mod wait;
+
+use crate::cli::{Audit, Cli, Verb};
+use crate::context::Context;
+use crate::error::{Failure, Result};
+use crate::private;
+use crate::say::say;
+use clap::{CommandFactory as _, Parser as _};
+use std::ffi::OsString;
+
+/// The status of this program.
+pub(crate) fn main() -> u8 {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&words) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, &words),
+    };
+    let jobs = status_is_the_jobs(&cli.verb);
+    match begin(cli) {
+        Ok(status) => status,
+        Err(failure) => {
+            if !failure.is_closed() {
+                say(&failure);
+            }
+            failure.status(jobs)
+        }
+    }
+}
+
+/// Help that was asked for is no failure. A wrong command line is one, and for
+/// `run` the contract has a single status for all failures of FetchML.
+fn usage(error: &clap::Error, words: &[OsString]) -> u8 {
+    // Nobody reading it changes nothing.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return 0;
+    }
+    let verb = intended_verb(words);
+    Failure::usage("").status(matches!(verb.as_deref(), Some("run" | "wait")))
+}
+
+/// The verb on a command line that clap could not read.
+fn intended_verb(words: &[OsString]) -> Option<String> {
+    let mut words = words.iter().skip(1).map_while(|w| w.to_str());
+    while let Some(word) = words.next() {
+        match word {
+            "--color" => {
+                words.next();
+            }
+            word if word.starts_with('-') => {}
+            verb => return Some(verb.to_owned()),
+        }
+    }
+    None
+}
+
+/// Whether the status of this verb is a job's, so that a failure of FetchML
+/// must not look like one.
+fn status_is_the_jobs(verb: &Verb) -> bool {
+    matches!(verb, Verb::Run(_) | Verb::Wait(_))
+}
+
+/// Verbs that need no supervisor, then those that do.
+fn begin(cli: Cli) -> Result<u8> {
+    match cli.verb {
+        Verb::Completion { shell } => completion::run(shell, Cli::command()),
+        Verb::Man { dir } => man::run(&dir, Cli::command()),
+        Verb::DetachedSupervisor { program, dir } => {
+            Err(private::become_supervisor(&program, &dir))
+        }
+        verb => {
+            let context = Context::new(cli.global)?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|e| Failure::io("cannot start", "the event loop", &e))?;
+            runtime.block_on(with_supervisor(verb, &context))
+        }
+    }
+}
+
+async fn with_supervisor(verb: Verb, context: &Context) -> Result<u8> {
+    match verb {
+        Verb::Run(job) => run::run(context, job).await,
+        Verb::Submit(job) => submit::run(context, job).await,
+        Verb::List(list) => list::run(context, &list).await,
+        Verb::Status(jobs) => status::run(context, &jobs.jobs).await,
+        Verb::Logs(logs) => logs::run(context, &logs).await,
+        Verb::Wait(jobs) => wait::run(context, &jobs.jobs).await,
+        Verb::Cancel(cancel) => cancel::run(context, &cancel).await,
+        Verb::Outputs(outputs) => outputs::run(context, &outputs).await,
+        Verb::Audit(Audit::Show(show)) => audit_show::run(context, &show).await,
+        Verb::Audit(Audit::Verify { files, head }) => {
+            audit_verify::run(context, &files, head).await
+        }
+        Verb::Doctor => doctor::run(context).await,
+        // Handled before there was a context.
+        Verb::Completion { .. } | Verb::Man { .. } | Verb::DetachedSupervisor { .. } => Ok(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(Into::into).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_verb_is_known_even_when_its_options_are_wrong() {
+        let verb = |line| intended_verb(&words(line));
+        assert_eq!(
+            verb("fetchmlctl run --memory lots -- true").as_deref(),
+            Some("run")
+        );
+        assert_eq!(
+            verb("fetchmlctl --private=/x --color never run --nope").as_deref(),
+            Some("run")
+        );
+        assert_eq!(verb("fetchmlctl list run").as_deref(), Some("list"));
+        assert_eq!(verb("fetchmlctl --json"), None);
+    }
+
+    #[test]
+    fn options_of_every_verb_may_stand_anywhere_before_the_command() {
+        let cli = Cli::try_parse_from(words(
+            "fetchmlctl run --private --json --name n -- ls --json -q",
+        ))
+        .expect("a good command line");
+        assert_eq!(cli.global.private, Some(None));
+        assert!(cli.global.json && !cli.global.quiet);
+        let Verb::Run(job) = cli.verb else {
+            unreachable!("the verb is run")
+        };
+        assert_eq!(job.command, ["ls", "--json", "-q"]);
+    }
+
+    #[test]
+    fn a_command_without_the_two_dashes_is_refused() {
+        let read = Cli::try_parse_from(words("fetchmlctl run python3 train.py"));
+        assert!(read.is_err_and(|e| e.to_string().contains("-- ")));
+    }
+}

@@ -1,0 +1,57 @@
+//! `run`: submit, follow, end with the job's status.
+
+use crate::cli;
+use crate::context::Context;
+use crate::error::{Failure, Result};
+use crate::follow::Follow;
+use crate::follow::pump::Reader;
+use crate::follow::signals::Signals;
+use crate::follow::sink::Streams;
+use crate::say::say;
+use crate::status;
+use crate::submission::Submission;
+use crate::view::jobs;
+use fetchml_api::job::JobState;
+use std::pin::pin;
+
+pub(crate) async fn run(context: &Context, job: cli::Job) -> Result<u8> {
+    let submission = Submission::prepare(job)?;
+    let streams = Streams::standard().map_err(|e| Failure::output(&e))?;
+    // A supervisor may have to be started first; until the job exists Ctrl-C
+    // ends this program as any other.
+    context.link.supervisor().await?;
+    let mut signals = Signals::catch().map_err(|e| Failure::io("cannot catch", "Ctrl-C", &e))?;
+    let id = submit(context, &submission, &mut signals).await?;
+    drop(submission);
+    let follow = Follow {
+        link: &context.link,
+        id,
+        owner: true,
+        quiet: context.quiet,
+    };
+    let whole = |log| Ok(Reader::new(log, 0, 0));
+    let described = follow.to_end(streams, whole, Some(&mut signals)).await?;
+    if context.json {
+        say(&described.text.trim_end());
+    } else if described.job.state != JobState::Succeeded
+        || jobs::lost_output(&described.job).is_some()
+    {
+        context.tell(&jobs::ended(&described.job));
+    }
+    Ok(status::of_job(&described.job))
+}
+
+/// A job that was asked for may exist, so Ctrl-C waits for the answer and then
+/// cancels; a second one does not.
+async fn submit(context: &Context, submission: &Submission, signals: &mut Signals) -> Result<u64> {
+    let mut answer = pin!(context.link.submit(submission.spec(), submission.mounts()));
+    loop {
+        tokio::select! {
+            id = &mut answer => return id,
+            count = signals.next() => if count > 1 {
+                return Err(Failure::interrupted("left before the supervisor answered")
+                    .hint(format!("`{}` shows whether the job was accepted", context.command("list"))));
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! From words on the command line to values, each refusal with its remedy.
+
+use fetchml_api::audit::Head;
+use fetchml_api::job::{JobState, MountMode, NetworkMode};
+use jiff::{Span, SpanRelativeTo};
+use std::path::PathBuf;
+
+/// `HOST:JOB[:ro|rw]` after reading; nothing is opened yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// Directory of this machine.
+    pub(crate) host: PathBuf,
+    /// Absolute path inside the job.
+    pub(crate) target: String,
+    /// `Ro` or `Rw`.
+    pub(crate) mode: MountMode,
+}
+
+/// Reads `HOST:JOB[:ro|rw]`. The host part may itself hold colons: the job's
+/// path is what follows the last colon before a slash.
+pub(crate) fn mount(word: &str) -> Result<Mount, String> {
+    const FORM: &str = "write HOST:JOB or HOST:JOB:rw, with JOB an absolute path";
+    let (paths, mode) = match word.rsplit_once(':') {
+        Some((paths, "ro")) => (paths, MountMode::Ro),
+        Some((paths, "rw")) => (paths, MountMode::Rw),
+        Some((_, last)) if !last.starts_with('/') && word.contains(":/") => {
+            return Err(format!("mode {last:?} is neither ro nor rw; {FORM}"));
+        }
+        _ => (word, MountMode::Ro),
+    };
+    let (host, target) = paths
+        .rmatch_indices(":/")
+        .next()
+        .map(|(at, _)| (&paths[..at], &paths[at + 1..]))
+        .ok_or_else(|| format!("no path in the job; {FORM}"))?;
+    if host.is_empty() {
+        return Err(format!("no directory of this machine; {FORM}"));
+    }
+    if host.chars().chain(target.chars()).any(char::is_control) {
+        return Err("control characters are not allowed in paths".into());
+    }
+    Ok(Mount {
+        host: host.into(),
+        target: target.into(),
+        mode,
+    })
+}
+
+/// Reads `NAME=VALUE`, or `NAME` with the value it has here.
+pub(crate) fn variable(word: &str) -> Result<(String, String), String> {
+    let (name, value) = match word.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (word, None),
+    };
+    let mut bytes = name.bytes();
+    let begins = bytes
+        .next()
+        .is_some_and(|b| b == b'_' || b.is_ascii_alphabetic());
+    if !begins || !bytes.all(|b| b == b'_' || b.is_ascii_alphanumeric()) {
+        return Err(format!(
+            "{name:?} is not a name of a variable; use letters, digits and _, not a digit first"
+        ));
+    }
+    let value = match value {
+        Some(value) => value,
+        None => std::env::var(name)
+            .map_err(|_| format!("{name} has no (UTF-8) value here to copy; write {name}=VALUE"))?,
+    };
+    Ok((name.to_owned(), value))
+}
+
+/// Reads a time such as `90s`, `2h`, `1h30m` into microseconds.
+pub(crate) fn duration_usec(word: &str) -> Result<u64, String> {
+    const FORM: &str = "write a number with its unit, such as 90s, 30m, 2h, 1h30m or 2d";
+    if word.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("no unit; {FORM}"));
+    }
+    let usec = word
+        .parse::<Span>()
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+        .map(|duration| duration.as_micros())
+        .map_err(|_| format!("not a time; {FORM}"))?;
+    match u64::try_from(usec) {
+        Ok(0) | Err(_) => Err(format!("not a time above zero; {FORM}")),
+        Ok(usec) => Ok(usec),
+    }
+}
+
+/// Reads a size such as `512M` or `4G`, in powers of 1024, into bytes.
+pub(crate) fn size_bytes(word: &str) -> Result<u64, String> {
+    const FORM: &str = "write a number with K, M, G or T, such as 512M or 4G";
+    match parse_size::Config::new().with_binary().parse_size(word) {
+        Ok(0) | Err(_) => Err(format!("not a size above zero; {FORM}")),
+        Ok(bytes) => Ok(bytes),
+    }
+}
+
+/// Reads a number of CPUs.
+pub(crate) fn cpus(word: &str) -> Result<f64, String> {
+    match word.parse::<f64>() {
+        Ok(n) if n.is_finite() && n > 0.0 => Ok(n),
+        _ => Err("not a number above zero; write for example 2 or 0.5".into()),
+    }
+}
+
+/// Reads a name: anything visible.
+pub(crate) fn label(word: &str) -> Result<String, String> {
+    if word.is_empty() {
+        return Err("empty; give at least one character".into());
+    }
+    if word.chars().any(char::is_control) {
+        return Err("control characters are not allowed; use letters, digits, - and _".into());
+    }
+    Ok(word.to_owned())
+}
+
+/// Reads a network mode.
+pub(crate) fn network(word: &str) -> Result<NetworkMode, String> {
+    match word {
+        "none" => Ok(NetworkMode::None),
+        "loopback" => Ok(NetworkMode::Loopback),
+        _ => Err("unknown mode; use none or loopback".into()),
+    }
+}
+
+/// Reads the number and hash of an audit record.
+pub(crate) fn head(word: &str) -> Result<Head, String> {
+    let (seq, hash) = word
+        .split_once(':')
+        .ok_or("write NUMBER:HASH, as `audit verify --json` shows them")?;
+    let seq = seq
+        .parse()
+        .map_err(|_| "the part before the colon is not a number")?;
+    let hash = hash
+        .parse()
+        .map_err(|e| format!("the part after the colon is {e}"))?;
+    Ok(Head { seq, hash })
+}
+
+/// Reads a job's state.
+pub(crate) fn state(word: &str) -> Result<JobState, String> {
+    JobState::parse(word).ok_or_else(|| {
+        let known: Vec<_> = JobState::ALL.iter().map(|s| s.as_str()).collect();
+        format!("unknown state; use one of {}", known.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_split_at_the_path_of_the_job() {
+        let read = |w: &str| mount(w).map(|m| (m.host.display().to_string(), m.target, m.mode));
+        assert_eq!(
+            read("/data:/data"),
+            Ok(("/data".into(), "/data".into(), MountMode::Ro))
+        );
+        assert_eq!(
+            read("d:/in:rw"),
+            Ok(("d".into(), "/in".into(), MountMode::Rw))
+        );
+        assert_eq!(
+            read("a:b:/in:ro"),
+            Ok(("a:b".into(), "/in".into(), MountMode::Ro))
+        );
+        assert!(read("/data").is_err_and(|e| e.contains("HOST:JOB")));
+        assert!(read("/data:data").is_err_and(|e| e.contains("HOST:JOB")));
+        assert!(read(":/data").is_err_and(|e| e.contains("no directory")));
+        assert!(read("/data:/data:wr").is_err_and(|e| e.contains("neither ro nor rw")));
+        assert!(read("/da\nta:/data").is_err_and(|e| e.contains("control")));
+    }
+
+    #[test]
+    fn times_need_a_unit_and_a_value() {
+        assert_eq!(duration_usec("90s"), Ok(90_000_000));
+        assert_eq!(duration_usec("1h30m"), Ok(5_400_000_000));
+        assert_eq!(duration_usec("1h 30m"), Ok(5_400_000_000));
+        assert_eq!(duration_usec("2d"), Ok(172_800_000_000));
+        assert_eq!(duration_usec("500ms"), Ok(500_000));
+        for bad in [
+            "90",
+            "",
+            "soon",
+            "-2h",
+            "2h ago",
+            "0s",
+            "1mo",
+            "99999999999999999999h",
+        ] {
+            assert!(
+                duration_usec(bad).is_err_and(|e| e.contains("1h30m")),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(size_bytes("4G"), Ok(4 << 30));
+        assert_eq!(size_bytes("512M"), Ok(512 << 20));
+        assert_eq!(size_bytes("1.5GiB"), Ok(3 << 29));
+        assert_eq!(size_bytes("4096"), Ok(4096));
+        for bad in ["", "0", "-1G", "4X", "much", "99999999999999999999G"] {
+            assert!(size_bytes(bad).is_err_and(|e| e.contains("4G")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn variables_have_names() {
+        assert_eq!(variable("A_1=x=y"), Ok(("A_1".into(), "x=y".into())));
+        assert_eq!(variable("A="), Ok(("A".into(), String::new())));
+        assert!(variable("PATH").is_ok());
+        assert!(
+            variable("NOT_SET_ANYWHERE_1").is_err_and(|e| e.contains("NOT_SET_ANYWHERE_1=VALUE"))
+        );
+        for bad in ["", "=x", "1A=x", "A-B=x", "Ä=x"] {
+            assert!(
+                variable(bad).is_err_and(|e| e.contains("not a name")),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_and_names_out_of_range_are_refused() {
+        for bad in ["0", "-1", "nan", "inf", "two"] {
+            assert!(cpus(bad).is_err(), "{bad}");
+        }
+        assert!(label("a\u{1b}[31m").is_err_and(|e| e.contains("control")));
+        assert!(label("").is_err());
+        assert!(label("größe 3").is_ok());
+    }
+}

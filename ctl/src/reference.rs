@@ -1,0 +1,150 @@
+//! Which job is meant: a number, a range, a name, `@last`.
+
+use crate::error::{Failure, Result};
+use crate::link::{Filter, Link};
+
+/// Most jobs that one range names, so that a slip of a digit does not ask a
+/// million questions.
+const MAX_RANGE: u64 = 1000;
+/// How far back a name is looked for.
+const MAX_NAMED: u32 = 10_000;
+
+/// One word that means a job or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reference {
+    Number(u64),
+    Range(u64, u64),
+    Last,
+    Name(String),
+}
+
+fn read(word: &str) -> Result<Reference> {
+    if word == "@last" {
+        return Ok(Reference::Last);
+    }
+    if let Ok(number) = word.parse() {
+        return Ok(Reference::Number(number));
+    }
+    if let Some((from, to)) = word.split_once('-')
+        && let (Ok(from), Ok(to)) = (from.parse::<u64>(), to.parse::<u64>())
+    {
+        if from > to || to - from >= MAX_RANGE {
+            return Err(
+                Failure::usage(format!("not a range of at most {MAX_RANGE} jobs: {word}"))
+                    .hint("write the smaller number first, such as 3-7"),
+            );
+        }
+        return Ok(Reference::Range(from, to));
+    }
+    if word.is_empty() || word.starts_with('@') {
+        return Err(Failure::usage(format!("not a job: {word:?}"))
+            .hint("write a number, a range such as 3-7, a name, or @last"));
+    }
+    Ok(Reference::Name(word.to_owned()))
+}
+
+/// The numbers meant by some words, each once, in order.
+pub(crate) async fn resolve(link: &Link, words: &[String]) -> Result<Vec<u64>> {
+    let mut ids = Vec::new();
+    for word in words {
+        let found = match read(word)? {
+            Reference::Number(id) => vec![id],
+            Reference::Range(from, to) => within(&known(link).await?, from, to, word)?,
+            Reference::Last => vec![last(link).await?],
+            Reference::Name(name) => vec![named(&known(link).await?, &name)?],
+        };
+        for id in found {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+    }
+    Ok(ids)
+}
+
+/// The one job meant by a word.
+pub(crate) async fn resolve_one(link: &Link, word: &str) -> Result<u64> {
+    match resolve(link, &[word.to_owned()]).await?.as_slice() {
+        [id] => Ok(*id),
+        _ => Err(Failure::usage(format!("more than one job: {word}")).hint("name a single job")),
+    }
+}
+
+async fn known(link: &Link) -> Result<Vec<(u64, String)>> {
+    link.names(Filter {
+        limit: Some(MAX_NAMED),
+        ..Filter::default()
+    })
+    .await
+}
+
+async fn last(link: &Link) -> Result<u64> {
+    let newest = link
+        .names(Filter {
+            limit: Some(1),
+            ..Filter::default()
+        })
+        .await?;
+    newest.last().map(|(id, _)| *id).ok_or_else(|| {
+        Failure::no("no job yet: @last").hint("begin one with `fetchmlctl run -- COMMAND`")
+    })
+}
+
+fn within(known: &[(u64, String)], from: u64, to: u64, word: &str) -> Result<Vec<u64>> {
+    let ids: Vec<_> = known
+        .iter()
+        .map(|(id, _)| *id)
+        .filter(|id| (from..=to).contains(id))
+        .collect();
+    if ids.is_empty() {
+        return Err(Failure::no(format!("no job in the range {word}"))
+            .hint("`fetchmlctl list` shows the jobs you may see"));
+    }
+    Ok(ids)
+}
+
+fn named(known: &[(u64, String)], name: &str) -> Result<u64> {
+    let ids: Vec<_> = known
+        .iter()
+        .filter(|(_, n)| n == name)
+        .map(|(id, _)| *id)
+        .collect();
+    match ids.as_slice() {
+        [id] => Ok(*id),
+        [] => Err(Failure::no(format!("no job has the name {name:?}"))
+            .hint("`fetchmlctl list` shows the jobs you may see")),
+        [.., newest] => Err(
+            Failure::no(format!("{} jobs have the name {name:?}", ids.len()))
+                .hint(format!("use the number; the newest is {newest}")),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_told_apart() {
+        assert_eq!(read("12").ok(), Some(Reference::Number(12)));
+        assert_eq!(read("3-7").ok(), Some(Reference::Range(3, 7)));
+        assert_eq!(read("@last").ok(), Some(Reference::Last));
+        assert_eq!(
+            read("night-3").ok(),
+            Some(Reference::Name("night-3".into()))
+        );
+        for bad in ["7-3", "1-1001", "", "@first"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_must_mean_one_job() {
+        let known = [(1, "a".into()), (2, "b".into()), (5, "a".into())];
+        assert_eq!(named(&known, "b").ok(), Some(2));
+        assert!(named(&known, "c").is_err_and(|e| e.to_string().contains("no job has the name")));
+        assert!(named(&known, "a").is_err_and(|e| e.to_string().contains("the newest is 5")));
+        assert_eq!(within(&known, 2, 9, "2-9").ok(), Some(vec![2, 5]));
+        assert!(within(&known, 6, 9, "6-9").is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! From the words after `run` and `submit` to what the supervisor is asked:
+//! a specification, and directories that this program opened with the rights
+//! of the person who runs it.
+
+use crate::cli;
+use crate::error::{Failure, Result};
+use crate::input::Mount;
+use crate::view::text::visible;
+use fetchml_api::job::{MountMode, NetworkMode};
+use fetchml_api::names::MAX_SPEC_BYTES;
+use rustix::fs::{Access, AtFlags, Mode, OFlags};
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use zbus::{Fd, Variant};
+
+/// Where the job sees its project.
+const PROJECT_TARGET: &str = "/work";
+
+/// A job that can be submitted.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    job: cli::Job,
+    env: BTreeMap<String, String>,
+    mounts: Vec<Opened>,
+}
+
+/// A directory the caller opened for the job.
+#[derive(Debug)]
+struct Opened {
+    target: String,
+    mode: &'static str,
+    label: String,
+    fd: OwnedFd,
+}
+
+impl Submission {
+    /// Opens the directories and checks what can be checked here.
+    pub(crate) fn prepare(mut job: cli::Job) -> Result<Self> {
+        match job.command.first() {
+            None => {
+                return Err(Failure::usage("empty command")
+                    .hint("write it after --, such as -- python3 train.py"));
+            }
+            Some(first) if first.is_empty() => {
+                return Err(Failure::usage("empty command: its first word is empty")
+                    .hint("name a program, such as -- python3 train.py"));
+            }
+            Some(_) => {}
+        }
+        let mut mounts = vec![project(job.dir.as_deref())?];
+        for mount in &job.mounts {
+            mounts.push(shown(mount)?);
+        }
+        let env: BTreeMap<_, _> = job.env.drain(..).collect();
+        let submission = Self { job, env, mounts };
+        submission.check_size()?;
+        Ok(submission)
+    }
+
+    /// The supervisor refuses it too; here the person learns it before anything is sent.
+    fn check_size(&self) -> Result<()> {
+        const OVERHEAD: usize = 16;
+        let words = self.job.command.iter().map(String::len);
+        let variables = self.env.iter().map(|(n, v)| n.len() + v.len() + OVERHEAD);
+        let labels = self
+            .mounts
+            .iter()
+            .map(|m| m.target.len() + m.label.len() + OVERHEAD);
+        let bytes: usize = words
+            .map(|w| w + OVERHEAD)
+            .chain(variables)
+            .chain(labels)
+            .sum();
+        if bytes > MAX_SPEC_BYTES {
+            return Err(Failure::no(format!(
+                "the job's description is too large: {bytes} bytes of at most {MAX_SPEC_BYTES}"
+            ))
+            .hint("put long arguments into a file of the project"));
+        }
+        Ok(())
+    }
+
+    /// The first argument of `SubmitJob`.
+    pub(crate) fn spec(&self) -> HashMap<&'static str, Variant<'_>> {
+        let job = &self.job;
+        let mut spec = HashMap::from([("command", Variant::from(&job.command))]);
+        if !self.env.is_empty() {
+            let env: HashMap<&str, &str> = self
+                .env
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str()))
+                .collect();
+            spec.insert("env", Variant::from(env));
+        }
+        let words = [
+            ("name", &job.name),
+            ("experiment", &job.experiment),
+            ("profile", &job.profile),
+        ];
+        for (key, word) in words {
+            if let Some(word) = word {
+                spec.insert(key, Variant::from(word.as_str()));
+            }
+        }
+        if let Some(network) = job.network {
+            spec.insert(
+                "network",
+                Variant::from(match network {
+                    NetworkMode::None => "none",
+                    NetworkMode::Loopback => "loopback",
+                }),
+            );
+        }
+        let numbers = [
+            ("time-limit-usec", job.time_limit),
+            ("memory-bytes", job.memory),
+            ("pids", job.pids),
+        ];
+        for (key, number) in numbers {
+            if let Some(number) = number {
+                spec.insert(key, Variant::from(number));
+            }
+        }
+        if let Some(cpus) = job.cpus {
+            spec.insert("cpus", Variant::from(cpus));
+        }
+        spec
+    }
+
+    /// The second argument of `SubmitJob`.
+    pub(crate) fn mounts(&self) -> Vec<(&str, &str, &str, Fd<'_>)> {
+        self.mounts
+            .iter()
+            .map(|m| (m.target.as_str(), m.mode, m.label.as_str(), Fd::from(&m.fd)))
+            .collect()
+    }
+}
+
+/// The project: the root and the home directory are refused, since a job would
+/// read every key and every mail in them.
+fn project(dir: Option<&Path>) -> Result<Opened> {
+    let dir = dir.unwrap_or(Path::new("."));
+    let opened = open(dir, PROJECT_TARGET, MountMode::Project)?;
+    let root = (PathBuf::from("/"), "the root directory");
+    let homes = homes().map(|home| (home, "your home directory"));
+    for (place, what) in std::iter::once(root).chain(homes) {
+        if same(&opened.fd, &place) {
+            return Err(Failure::no(format!(
+                "{} is {what}: a job would see all of it",
+                opened.label
+            ))
+            .hint("change into the project's own directory, or name it with --dir"));
+        }
+    }
+    Ok(opened)
+}
+
+fn shown(mount: &Mount) -> Result<Opened> {
+    open(&mount.host, &mount.target, mount.mode)
+}
+
+/// Opens a directory with the caller's rights. The descriptor is the proof of
+/// those rights that the supervisor gets instead of a path.
+fn open(path: &Path, target: &str, mode: MountMode) -> Result<Opened> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let failed = |step: &str, errno: rustix::io::Errno| {
+        Failure::io(step, visible(&path.to_string_lossy()), &errno.into())
+    };
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
+        rustix::io::Errno::NOTDIR => failed("cannot show", errno)
+            .hint("a job is shown directories: name the one that holds the file"),
+        errno => failed("cannot open", errno),
+    })?;
+    rustix::fs::accessat(
+        &fd,
+        ".",
+        Access::READ_OK | Access::EXEC_OK,
+        AtFlags::EACCESS,
+    )
+    .map_err(|errno| failed("cannot read", errno))?;
+    if mode == MountMode::Rw {
+        rustix::fs::accessat(&fd, ".", Access::WRITE_OK, AtFlags::EACCESS).map_err(|errno| {
+            failed("cannot write", errno)
+                .hint("mount it read-only by leaving :rw out, or choose a directory of your own")
+        })?;
+    }
+    let word = match mode {
+        MountMode::Project => "project",
+        MountMode::Ro => "ro",
+        MountMode::Rw => "rw",
+    };
+    let label = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let label = visible(&label.to_string_lossy());
+    Ok(Opened {
+        target: target.to_owned(),
+        mode: word,
+        label,
+        fd,
+    })
+}
+
+/// The home directory of the user database and the one of the environment,
+/// which differ under sudo.
+fn homes() -> impl Iterator<Item = PathBuf> {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective())
+        .ok()
+        .flatten();
+    let named = std::env::var_os("HOME").map(PathBuf::from);
+    user.map(|u| u.dir)
+        .into_iter()
+        .chain(named)
+        .filter(|d| d.is_absolute())
+}
+
+/// Whether a path leads to an open directory, whatever the path is called.
+fn same(fd: &OwnedFd, path: &Path) -> bool {
+    let identity = |s: rustix::fs::Stat| (s.st_dev, s.st_ino);
+    match (rustix::fs::fstat(fd), rustix::fs::stat(path)) {
+        (Ok(a), Ok(b)) => identity(a) == identity(b),
+        _ => false,
+    }
+}

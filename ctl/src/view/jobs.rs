@@ -1,0 +1,126 @@
+//! Jobs in one line each.
+
+use crate::view::style::{Style, of_state};
+use crate::view::table::{Cell, draw};
+use crate::view::text::{ago, duration, size, visible};
+use fetchml_api::job::{JobDescription, JobState};
+
+/// Jobs as a table, in the order given.
+pub(crate) fn table(
+    jobs: &[JobDescription],
+    users: bool,
+    now_usec: u64,
+    width: Option<usize>,
+    style: Style,
+) -> String {
+    let mut header = vec![
+        "JOB",
+        "NAME",
+        "EXPERIMENT",
+        "STATE",
+        "SUBMITTED",
+        "TIME",
+        "REASON",
+    ];
+    if users {
+        header.insert(1, "USER");
+    }
+    let rows: Vec<Vec<Cell>> = jobs
+        .iter()
+        .map(|job| {
+            let mut row: Vec<Cell> = vec![
+                job.id.to_string().into(),
+                visible(&job.spec.name).into(),
+                visible(&job.spec.experiment).into(),
+                Cell::toned(job.state.as_str(), of_state(job.state)),
+                ago(job.submitted_usec, now_usec).into(),
+                ran(job, now_usec)
+                    .map_or_else(|| "-".into(), duration)
+                    .into(),
+                visible(&job.reason).into(),
+            ];
+            if users {
+                row.insert(1, user(job).into());
+            }
+            row
+        })
+        .collect();
+    draw(&header, &rows, width, style)
+}
+
+/// The name of a job's user, or the number where there is no name.
+pub(crate) fn user(job: &JobDescription) -> String {
+    job.user
+        .as_deref()
+        .map_or_else(|| job.uid.to_string(), visible)
+}
+
+/// How long the command ran, or runs.
+pub(crate) fn ran(job: &JobDescription, now_usec: u64) -> Option<u64> {
+    let end = job.finished_usec.unwrap_or(now_usec);
+    job.started_usec.map(|begin| end.saturating_sub(begin))
+}
+
+/// One line on the end of a job.
+pub(crate) fn ended(job: &JobDescription) -> String {
+    let state = job.state.as_str();
+    let why = job
+        .report
+        .as_ref()
+        .map_or(job.reason.as_str(), |r| r.summary.as_str());
+    let mut line = format!("job {} {state}", job.id);
+    if job.state != JobState::Succeeded && !why.is_empty() && why != state {
+        line = format!("{line}: {}", visible(why));
+    }
+    match lost_output(job) {
+        Some(bytes) => format!("{line}; {} of its output could not be kept", size(bytes)),
+        None => line,
+    }
+}
+
+/// Output that did not reach the log, if there was any.
+pub(crate) fn lost_output(job: &JobDescription) -> Option<u64> {
+    job.report
+        .as_ref()
+        .map(|r| r.lost_output_bytes)
+        .filter(|bytes| *bytes > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::example;
+
+    const PLAIN: Style = Style { colour: false };
+
+    #[test]
+    fn a_table_says_what_each_job_does() {
+        let now = example::SUBMITTED + 3_600_000_000;
+        let jobs = [example::failed(12), example::running(13)];
+        assert_eq!(
+            table(&jobs, false, now, None, PLAIN),
+            "JOB  NAME   EXPERIMENT  STATE    SUBMITTED  TIME    REASON\n\
+             12   train  default     failed   1h ago     2s      exit code 3\n\
+             13   train  default     running  1h ago     59m59s  running\n"
+        );
+        assert!(table(&jobs, true, now, None, PLAIN).contains("JOB  USER   NAME"));
+        let narrow = table(&jobs, true, now, Some(64), PLAIN);
+        assert!(narrow.lines().all(|l| l.chars().count() <= 64), "{narrow}");
+    }
+
+    #[test]
+    fn an_end_has_its_reason() {
+        let mut job = example::failed(12);
+        assert_eq!(ended(&job), "job 12 failed: exit code 3");
+        if let Some(report) = &mut job.report {
+            report.lost_output_bytes = 2048;
+        }
+        assert_eq!(
+            ended(&job),
+            "job 12 failed: exit code 3; 2 KiB of its output could not be kept"
+        );
+        job.report = None;
+        job.state = JobState::Succeeded;
+        assert_eq!(ended(&job), "job 12 succeeded");
+    }
+}

@@ -1,0 +1,227 @@
+//! One job in full.
+
+use crate::view::jobs::{lost_output, ran, user};
+use crate::view::style::{Style, Tone, of_state};
+use crate::view::text::{ago, command, duration, size, time, visible};
+use fetchml_api::job::{ExitReport, JobDescription, JobState, LayerState, MountMode, NetworkMode};
+
+/// Width of the column of names.
+const LABEL: usize = 12;
+
+/// Lines of `name: value`.
+struct Page {
+    text: String,
+    style: Style,
+}
+
+impl Page {
+    fn line(&mut self, label: &str, value: &str) {
+        let label = self.style.paint(Tone::Quiet, &format!("{label:>LABEL$}:"));
+        self.text.push_str(&format!("{label} {value}\n"));
+    }
+}
+
+/// Everything known of a job.
+pub(crate) fn show(job: &JobDescription, now_usec: u64, style: Style) -> String {
+    let title = style.paint(Tone::Strong, &format!("job {}", job.id));
+    let state = style.paint(of_state(job.state), job.state.as_str());
+    let mut page = Page {
+        text: format!("{title} {} - {state}\n", visible(&job.spec.name)),
+        style,
+    };
+    page.line("reason", &visible(&job.reason));
+    page.line("command", &command(&job.spec.command));
+    page.line("user", &user(job));
+    page.line("experiment", &visible(&job.spec.experiment));
+    page.line("profile", &visible(&job.spec.profile));
+    asked(&mut page, job);
+    page.line(
+        "submitted",
+        &format!(
+            "{} ({})",
+            time(job.submitted_usec),
+            ago(job.submitted_usec, now_usec)
+        ),
+    );
+    if let Some(started) = job.started_usec {
+        page.line(
+            "started",
+            &format!("{} (attempt {})", time(started), job.attempt),
+        );
+    }
+    if let Some(finished) = job.finished_usec {
+        page.line("finished", &time(finished));
+    }
+    if let Some(usec) = ran(job, now_usec) {
+        page.line("time", &duration(usec));
+    }
+    if let Some(uid) = job.host_uid {
+        page.line("runs as", &format!("user id {uid} of this machine"));
+    }
+    if let Some(report) = &job.report {
+        outcome(&mut page, job, report);
+        layers(&mut page, report);
+    }
+    page.text
+}
+
+/// What the user asked for beyond the command.
+fn asked(page: &mut Page, job: &JobDescription) {
+    let spec = &job.spec;
+    for mount in &spec.mounts {
+        let mode = match mount.mode {
+            MountMode::Project => "changes are kept with the job",
+            MountMode::Ro => "read-only",
+            MountMode::Rw => "writable",
+        };
+        page.line(
+            "directory",
+            &format!(
+                "{} at {} ({mode})",
+                visible(&mount.label),
+                visible(&mount.target)
+            ),
+        );
+    }
+    for (name, value) in &spec.env {
+        page.line("variable", &visible(&format!("{name}={value}")));
+    }
+    match spec.network {
+        Some(NetworkMode::None) => page.line("network", "none"),
+        Some(NetworkMode::Loopback) => page.line("network", "loopback"),
+        None => {}
+    }
+    if let Some(usec) = spec.time_limit_usec {
+        page.line("time limit", &duration(usec));
+    }
+    let limits = [
+        spec.limits
+            .memory_bytes
+            .map(|b| format!("{} of memory", size(b))),
+        spec.limits.cpus.map(|n| format!("{n} CPUs")),
+        spec.limits.pids.map(|n| format!("{n} processes")),
+    ];
+    let limits: Vec<_> = limits.into_iter().flatten().collect();
+    if !limits.is_empty() {
+        page.line("limits", &limits.join(", "));
+    }
+}
+
+fn outcome(page: &mut Page, job: &JobDescription, report: &ExitReport) {
+    let mut result = visible(&report.summary);
+    if let Some(failure) = report.failure {
+        result = format!("{result} (class {failure})");
+    }
+    page.line("result", &result);
+    page.line("exit status", &report.status.to_string());
+    let usage = &report.usage;
+    let mut used = format!(
+        "{} in user mode, {} in the kernel, {} by the largest process",
+        duration(usage.user_usec),
+        duration(usage.system_usec),
+        size(usage.max_rss_bytes)
+    );
+    if let Some(peak) = usage.memory_peak_bytes {
+        used = format!("{used}, {} at the peak", size(peak));
+    }
+    page.line("used", &used);
+    page.line(
+        "output",
+        &format!(
+            "{} standard, {} error",
+            size(report.stdout_bytes),
+            size(report.stderr_bytes)
+        ),
+    );
+    if let Some(lost) = lost_output(job) {
+        page.line("lost output", &page.style.paint(Tone::Bad, &size(lost)));
+    }
+}
+
+fn layers(page: &mut Page, report: &ExitReport) {
+    if report.layers.is_empty() {
+        return;
+    }
+    page.text
+        .push_str(&page.style.paint(Tone::Strong, "layers of the sandbox"));
+    page.text.push('\n');
+    for layer in &report.layers {
+        let (word, tone) = match layer.state {
+            LayerState::Held => ("held", Tone::Good),
+            LayerState::Partial => ("partial", Tone::Careful),
+            LayerState::Missing => ("missing", Tone::Bad),
+        };
+        let word = page.style.paint(tone, &format!("{word:<7}"));
+        let name = visible(&layer.name);
+        page.text.push_str(&format!(
+            "{name:>LABEL$}  {word}  {}\n",
+            visible(&layer.detail)
+        ));
+    }
+}
+
+/// The verb that helps next.
+pub(crate) fn next(job: &JobDescription) -> String {
+    let id = job.id;
+    match job.state {
+        JobState::Queued | JobState::Starting | JobState::Running => format!("logs -f {id}"),
+        JobState::Succeeded => format!("outputs {id}"),
+        JobState::Failed | JobState::Cancelled | JobState::TimedOut
+            if job.started_usec.is_some() =>
+        {
+            format!("logs --tail 50 {id}")
+        }
+        _ => "doctor".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::example;
+
+    #[test]
+    fn an_ended_job_is_explained() {
+        let job = example::failed(12);
+        let page = show(
+            &job,
+            example::SUBMITTED + 60_000_000,
+            Style { colour: false },
+        );
+        assert_eq!(
+            page,
+            "job 12 train - failed
+      reason: exit code 3
+     command: python3 train.py
+        user: alice
+  experiment: default
+     profile: default
+   directory: /home/alice/digits at /work (changes are kept with the job)
+    variable: SEED=7
+  time limit: 2h
+      limits: 4 GiB of memory, 1.5 CPUs
+   submitted: 2025-11-13T02:13:20Z (1m ago)
+     started: 2025-11-13T02:13:21Z (attempt 1)
+    finished: 2025-11-13T02:13:23Z
+        time: 2s
+      result: exit code 3 (class user-error)
+ exit status: 3
+        used: 1.5s in user mode, 20ms in the kernel, 50 MiB by the largest process
+      output: 2 KiB standard, 12 B error
+layers of the sandbox
+     seccomp  held     default-hardened
+    landlock  partial  level 3 of 6
+"
+        );
+        assert_eq!(next(&job), "logs --tail 50 12");
+        assert_eq!(next(&example::running(7)), "logs -f 7");
+    }
+
+    #[test]
+    fn what_a_user_chose_cannot_colour_the_page() {
+        let mut job = example::failed(1);
+        job.spec.name = "\u{1b}[2J".into();
+        job.spec.env.insert("A".into(), "\u{7}".into());
+        assert!(!show(&job, 0, Style { colour: false }).contains(['\u{1b}', '\u{7}']));
+    }
+}
