@@ -1,0 +1,48 @@
+//! The package inside a booted Debian, commanded by ordinary users over the
+//! system bus. Each test boots its own; each runs on both releases.
+
+#![allow(missing_docs)]
+
+mod buses;
+mod jobs;
+mod package;
+mod support;
+mod trust;
+
+use fetchml_tests::{Container, Debian, available};
+
+/// Makes a test of each function, once for each release.
+macro_rules! on_both_releases {
+    ($($room:ident::$name:ident),+ $(,)?) => {
+        mod bookworm {
+            $(#[test] fn $name() { super::with_package(super::Debian::Bookworm, super::$room::$name); })+
+        }
+        mod trixie {
+            $(#[test] fn $name() { super::with_package(super::Debian::Trixie, super::$room::$name); })+
+        }
+    };
+}
+
+on_both_releases! {
+    package::installing_starts_the_service,
+    package::units_are_clean_and_exposed_no_more_than_promised,
+    package::removing_leaves_state_and_purging_nothing,
+    package::upgrading_leaves_jobs_running,
+    jobs::a_member_of_the_group_runs_a_job,
+    jobs::killing_the_supervisor_loses_nothing,
+    jobs::restarting_the_supervisor_keeps_jobs,
+    jobs::stopping_the_jobs_unit_ends_them,
+    trust::others_may_not_submit,
+    trust::users_see_only_their_own_jobs,
+    trust::the_journal_has_each_record_and_explains_it,
+    buses::the_bus_is_introspected_and_called_by_hand,
+    buses::a_python_client_runs_a_job_on_the_bus,
+    buses::the_socket_serves_the_group_without_a_bus,
+}
+
+fn with_package(debian: Debian, test: fn(&Container)) {
+    if let Some(container) = available(Container::boot_with_package(debian)) {
+        test(&container);
+        container.power_off();
+    }
+}
