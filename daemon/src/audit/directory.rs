@@ -41,8 +41,9 @@ impl Directory {
         if let Some(why) = why {
             return Err(AuditError::Unsafe { path: at(), why, uid });
         }
-        let lock = openat(&fd, LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC, OWNER_ONLY)
-            .map_err(AuditError::io("open", path.join(LOCK)))?;
+        let lock =
+            openat(&fd, LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC, OWNER_ONLY)
+                .map_err(AuditError::io("open", path.join(LOCK)))?;
         let lock = File::from(lock);
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => AuditError::Busy { path: at() },

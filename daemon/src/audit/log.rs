@@ -91,7 +91,10 @@ impl Log {
 
     /// Appends records with one write and one fdatasync. After an error none of
     /// them is in the log, or the log refuses everything until [`Log::reopen`].
-    pub(super) fn append<'a>(&mut self, records: impl Iterator<Item = &'a NewRecord>) -> Result<&Batch, AuditError> {
+    pub(super) fn append<'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a NewRecord>,
+    ) -> Result<&Batch, AuditError> {
         let before = self.chain.head();
         self.batch.bytes.clear();
         self.batch.bytes.shrink_to(KEPT_BYTES);
@@ -106,7 +109,8 @@ impl Log {
             return Err(error);
         }
         self.good_bytes += u64::try_from(self.batch.bytes.len()).unwrap_or(u64::MAX);
-        self.last_line_bytes = self.batch.records.last().map_or(self.last_line_bytes, |(_, range)| range.len() + 1);
+        self.last_line_bytes =
+            self.batch.records.last().map_or(self.last_line_bytes, |(_, range)| range.len() + 1);
         Ok(&self.batch)
     }
 
@@ -135,7 +139,9 @@ impl Log {
         if found.len() != self.good_bytes {
             return Err(self.directory.damaged(format!(
                 "{} has {} bytes instead of {}: another process wrote to it",
-                self.name, found.len(), self.good_bytes
+                self.name,
+                found.len(),
+                self.good_bytes
             )));
         }
         Ok(())
@@ -167,7 +173,9 @@ impl Log {
         self.segment.read_exact_at(&mut line, start).map_err(self.io("read"))?;
         let end = line.strip_suffix(b"\n").and_then(|line| Head::of_line(line).ok());
         if end != Some(self.chain.head()) {
-            return Err(self.directory.damaged(format!("{} does not end with the last record that was written", self.name)));
+            return Err(self
+                .directory
+                .damaged(format!("{} does not end with the last record that was written", self.name)));
         }
         self.dirty = false;
         Ok(())

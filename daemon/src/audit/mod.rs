@@ -93,7 +93,8 @@ impl Audit {
         journal.send(log.last_batch().records());
         report.journal = journal.copy();
         let directory = log.directory();
-        let shared = Arc::new(Shared(Mutex::new(Status { head: log.head(), failure: None, journal: journal.copy() })));
+        let shared =
+            Arc::new(Shared(Mutex::new(Status { head: log.head(), failure: None, journal: journal.copy() })));
         let (requests, writer) = writer::spawn(log, journal, Arc::clone(&shared))?;
         Ok((Self { directory, shared, requests: Some(requests), writer: Some(writer) }, report))
     }
@@ -139,10 +140,13 @@ impl Audit {
     /// [`AuditError`] when one cannot be opened.
     pub fn open_segments(&self) -> Result<Vec<(String, OwnedFd)>, AuditError> {
         let names = self.directory.segments()?;
-        names.into_iter().map(|name| {
-            let file = self.directory.open_to_read(&name)?;
-            Ok((name, OwnedFd::from(file)))
-        }).collect()
+        names
+            .into_iter()
+            .map(|name| {
+                let file = self.directory.open_to_read(&name)?;
+                Ok((name, OwnedFd::from(file)))
+            })
+            .collect()
     }
 }
 

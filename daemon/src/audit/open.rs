@@ -5,7 +5,8 @@ use super::journal::JournalCopy;
 use super::log::Log;
 use super::{AuditError, clock};
 use fetchml_api::audit::{
-    Actor, Anchor, Chain, Event, Gap, Head, Id128, MAX_LINE_BYTES, NewRecord, Origin, Outcome, Verdict, Verifier,
+    Actor, Anchor, Chain, Event, Gap, Head, Id128, MAX_LINE_BYTES, NewRecord, Origin, Outcome, Verdict,
+    Verifier,
 };
 use std::fs::File;
 use std::io::{Read, Write};
@@ -55,7 +56,9 @@ pub(super) fn open(path: &Path) -> Result<(Log, OpenReport), AuditError> {
     let anchor = match (stored, names.is_empty()) {
         (Some(head), _) => head,
         (None, true) => Chain::begin(origin(Id128([0; 16]))?).head(),
-        (None, false) => return Err(directory.damaged("the file head is missing, so a missing end would not show")),
+        (None, false) => {
+            return Err(directory.damaged("the file head is missing, so a missing end would not show"));
+        }
     };
     let found = verify(&directory, &names, anchor)?;
     let name = names.last().map_or(FIRST_SEGMENT, String::as_str).to_owned();
@@ -67,7 +70,8 @@ pub(super) fn open(path: &Path) -> Result<(Log, OpenReport), AuditError> {
     };
     // The head first: from the first record on, a missing end must show.
     let head_file = directory.create_head(chain.head())?;
-    let segment = if names.is_empty() { directory.create(&name)? } else { directory.open_to_append(&name)? };
+    let segment =
+        if names.is_empty() { directory.create(&name)? } else { directory.open_to_append(&name)? };
     let torn = set_aside(&directory, &name, &segment, found.torn_bytes)?;
     directory.sync()?;
     let (good_bytes, last_line_bytes) = end_of(&directory, &name, &segment)?;
@@ -125,7 +129,12 @@ fn verify(directory: &Directory, names: &[String], anchor: Head) -> Result<Found
 
 /// Moves bytes without an end into a file of their own. They are copied and
 /// durable before they are cut off.
-fn set_aside(directory: &Directory, name: &str, segment: &File, torn_bytes: u64) -> Result<Option<TornEnd>, AuditError> {
+fn set_aside(
+    directory: &Directory,
+    name: &str,
+    segment: &File,
+    torn_bytes: u64,
+) -> Result<Option<TornEnd>, AuditError> {
     if torn_bytes == 0 {
         return Ok(None);
     }
@@ -141,7 +150,9 @@ fn set_aside(directory: &Directory, name: &str, segment: &File, torn_bytes: u64)
         match segment.read_at(&mut buffer, at).map_err(io("read"))? {
             0 => break,
             n => {
-                aside.write_all(&buffer[..n]).map_err(AuditError::io("write", directory.path().join(&file)))?;
+                aside
+                    .write_all(&buffer[..n])
+                    .map_err(AuditError::io("write", directory.path().join(&file)))?;
                 at += u64::try_from(n).unwrap_or(u64::MAX);
             }
         }

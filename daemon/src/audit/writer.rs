@@ -119,7 +119,9 @@ impl Writer {
     /// Once a second: reopens the log and writes that there was a gap. That
     /// record is the proof that writing works again.
     fn try_again(&mut self) {
-        let Some(failure) = self.failure.take_if(|failure| failure.retry_at <= Instant::now()) else { return };
+        let Some(failure) = self.failure.take_if(|failure| failure.retry_at <= Instant::now()) else {
+            return;
+        };
         let gap = own_record(Event::LogResumed, "resume")
             .detail("seconds", failure.since.elapsed().as_secs())
             .detail("refused", failure.refused)

@@ -5,9 +5,9 @@
 //! rest of the log is read on and a few facts are kept, in constant memory,
 //! from which the simplest explanation is chosen at the end.
 
+use super::chain::genesis;
 use super::verify::{Anchor, Damage, Finding, span};
 use super::{Hash, Id128, RecordError};
-use super::chain::genesis;
 
 /// What one record says about its place.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +96,13 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    pub(super) fn new(last: Point, before: Point, off_anchor: bool, suspect: Line, relinked: Option<Hash>) -> Self {
+    pub(super) fn new(
+        last: Point,
+        before: Point,
+        off_anchor: bool,
+        suspect: Line,
+        relinked: Option<Hash>,
+    ) -> Self {
         Self { last, before, off_anchor, suspect, relinked, next: None, resumed: None }
     }
 
@@ -113,7 +119,8 @@ impl Trouble {
             }
             (Some(resumed), Some(link)) if resumed.moved.is_none() => {
                 if resumed.point.is_followed_by(link) {
-                    resumed.point = Point { seq: link.seq, link: Some((link.log_id, link.hash)), line: line.number };
+                    resumed.point =
+                        Point { seq: link.seq, link: Some((link.log_id, link.hash)), line: line.number };
                     if suspect_seq == Some(link.seq) {
                         resumed.moved = Some(false);
                     }
@@ -129,9 +136,12 @@ impl Trouble {
     pub(super) fn judge(&self, anchor: &Anchor) -> Finding {
         if anchor.ends_at(self.last.seq) && !self.off_anchor {
             let line = self.suspect.number;
-            return self.finding(Damage::Inserted, self.place(), line, format!(
-                "line {line} was inserted: record {} was the last that was written", self.last.seq
-            ));
+            return self.finding(
+                Damage::Inserted,
+                self.place(),
+                line,
+                format!("line {line} was inserted: record {} was the last that was written", self.last.seq),
+            );
         }
         self.two_of_one_number(anchor)
             .or_else(|| self.rewritten_below_the_anchor())
@@ -139,9 +149,11 @@ impl Trouble {
             .unwrap_or_else(|| match &self.suspect.seen {
                 Seen::Broken(error) => self.not_a_record(error),
                 Seen::Whole(link) if !self.last.shares_log_with(link) => self.foreign(link),
-                Seen::Whole(link) if self.last.is_named_by(link) => self.changed(self.place(), self.suspect.number, format!(
-                    "it says it is record {}", link.seq
-                )),
+                Seen::Whole(link) if self.last.is_named_by(link) => self.changed(
+                    self.place(),
+                    self.suspect.number,
+                    format!("it says it is record {}", link.seq),
+                ),
                 Seen::Whole(link) if link.seq == self.place() => self.link_does_not_hold(link, anchor),
                 Seen::Whole(link) => self.number_does_not_hold(link, anchor),
             })
@@ -171,11 +183,15 @@ impl Trouble {
         let seq = self.last.seq;
         let line = self.suspect.number;
         if kept == link.hash {
-            return Some(self.finding(Damage::Inserted, seq + 1, line, format!(
-                "line {line} was inserted: it is a copy of record {seq} in the line before it"
-            )));
+            return Some(self.finding(
+                Damage::Inserted,
+                seq + 1,
+                line,
+                format!("line {line} was inserted: it is a copy of record {seq} in the line before it"),
+            ));
         }
-        let witness = self.next_link().filter(|next| next.seq == seq + 1).map(|next| next.prev).or(anchor.hash_of(seq));
+        let witness =
+            self.next_link().filter(|next| next.seq == seq + 1).map(|next| next.prev).or(anchor.hash_of(seq));
         let (inserted, words) = if witness == Some(kept) {
             (line, "the log goes on from the line before it")
         } else if witness == Some(link.hash) {
@@ -183,9 +199,12 @@ impl Trouble {
         } else {
             (self.last.line, "it or the line after it is false, and nothing later tells which")
         };
-        Some(self.finding(Damage::Inserted, seq, inserted, format!(
-            "line {inserted} was inserted: two lines claim to be record {seq}, and {words}"
-        )))
+        Some(self.finding(
+            Damage::Inserted,
+            seq,
+            inserted,
+            format!("line {inserted} was inserted: two lines claim to be record {seq}, and {words}"),
+        ))
     }
 
     fn rewritten_below_the_anchor(&self) -> Option<Finding> {
@@ -201,9 +220,14 @@ impl Trouble {
         let resumed = self.resumed.as_ref()?;
         let line = self.suspect.number;
         let place = self.place();
-        let inserted = |what: String| self.finding(Damage::Inserted, place, line, format!(
-            "line {line} was inserted before record {place}: {what}"
-        ));
+        let inserted = |what: String| {
+            self.finding(
+                Damage::Inserted,
+                place,
+                line,
+                format!("line {line} was inserted before record {place}: {what}"),
+            )
+        };
         let link = match &self.suspect.seen {
             Seen::Broken(error) => return Some(inserted(error.to_string())),
             Seen::Whole(link) if !self.last.shares_log_with(link) => {
@@ -217,9 +241,15 @@ impl Trouble {
             resumed.point.is_followed_by(link) || self.next_link().is_some_and(|next| next.seq > place)
         });
         Some(if link.seq > place && moved {
-            self.finding(Damage::Reordered, place, line, format!(
-                "records were re-ordered: record {} stands in line {line}, where record {place} belongs", link.seq
-            ))
+            self.finding(
+                Damage::Reordered,
+                place,
+                line,
+                format!(
+                    "records were re-ordered: record {} stands in line {line}, where record {place} belongs",
+                    link.seq
+                ),
+            )
         } else if link.seq == place {
             inserted(format!("it claims to be record {place} and is not linked to the record before it"))
         } else {
@@ -229,7 +259,12 @@ impl Trouble {
 
     fn not_a_record(&self, error: &RecordError) -> Finding {
         let (place, line) = (self.place(), self.suspect.number);
-        self.finding(Damage::NotCanonical, place, line, format!("record {place} (line {line}) was changed: {error}"))
+        self.finding(
+            Damage::NotCanonical,
+            place,
+            line,
+            format!("record {place} (line {line}) was changed: {error}"),
+        )
     }
 
     fn foreign(&self, link: &Link) -> Finding {
@@ -238,22 +273,36 @@ impl Trouble {
             return self.changed(place, line, format!("it says it belongs to another log, {}", link.log_id));
         }
         let own = self.last.link.map(|(id, _)| id.to_string()).unwrap_or_default();
-        self.finding(Damage::Foreign, place, line, format!(
-            "line {line}, where record {place} belongs, is of another log: {} instead of {own}", link.log_id
-        ))
+        self.finding(
+            Damage::Foreign,
+            place,
+            line,
+            format!(
+                "line {line}, where record {place} belongs, is of another log: {} instead of {own}",
+                link.log_id
+            ),
+        )
     }
 
     /// The number is right, the link is not: either the link was changed, or
     /// the record before, which nothing else has witnessed.
     fn link_does_not_hold(&self, link: &Link, anchor: &Anchor) -> Finding {
         let (place, line) = (self.place(), self.suspect.number);
-        let witness = self.next_link().filter(|next| next.seq == place + 1).map(|next| next.prev).or(anchor.hash_of(place));
+        let witness = self
+            .next_link()
+            .filter(|next| next.seq == place + 1)
+            .map(|next| next.prev)
+            .or(anchor.hash_of(place));
         let before = self.last.seq;
         if before == 0 || (witness.is_some() && witness == self.relinked) {
             return self.changed(place, line, "what it says of the record before it is false".into());
         }
         if witness == Some(link.hash) {
-            return self.changed(before, self.last.line, format!("record {place} was chained to another record {before}"));
+            return self.changed(
+                before,
+                self.last.line,
+                format!("record {place} was chained to another record {before}"),
+            );
         }
         self.finding(Damage::Changed, before, self.last.line, format!(
             "record {before} (line {}) or record {place} (line {line}) was changed: they do not belong together", self.last.line
@@ -268,16 +317,25 @@ impl Trouble {
             if self.next_keeps_its_place() && link.seq != place + 1 {
                 return replaced();
             }
-            return self.finding(Damage::Removed, place, line, format!(
-                "{} missing: record {} follows in line {line}", span(place, link.seq - 1), link.seq
-            ));
+            return self.finding(
+                Damage::Removed,
+                place,
+                line,
+                format!("{} missing: record {} follows in line {line}", span(place, link.seq - 1), link.seq),
+            );
         }
         if self.next_keeps_its_place() || anchor.covers(place) {
             return replaced();
         }
-        self.finding(Damage::Inserted, place, line, format!(
-            "line {line} was inserted after record {}: it says it is record {}", self.last.seq, link.seq
-        ))
+        self.finding(
+            Damage::Inserted,
+            place,
+            line,
+            format!(
+                "line {line} was inserted after record {}: it says it is record {}",
+                self.last.seq, link.seq
+            ),
+        )
     }
 
     fn changed(&self, seq: u64, line: u64, why: String) -> Finding {

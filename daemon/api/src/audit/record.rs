@@ -315,7 +315,8 @@ impl<'a> Record<'a> {
 
     /// Appends the canonical bytes, without a newline.
     pub(super) fn write_to(&self, out: &mut Vec<u8>) {
-        serde_json::to_writer(out, self).expect("text keys and a growing buffer leave JSON nothing to fail on");
+        serde_json::to_writer(out, self)
+            .expect("text keys and a growing buffer leave JSON nothing to fail on");
     }
 
     /// The kind of event, when this program knows it.

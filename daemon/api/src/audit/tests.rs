@@ -92,7 +92,11 @@ fn an_honest_log_holds_and_says_how_much_it_proves() {
         assert_eq!((report.records, report.end, report.log_id), (n, heads.last().copied(), Some(LOG)));
         assert_eq!(verify(&lines, at_least).verdict, Verdict::Intact);
         assert_eq!(verify(&lines, none).verdict, Verdict::Incomplete(Gap::Unanchored));
-        assert_eq!(verify(&lines, Anchor::AtLeast(heads[0])).verdict, Verdict::Intact, "a lagging head is no damage");
+        assert_eq!(
+            verify(&lines, Anchor::AtLeast(heads[0])).verdict,
+            Verdict::Intact,
+            "a lagging head is no damage"
+        );
     }
     let empty = Chain::begin(origin(LOG)).head();
     assert_eq!(verify(&[], Anchor::Exactly(empty)).verdict, Verdict::Intact);
@@ -121,7 +125,11 @@ fn a_changed_record_is_named_whichever_field_was_changed() {
                     continue; // nothing witnesses the last record
                 }
                 let found = finding(&bad, anchor);
-                assert_eq!((found.damage, found.seq), (Damage::Changed, number(k)), "{from} to {to}: {found}");
+                assert_eq!(
+                    (found.damage, found.seq),
+                    (Damage::Changed, number(k)),
+                    "{from} to {to}: {found}"
+                );
                 assert_eq!(found.line, number(k), "{found}");
             }
         }
@@ -193,7 +201,8 @@ fn inserted_lines_are_named() {
         };
         let mut forged = Vec::new();
         chain.append(&new_record(500), Stamp { time_usec: 1, boottime_usec: 1 }, &mut forged);
-        let mut candidates = vec![forged, b"garbage\n".to_vec(), foreign[foreign.len() - 1].clone(), foreign[0].clone()];
+        let mut candidates =
+            vec![forged, b"garbage\n".to_vec(), foreign[foreign.len() - 1].clone(), foreign[0].clone()];
         candidates.extend(positions().map(|k| lines[k].clone()));
         for (which, extra) in candidates.into_iter().enumerate() {
             let mut bad = lines.clone();
@@ -231,7 +240,11 @@ fn re_ordered_records_are_named() {
                 moved_down[a..=b].rotate_left(1);
                 for bad in [swapped, moved_up, moved_down] {
                     let found = finding(&bad, anchor);
-                    assert_eq!((found.damage, found.seq, found.line), (Damage::Reordered, number(a), number(a)), "{a} and {b}: {found}");
+                    assert_eq!(
+                        (found.damage, found.seq, found.line),
+                        (Damage::Reordered, number(a), number(a)),
+                        "{a} and {b}: {found}"
+                    );
                 }
             }
         }
@@ -276,7 +289,9 @@ fn a_log_cut_at_any_byte_is_named() {
         let whole = bytes[..cut].iter().filter(|b| **b == b'\n').count();
         let inside = bytes[..cut].last().is_some_and(|b| *b != b'\n');
         for anchor in &anchors(&heads)[1..] {
-            let Verdict::Tampered(found) = verify_bytes(&bytes[..cut], *anchor).verdict else { panic!("cut at {cut}") };
+            let Verdict::Tampered(found) = verify_bytes(&bytes[..cut], *anchor).verdict else {
+                panic!("cut at {cut}")
+            };
             let expected = if inside { Damage::Cut } else { Damage::Truncated };
             assert_eq!((found.damage, found.seq), (expected, number(whole)), "{found}");
         }
@@ -306,7 +321,11 @@ fn whatever_is_recorded_fits_in_a_line_and_is_cut_visibly() {
     }
     let mut line = Vec::new();
     let host = long;
-    let head = Chain::begin(Origin { host, ..origin(LOG) }).append(&new, Stamp { time_usec: u64::MAX, boottime_usec: 0 }, &mut line);
+    let head = Chain::begin(Origin { host, ..origin(LOG) }).append(
+        &new,
+        Stamp { time_usec: u64::MAX, boottime_usec: 0 },
+        &mut line,
+    );
     assert_eq!(line.pop(), Some(b'\n'));
     assert!(line.len() <= MAX_LINE_BYTES, "{}", line.len());
     let record = Record::parse(&line).unwrap();
@@ -320,7 +339,8 @@ fn a_head_is_stored_in_one_spelling() {
     let stored = head.to_stored();
     assert_eq!(stored.len(), Head::STORED_BYTES);
     assert_eq!(Head::from_stored(stored.as_bytes()), Some(head));
-    for bad in ["", "57 abab\n", &stored[1..], &stored[..stored.len() - 1], &stored.replace("00057", "   57")] {
+    for bad in ["", "57 abab\n", &stored[1..], &stored[..stored.len() - 1], &stored.replace("00057", "   57")]
+    {
         assert_eq!(Head::from_stored(bad.as_bytes()), None, "{bad:?}");
     }
 }

@@ -239,7 +239,9 @@ impl Verifier {
             return;
         }
         match &at.seen {
-            Seen::Whole(link) if self.last.is_followed_by(link) && self.may_go_on(link.seq) => self.accept(*link),
+            Seen::Whole(link) if self.last.is_followed_by(link) && self.may_go_on(link.seq) => {
+                self.accept(*link)
+            }
             _ => {
                 let relinked = self.relinked(&at.seen, line);
                 let (last, before) = (self.last, self.before);
@@ -254,7 +256,7 @@ impl Verifier {
 
     fn accept(&mut self, link: Link) {
         self.before = self.last;
-        self.last = Point { seq: link.seq, link: Some((link.log_id, link.hash)) , line: self.lines };
+        self.last = Point { seq: link.seq, link: Some((link.log_id, link.hash)), line: self.lines };
         self.off_anchor = self.anchor.hash_of(link.seq).is_some_and(|known| known != link.hash);
     }
 
@@ -311,7 +313,9 @@ impl Verifier {
                 damage: Damage::Changed,
                 seq,
                 line: self.lines,
-                words: format!("record {seq} was changed, or records before it were rewritten: it is not the record {seq} that was written"),
+                words: format!(
+                    "record {seq} was changed, or records before it were rewritten: it is not the record {seq} that was written"
+                ),
             });
         }
         if self.partial_bytes > 0 {
@@ -332,7 +336,11 @@ impl Verifier {
                 damage: Damage::Truncated,
                 seq: next,
                 line: self.lines,
-                words: format!("the log ends at record {seq}, but record {} was written: {} missing", head.seq, span(next, head.seq)),
+                words: format!(
+                    "the log ends at record {seq}, but record {} was written: {} missing",
+                    head.seq,
+                    span(next, head.seq)
+                ),
             }),
             Some(_) => Verdict::Intact,
         }

@@ -1,5 +1,7 @@
-//! The log against real files, killed writers, full disks and a real socket.
+//! The log against real files, killed writers and full disks.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod journal;
 
 use super::*;
 use fetchml_api::audit::{Actor, Anchor, Event, Record, Verdict, Verifier};
@@ -7,7 +9,6 @@ use fetchml_api::job::JobId;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -55,7 +56,9 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn record(n: u64) -> NewRecord {
-    NewRecord::new(Event::JobStarted, Actor::uid(1000), "start", &format!("job/{n}")).job(JobId(n)).detail("profile", "default")
+    NewRecord::new(Event::JobStarted, Actor::uid(1000), "start", &format!("job/{n}"))
+        .job(JobId(n))
+        .detail("profile", "default")
 }
 
 fn append(audit: &Audit, n: u64) -> Result<Receipt, AuditError> {
@@ -144,14 +147,23 @@ fn a_crash_while_the_log_began_leaves_nothing_in_the_way() {
 fn damage_keeps_the_log_closed_and_is_named() {
     type Harm = fn(&Scene);
     let harms: [(Harm, &str); 8] = [
-        (|s| fs::write(s.segment(), String::from_utf8(s.bytes()).unwrap().replace("job/2", "job/9")).unwrap(), "record 4 (line 4) was changed"),
+        (
+            |s| {
+                fs::write(s.segment(), String::from_utf8(s.bytes()).unwrap().replace("job/2", "job/9"))
+                    .unwrap()
+            },
+            "record 4 (line 4) was changed",
+        ),
         (|s| fs::write(s.segment(), &s.bytes()[..s.bytes().len() - 1]).unwrap(), "was cut"),
         (|s| fs::write(s.segment(), "").unwrap(), "the log ends at record 0, but record 6 was written"),
         (|s| fs::remove_file(s.segment()).unwrap(), "the log ends at record 0, but record 6 was written"),
         (|s| fs::remove_file(s.dir.join("head")).unwrap(), "head is missing"),
         (|s| fs::write(s.dir.join("head"), "6 abc\n").unwrap(), "head does not hold"),
         (|s| fs::write(s.dir.join("000000000002.log"), "x\n").unwrap(), "record 7 (line 7) was changed"),
-        (|s| fs::write(s.segment(), [s.bytes(), b"\n".to_vec()].concat()).unwrap(), "record 7 (line 7) was changed"),
+        (
+            |s| fs::write(s.segment(), [s.bytes(), b"\n".to_vec()].concat()).unwrap(),
+            "record 7 (line 7) was changed",
+        ),
     ];
     for (harm, words) in harms {
         let scene = Scene::new();
@@ -206,7 +218,9 @@ fn a_file_that_others_wrote_to_is_not_written_on() {
     let scene = Scene::new();
     let (audit, _) = scene.open();
     fs::remove_file(scene.segment()).unwrap();
-    assert!(matches!(append(&audit, 1), Err(AuditError::Damaged { what, .. }) if what.contains("was removed")));
+    assert!(
+        matches!(append(&audit, 1), Err(AuditError::Damaged { what, .. }) if what.contains("was removed"))
+    );
 }
 
 #[test]
@@ -231,7 +245,10 @@ fn many_callers_share_the_disk() {
     let rate = u128::from(tasks * each) * 1000 / start.elapsed().as_millis().max(1);
     eprintln!("{tasks} callers: {rate} durable records/s");
     receipts.sort_by_key(|receipt| receipt.seq);
-    assert!(receipts.iter().map(|receipt| receipt.seq).eq(2..=tasks * each + 1), "each has a number of its own");
+    assert!(
+        receipts.iter().map(|receipt| receipt.seq).eq(2..=tasks * each + 1),
+        "each has a number of its own"
+    );
     assert_eq!(verdict(&audit), Verdict::Intact);
     let one = Instant::now();
     for n in 0..200 {
@@ -246,7 +263,8 @@ struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     fn mount() -> Option<Self> {
         let at = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(at.path()).status();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(at.path()).status();
         mounted.is_ok_and(|status| status.success()).then_some(Self(at))
     }
 }
@@ -334,161 +352,21 @@ fn a_killed_writer_loses_no_acknowledged_record() {
 
         let (audit, report) = scene.open();
         assert_eq!(verdict(&audit), Verdict::Intact);
-        let stored: Vec<_> = scene.bytes().split_inclusive(|b| *b == b'\n')
+        let stored: Vec<_> = scene
+            .bytes()
+            .split_inclusive(|b| *b == b'\n')
             .map(|line| fetchml_api::audit::Head::of_line(line.strip_suffix(b"\n").unwrap()).unwrap())
             .collect();
         let text = fs::read_to_string(&acks).unwrap();
         for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
             let (seq, hash) = line.split_once(' ').unwrap();
             let at = seq.parse::<usize>().unwrap() - 1;
-            assert_eq!(stored[at].hash.to_string(), hash, "record {seq}, killed in round {round}, {:?}", report.torn);
+            assert_eq!(
+                stored[at].hash.to_string(),
+                hash,
+                "record {seq}, killed in round {round}, {:?}",
+                report.torn
+            );
         }
     }
-}
-
-const JOURNAL_SCENE: &str = "FETCHML_TEST_AUDIT_JOURNAL";
-
-/// Runs one of the `child_with_…` tests where `/run` is its own, so that it can
-/// be the journal of that world.
-fn in_a_world_with_its_own_journal(test: &str) {
-    let script = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && exec \"$@\"";
-    let run = Command::new("unshare")
-        .args(["--mount", "sh", "-c", script, "sh"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("audit::tests::{test}"), "--nocapture"])
-        .env(JOURNAL_SCENE, "1")
-        .output();
-    match run {
-        Ok(output) if output.status.success() => {}
-        Ok(output) if !rustix::process::geteuid().is_root() => eprintln!("skipped: needs root: {}", output.status),
-        Ok(output) => panic!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
-        Err(error) => eprintln!("skipped: cannot run unshare: {error}"),
-    }
-}
-
-fn journal_socket() -> Option<UnixDatagram> {
-    std::env::var_os(JOURNAL_SCENE)?;
-    Some(UnixDatagram::bind("/run/systemd/journal/socket").unwrap())
-}
-
-/// Name and value of each field of a message in the journal's native protocol.
-fn fields(mut message: &[u8]) -> Vec<(String, String)> {
-    let mut fields = Vec::new();
-    while let Some(end) = message.iter().position(|b| matches!(b, b'=' | b'\n')) {
-        let name = String::from_utf8(message[..end].to_vec()).unwrap();
-        let (value, rest) = if message[end] == b'=' {
-            let stop = message.iter().position(|b| *b == b'\n').unwrap();
-            (&message[end + 1..stop], &message[stop + 1..])
-        } else {
-            let (length, rest) = message[end + 1..].split_first_chunk::<8>().unwrap();
-            let (value, rest) = rest.split_at(usize::try_from(u64::from_le_bytes(*length)).unwrap());
-            (value, &rest[1..])
-        };
-        fields.push((name, String::from_utf8(value.to_vec()).unwrap()));
-        message = rest;
-    }
-    fields
-}
-
-fn receive(socket: &UnixDatagram) -> Vec<(String, String)> {
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        let length = socket.recv(&mut buffer).unwrap();
-        if length > 0 {
-            return fields(&buffer[..length]);
-        }
-    }
-}
-
-fn value<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
-    fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
-}
-
-#[test]
-fn child_with_a_journal() {
-    let Some(socket) = journal_socket() else { return };
-    let scene = Scene::new();
-    let (audit, report) = Audit::open(&scene.dir, true).unwrap();
-    assert_eq!(report.journal, JournalCopy::Connected { dropped: 0 });
-    assert_eq!(value(&receive(&socket), "FETCHML_EVENT"), Some("log_opened"));
-    let new = record(12).result(fetchml_api::audit::Outcome::Denied).detail("text", "a\nb");
-    let receipt = runtime().block_on(audit.append(new)).unwrap();
-    let got = receive(&socket);
-    let line = scene.bytes().split(|b| *b == b'\n').nth(1).map(|line| String::from_utf8(line.to_vec()).unwrap());
-    let expected = [
-        ("MESSAGE", "job_started: start job/12 by (uid 1000): denied"),
-        ("MESSAGE_ID", Event::JobStarted.message_id()),
-        ("FETCHML_SEQ", "2"),
-        ("FETCHML_HASH", &receipt.hash.to_string()),
-        ("FETCHML_EVENT", "job_started"),
-        ("FETCHML_ACTOR_UID", "1000"),
-        ("FETCHML_JOB", "12"),
-        ("FETCHML_RESULT", "denied"),
-        ("FETCHML_RECORD", &line.unwrap()),
-        ("SYSLOG_FACILITY", "10"),
-        ("SYSLOG_IDENTIFIER", "fetchmld"),
-        ("PRIORITY", "4"),
-    ];
-    for (name, expected) in expected {
-        assert_eq!(value(&got, name), Some(expected), "{name}");
-    }
-    assert_eq!(value(&got, "FETCHML_DROPPED"), None);
-}
-
-#[test]
-fn child_with_a_stuck_journal() {
-    let Some(socket) = journal_socket() else { return };
-    let scene = Scene::new();
-    let (audit, _) = Audit::open(&scene.dir, true).unwrap();
-    // More than the socket and our own queue hold: none of these may wait.
-    let appended = 2_000;
-    let work = (0..appended).map(|n| audit.append(record(n)));
-    runtime().block_on(futures_util::future::try_join_all(work)).unwrap();
-    let JournalCopy::Connected { dropped } = audit.journal() else { panic!("{:?}", audit.journal()) };
-    assert!(dropped > 0);
-    let reader = std::thread::spawn(move || {
-        let mut told = 0;
-        loop {
-            let got = receive(&socket);
-            told += value(&got, "FETCHML_DROPPED").map_or(0, |n| n.parse::<u64>().unwrap());
-            if value(&got, "FETCHML_EVENT") == Some("daemon_stopped") {
-                return told;
-            }
-        }
-    });
-    let patience = Instant::now() + Duration::from_secs(20);
-    // The queue empties while it is read, so that the last word fits again.
-    while !reader.is_finished() && Instant::now() < patience {
-        let last = NewRecord::new(Event::DaemonStopped, Actor::uid(0), "stop", "daemon");
-        runtime().block_on(audit.append(last)).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(reader.join().unwrap() >= dropped, "a later copy says how many are missing");
-    assert_eq!(verdict(&audit), Verdict::Intact);
-}
-
-#[test]
-fn the_journal_gets_a_copy_of_each_record() {
-    in_a_world_with_its_own_journal("child_with_a_journal");
-}
-
-#[test]
-fn a_stuck_journal_delays_nothing_and_what_it_missed_is_counted() {
-    in_a_world_with_its_own_journal("child_with_a_stuck_journal");
-}
-
-#[test]
-fn child_without_a_journal() {
-    if std::env::var_os(JOURNAL_SCENE).is_none() {
-        return;
-    }
-    let scene = Scene::new();
-    let (audit, report) = Audit::open(&scene.dir, true).unwrap();
-    assert!(matches!(report.journal, JournalCopy::Absent(_)), "{:?}", report.journal);
-    append(&audit, 1).unwrap();
-}
-
-#[test]
-fn an_absent_journal_is_said_and_does_no_harm() {
-    in_a_world_with_its_own_journal("child_without_a_journal");
 }
