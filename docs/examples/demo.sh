@@ -9,8 +9,9 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-bin=$PWD/target/release
-FETCHML_AGENT=$PWD/target/x86_64-unknown-linux-gnu/release/fetchml-agent
+target=$(realpath -m -- "${CARGO_TARGET_DIR:-target}")
+bin=$target/release
+FETCHML_AGENT=$target/x86_64-unknown-linux-gnu/release/fetchml-agent
 export FETCHML_AGENT
 
 die() {
