@@ -6,7 +6,7 @@ use crate::engine::Scope;
 use nix::unistd::{Gid, Group};
 
 /// Members of this group may submit jobs and use the socket.
-pub const GROUP: &str = "fetchml";
+pub(super) const GROUP: &str = "fetchml";
 
 const ACTION_SUBMIT: &str = "org.fetchml.submit";
 const ACTION_MANAGE_ANY: &str = "org.fetchml.manage-any";

@@ -1,0 +1,217 @@
+//! Requests that must be refused: by name, in words, and with nothing left.
+
+use super::*;
+use fetchml_api::audit::NewRecord;
+use futures_util::future::BoxFuture;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+async fn refused_spec(key: &'static str, value: Variant<'static>) -> (String, String) {
+    let world = World::new(1).await;
+    let manager = world.manager(1000).await;
+    let mut spec = command(&["true"]);
+    spec.insert(key, value);
+    let refused = refusal(manager.submit_job(spec, vec![]).await);
+    assert!(manager.list_jobs(HashMap::new()).await.expect("list").is_empty(), "{key}");
+    refused
+}
+
+#[tokio::test]
+async fn keys_types_and_ranges_of_a_specification() {
+    let long = "x".repeat(129);
+    let env = |name: &str| Variant::from(HashMap::from([(name.to_owned(), "1".to_owned())]));
+    let cases: Vec<(&str, Variant<'static>, &str)> = vec![
+        ("comand", "x".into(), "unknown key \"comand\": did you mean command?"),
+        ("zzz", 1u32.into(), "unknown key \"zzz\": this version knows command, env"),
+        ("command", "true".into(), "command has the type s: it must be as"),
+        ("command", Vec::<String>::new().into(), "command is empty"),
+        ("command", vec![String::new()].into(), "command is empty"),
+        ("command", vec!["x".repeat(1 << 17)].into(), "argument 0 of command has 131072 bytes"),
+        ("name", "".into(), "name has 0 characters"),
+        ("name", "a\u{1b}[2J".into(), "leave out the control characters"),
+        ("name", long.into(), "name has 129 characters"),
+        ("experiment", "../x".into(), "experiment is \"../x\""),
+        ("experiment", ".hidden".into(), "not beginning with a dot"),
+        ("network", "host".into(), "network is \"host\": write none or loopback"),
+        ("time-limit-usec", 0u64.into(), "time-limit-usec is 0"),
+        ("time-limit-usec", 5u32.into(), "time-limit-usec has the type u: it must be t"),
+        ("memory-bytes", 4096u64.into(), "memory-bytes is 4096"),
+        ("cpus", f64::NAN.into(), "cpus is NaN"),
+        ("cpus", (-1.0f64).into(), "cpus is -1"),
+        ("pids", 0u64.into(), "pids is 0"),
+        ("env", env("1X"), "env has the name \"1X\""),
+        ("env", env("FETCHML_OUTPUT_DIR"), "set by the supervisor"),
+    ];
+    for (key, value, words) in cases {
+        let (name, message) = refused_spec(key, value).await;
+        assert_eq!(name, "InvalidSpec", "{message}");
+        assert!(message.contains(words), "{message:?} should say {words:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_profile_is_refused_and_recorded() {
+    let world = World::new(1).await;
+    let manager = world.manager(1000).await;
+    let mut spec = command(&["true"]);
+    spec.insert("profile", "defualt".into());
+    let (name, message) = refusal(manager.submit_job(spec, vec![]).await);
+    assert_eq!(name, "NoSuchProfile");
+    assert!(message.contains("default"), "{message}");
+    assert_eq!(world.count(Event::PolicyDenied), 1);
+}
+
+#[tokio::test]
+async fn what_the_machine_cannot_hold_is_refused_and_recorded() {
+    let world = World::new(1).await;
+    let manager = world.manager(1000).await;
+    let (name, message) = refusal(manager.submit_job(command(&["impossible"]), vec![]).await);
+    assert_eq!((name.as_str(), message.as_str()), ("BarrierUnavailable", "this machine cannot"));
+    assert_eq!(world.count(Event::PolicyDenied), 1);
+}
+
+#[tokio::test]
+async fn a_message_above_the_limit_is_refused() {
+    let world = World::new(1).await;
+    let manager = world.manager(1000).await;
+    let words: Vec<String> = (0..12).map(|_| "x".repeat(100_000)).collect();
+    let spec = HashMap::from([("command", Variant::from(words))]);
+    let (name, message) = refusal(manager.submit_job(spec, vec![]).await);
+    assert_eq!(name, "InvalidSpec");
+    assert!(message.contains("the most is 1048576"), "{message}");
+}
+
+#[tokio::test]
+async fn mounts_with_bad_places_modes_and_descriptors() {
+    let world = World::new(1).await;
+    let manager = world.manager(1000).await;
+    let dir = std::fs::File::open(world.dir.path()).expect("directory");
+    let file = std::fs::File::open("/dev/null").expect("file");
+    let path_only: std::fs::File = rustix::fs::open(
+        world.dir.path(),
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY,
+        rustix::fs::Mode::empty(),
+    )
+    .expect("directory")
+    .into();
+    let cases: Vec<(Vec<(&str, &str, &std::fs::File)>, &str)> = vec![
+        (vec![("data", "ro", &dir)], "is not absolute"),
+        (vec![("/data/../etc", "ro", &dir)], "is not a plain path"),
+        (vec![("/data/", "ro", &dir)], "is not a plain path"),
+        (vec![("/", "ro", &dir)], "is not a plain path"),
+        (vec![("/etc/x", "ro", &dir)], "is in /etc"),
+        (vec![("/usr", "rw", &dir)], "is in /usr"),
+        (vec![("/proc/1", "ro", &dir)], "is in /proc"),
+        (vec![("/data", "rx", &dir)], "has the mode \"rx\""),
+        (vec![("/data", "project", &dir)], "that is at /work"),
+        (vec![("/work", "ro", &dir)], "is the place of the project"),
+        (vec![("/data", "ro", &dir), ("/data", "ro", &dir)], "is given twice"),
+        (vec![("/data", "ro", &dir), ("/data/x", "rw", &dir)], "inside each other"),
+        (vec![("/data/x", "ro", &dir), ("/data", "rw", &dir)], "inside each other"),
+        (vec![("/data", "ro", &file)], "is no directory"),
+        (vec![("/data", "ro", &path_only)], "opened with O_PATH"),
+    ];
+    for (mounts, words) in cases {
+        let mounts: Vec<_> =
+            mounts.iter().map(|(target, mode, file)| (*target, *mode, "x", as_fd(file))).collect();
+        let (name, message) = refusal(manager.submit_job(command(&["true"]), mounts).await);
+        assert_eq!(name, "InvalidSpec", "{message}");
+        assert!(message.contains(words), "{message:?} should say {words:?}");
+    }
+    let mounts = vec![
+        ("/work", "project", "/home/a\n/p", as_fd(&dir)),
+        ("/work/data", "ro", "d", as_fd(&dir)),
+        ("/usrlocal", "rw", "u", as_fd(&dir)),
+    ];
+    let (id, _) = manager.submit_job(command(&["true"]), mounts).await.expect("accepted");
+    let job = described(&manager.wait_job(id).await.expect("over"));
+    assert_eq!(job.spec.mounts[0].label, "/home/a?/p");
+}
+
+#[tokio::test]
+async fn unknown_keys_of_a_filter_are_refused() {
+    let world = World::new(1).await;
+    let manager = world.manager(1000).await;
+    let listed = manager.list_jobs(HashMap::from([("sate", Variant::from("queued"))])).await;
+    assert!(refusal(listed).1.contains("did you mean state?"));
+    let listed = manager.list_jobs(HashMap::from([("state", Variant::from("done"))])).await;
+    assert!(refusal(listed).1.contains("it must be one of queued, starting"));
+}
+
+#[tokio::test]
+async fn a_user_has_a_limit_of_waiting_jobs() {
+    let world = World::new(1).await;
+    let mut settings = (*world.desk.engine.settings()).clone();
+    settings.config.jobs.max_queued_per_user = 2;
+    world.desk.engine.set_settings(settings);
+    let manager = world.manager(1000).await;
+    for _ in 0..3 {
+        submit(&manager, &["sleep"]).await;
+    }
+    let (name, message) = refusal(manager.submit_job(command(&["sleep"]), vec![]).await);
+    assert_eq!(name, "PolicyDenied");
+    assert!(message.contains("you have 2 jobs waiting"), "{message}");
+    submit(&world.manager(0).await, &["sleep"]).await;
+}
+
+/// A log that stops taking records.
+#[derive(Debug)]
+struct Failing {
+    log: Arc<Audit>,
+    broken: AtomicBool,
+    /// Whether `state` knows, or only the next record will show it.
+    known: bool,
+}
+
+impl Ledger for Failing {
+    fn state(&self) -> Result<(), String> {
+        match self.known && self.broken.load(Ordering::Relaxed) {
+            true => Err("no space left on device".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    fn append(&self, record: NewRecord) -> BoxFuture<'_, Result<(), String>> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Box::pin(std::future::ready(Err("no space left on device".to_owned())));
+        }
+        Ledger::append(self.log.as_ref(), record)
+    }
+
+    fn head(&self) -> (u64, String) {
+        Ledger::head(self.log.as_ref())
+    }
+
+    fn open_segments(&self) -> Result<Vec<(String, OwnedFd)>, String> {
+        Ledger::open_segments(self.log.as_ref())
+    }
+}
+
+#[tokio::test]
+async fn without_audit_no_new_work_is_taken_and_running_work_waits_to_be_reported() {
+    for known in [true, false] {
+        let dir = Arc::new(tempfile::tempdir().expect("temporary directory"));
+        let log = open_audit(dir.path());
+        let ledger = Arc::new(Failing { log, broken: AtomicBool::new(false), known });
+        let world = World::with(dir, 2, Simulator::default(), ledger.clone()).await;
+        let manager = world.manager(1000).await;
+        let running = submit(&manager, &["sleep"]).await;
+        let running_id = fetchml_api::job::JobId(running);
+        until("it runs", || world.simulator.started() == [running_id]).await;
+
+        ledger.broken.store(true, Ordering::Relaxed);
+        let (name, message) = refusal(manager.submit_job(command(&["true"]), vec![]).await);
+        assert_eq!(name, "AuditUnavailable");
+        assert!(message.contains("no space left"), "{message}");
+        let listed = manager.list_jobs(HashMap::new()).await.expect("list");
+        assert_eq!(listed.len(), 1, "a refused job was kept");
+
+        world.simulator.finish(running_id, crate::engine::simulator::exited(0));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let job = described(&manager.describe_job(running).await.expect("there"));
+        assert!(!job.state.is_final(), "an end was reported that is not recorded");
+        ledger.broken.store(false, Ordering::Relaxed);
+        let job = described(&manager.wait_job(running).await.expect("over"));
+        assert!(job.state.is_final());
+        assert_eq!(world.count(Event::JobCompleted), 1);
+    }
+}
