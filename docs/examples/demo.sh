@@ -82,6 +82,12 @@ clean_up() {
     exit "$status"
 }
 
+# The root of a container often is an overlay, which can neither map the ids of
+# a job nor carry the overlay that keeps its changes apart.
+on_overlay() {
+    [ "$(stat -f -c %T -- "$1")" = overlayfs ]
+}
+
 in_every_job() {
     case $(readlink -f "$1") in
     /usr/* | /opt/*) [ -x "$1" ] ;;
@@ -114,7 +120,11 @@ for program in "$bin/fetchmlctl" "$bin/fetchmld" "$FETCHML_AGENT"; do
 done
 choose_python
 
-private=$(mktemp -d "${TMPDIR:-/tmp}/fetchml-demo.XXXXXX")
+place=${TMPDIR:-/tmp}
+if on_overlay docs/examples || on_overlay "$place"; then
+    place=/dev/shm
+fi
+private=$(mktemp -d "$place/fetchml-demo.XXXXXX")
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -131,7 +141,15 @@ show_command export "FETCHML_AGENT=$FETCHML_AGENT"
 PATH=$bin:$PATH
 export PATH
 
-set -- run --name digits --time-limit 10m --dir docs/examples
+project=docs/examples
+if on_overlay "$project"; then
+    printf '\nThis directory is on an overlay file system, the job gets a copy in memory:\n'
+    project=$private/project
+    show_command cp -a docs/examples "$project"
+    cp -a docs/examples "$project"
+fi
+
+set -- run --name digits --time-limit 10m --dir "$project"
 if [ -n "$prefix" ]; then
     set -- "$@" --mount "$prefix:$prefix:ro"
 fi
