@@ -1,6 +1,7 @@
 //! What the system suites share: Debian systems that are booted for a test and
 //! gone afterwards.
 //!
+//! * [`private`]: a supervisor on this machine's own kernel. Milliseconds a job.
 //! * [`container`]: PID 1, bus, polkit and journald are real, the kernel is this
 //!   machine's. Boots in a second.
 //! * [`machine`]: the kernel is real as well, with every cgroup v2 controller.
@@ -14,10 +15,12 @@ pub mod container;
 pub mod image;
 pub mod machine;
 pub mod output;
+pub mod private;
 
 pub use container::Container;
 pub use image::Debian;
 pub use output::Output;
+pub use private::{Private, processes_with};
 
 use std::path::PathBuf;
 

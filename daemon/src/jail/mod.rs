@@ -36,7 +36,6 @@ pub(crate) fn enter(plan: &Plan, failure: &mut Option<Failure>) -> i32 {
 /// because it forbids most of what came before.
 fn lock_in(plan: &Plan) -> Result<std::convert::Infallible, Failure> {
     Step::Session.of(rustix::process::setsid().map(drop))?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     Step::CgroupNamespace.of(namespace::own_cgroup_view())?;
     Step::Hostname.of(rustix::system::sethostname(plan.hostname.to_bytes()))?;
     mounts::assemble_and_enter_root(plan)?;

@@ -5,7 +5,7 @@
 //! regains every capability in its own cannot change a single mount.
 
 use super::{Failure, Step};
-use crate::plan::{MountPlan, Plan};
+use crate::plan::{MountPlan, Plan, ProcMask};
 use fetchml_sys::Errno;
 use fetchml_sys::mount::{MountAttributes, Scope, pivot_to_cwd, restrict};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -124,18 +124,21 @@ fn proc(plan: &Plan) -> Result<(), Failure> {
     let mount = Step::Proc.of(mounted())?;
     Step::OomScore.of(be_killed_first(mount.as_fd()))?;
     for (item, masked) in plan.proc_masks.iter().enumerate() {
-        let by = if masked.directory { EMPTY } else { c"dev/null" };
-        Step::ProcMask.of_item(item, bind(by, mount.as_fd(), &masked.path))?;
+        Step::ProcMask.of_item(item, cover(masked, mount.as_fd()))?;
     }
     // Nothing in a job writes to /proc, and much below it (sys, irq, bus, fs,
     // sysrq-trigger) acts on the machine: the whole mount is read-only.
     Step::Proc.of(restrict(mount.as_fd(), c"", Scope::One, MountAttributes::READ_ONLY))
 }
 
-fn bind(source: &CStr, dir: BorrowedFd<'_>, at: &CStr) -> Result<(), Errno> {
-    let tree =
-        open_tree(CWD, source, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-    attach(tree.as_fd(), dir, at)
+fn cover(masked: &ProcMask, proc: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let by = open_tree(CWD, if masked.directory { EMPTY } else { c"dev/null" }, flags)?;
+    if masked.directory {
+        // It is one directory for all jobs.
+        restrict(by.as_fd(), c"", Scope::One, MountAttributes::READ_ONLY)?;
+    }
+    attach(by.as_fd(), proc, &masked.path)
 }
 
 /// The supervisor protects itself from the out-of-memory killer, and a child

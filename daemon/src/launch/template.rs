@@ -39,6 +39,8 @@ impl Templates {
     pub(super) fn enter_own_namespace(host: HostView) -> Result<Self, Refusal> {
         let entered = || -> Result<(), rustix::io::Errno> {
             own_mounts_for_thread()?;
+            // Of this thread alone: the supervisor's own files stay private.
+            rustix::process::umask(Mode::from_raw_mode(0o022));
             stop_propagation()?;
             let root = tmpfs("755", "1m")?;
             // Any directory will do: nobody else sees this namespace.

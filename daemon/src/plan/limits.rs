@@ -4,7 +4,7 @@ use crate::cgroup::{Cgroups, Controller, JobLimits};
 use crate::supervise::Refusal;
 use fetchml_api::job::{Layer, LayerState, Limits};
 use fetchml_policies::Profile;
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, getrlimit};
 
 /// The limits of one job: the job's own where it gave one, else the profile's.
 #[derive(Clone, Copy, Debug)]
@@ -15,21 +15,36 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    pub(super) fn new(asked: &Limits, profile: &Profile) -> Self {
-        // A profile's limit is a ceiling.
-        let lower = |a: Option<u64>, b: Option<u64>| match (a, b) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+    /// A profile's limit is a ceiling: asking for more is refused, not lowered
+    /// behind the user's back.
+    pub(super) fn new(asked: &Limits, profile: &Profile) -> Result<Self, Refusal> {
+        let above = |flag: &str, asked: String, ceiling: String| {
+            Err(Refusal::Invalid(format!(
+                "--{flag} {asked} is above what profile `{}` allows ({ceiling}); ask for less or \
+                 use another profile",
+                profile.name
+            )))
         };
-        let cpus = match (asked.cpus, profile.cpus) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        Self {
-            memory_bytes: lower(asked.memory_bytes, profile.memory_bytes),
-            cpus,
-            pids: asked.pids.map_or(profile.pids, |p| p.min(profile.pids)),
+        match (asked.memory_bytes, profile.memory_bytes) {
+            (Some(a), Some(most)) if a > most => {
+                return above("memory", format!("{a} bytes"), format!("{most} bytes"));
+            }
+            _ => {}
         }
+        match (asked.cpus, profile.cpus) {
+            (Some(a), Some(most)) if a > most => {
+                return above("cpus", a.to_string(), most.to_string());
+            }
+            _ => {}
+        }
+        if let Some(a) = asked.pids.filter(|a| *a > profile.pids) {
+            return above("pids", a.to_string(), profile.pids.to_string());
+        }
+        Ok(Self {
+            memory_bytes: asked.memory_bytes.or(profile.memory_bytes),
+            cpus: asked.cpus.or(profile.cpus),
+            pids: asked.pids.unwrap_or(profile.pids),
+        })
     }
 
     /// What the job's cgroup must keep; a refusal when it cannot.
@@ -58,8 +73,8 @@ impl Resolved {
     /// Resource limits of the agent and everything it starts.
     pub(super) fn rlimits(&self, profile: &Profile) -> Vec<(Resource, Rlimit)> {
         const MIB: u64 = 1 << 20;
-        let both = |n: u64| Rlimit { current: Some(n), maximum: Some(n) };
-        vec![
+        let both = |n: u64| (Some(n), Some(n));
+        [
             // A core dump would put the job's memory on the disk.
             (Resource::Core, both(0)),
             (Resource::Nofile, both(profile.open_files)),
@@ -69,12 +84,15 @@ impl Resolved {
             (Resource::Msgqueue, both(0)),
             (Resource::Nice, both(0)),
             (Resource::Rtprio, both(0)),
-            (Resource::Stack, Rlimit { current: Some(8 * MIB), maximum: None }),
-            (Resource::As, Rlimit { current: None, maximum: None }),
-            (Resource::Data, Rlimit { current: None, maximum: None }),
-            (Resource::Fsize, Rlimit { current: None, maximum: None }),
-            (Resource::Cpu, Rlimit { current: None, maximum: None }),
+            (Resource::Stack, (Some(8 * MIB), None)),
+            (Resource::As, (None, None)),
+            (Resource::Data, (None, None)),
+            (Resource::Fsize, (None, None)),
+            (Resource::Cpu, (None, None)),
         ]
+        .into_iter()
+        .map(|(resource, (current, maximum))| (resource, within_ours(resource, current, maximum)))
+        .collect()
     }
 
     /// The layer in words.
@@ -93,3 +111,14 @@ impl Resolved {
     }
 }
 
+
+/// The limit, but never above the supervisor's own: raising one needs a
+/// capability (CAP_SYS_RESOURCE) that a supervisor in a container may lack.
+fn within_ours(resource: Resource, current: Option<u64>, maximum: Option<u64>) -> Rlimit {
+    let ours = getrlimit(resource).maximum;
+    let lower = |wanted: Option<u64>| match (wanted, ours) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    Rlimit { current: lower(current), maximum: lower(maximum) }
+}

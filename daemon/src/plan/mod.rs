@@ -17,7 +17,7 @@ use crate::cgroup::{Cgroups, JobCgroup};
 use crate::launch::HostId;
 use crate::supervise::{Host, JobDirectory, Refusal, StartRequest};
 use fetchml_api::agent::AgentPlan;
-use fetchml_api::job::{JobSpec, Layer, LayerState, Limits, NetworkMode};
+use fetchml_api::job::{JobSpec, Layer, LayerState, NetworkMode};
 use fetchml_policies::{Filter, Network, Profile};
 use fetchml_sys::clone::CloneFlags;
 use fetchml_sys::namespace::{self, IdMapping};
@@ -87,13 +87,22 @@ impl Plan {
     }
 }
 
-/// Refuses limits that this machine cannot keep.
+/// Refuses limits that the profile does not allow or this machine cannot keep.
 pub(crate) fn check_limits(
-    asked: &Limits,
+    spec: &JobSpec,
     profile: &Profile,
     cgroups: &Cgroups,
 ) -> Result<(), Refusal> {
-    limits::Resolved::new(asked, profile).cgroup(cgroups).map(drop)
+    if let Some(limit) = spec.time_limit_usec.filter(|t| *t > profile.max_runtime_usec) {
+        return Err(Refusal::Invalid(format!(
+            "a time limit of {} s is above what profile `{}` allows ({} s, max_runtime_hours); ask \
+             for less or use another profile",
+            limit / 1_000_000,
+            profile.name,
+            profile.max_runtime_usec / 1_000_000
+        )));
+    }
+    limits::Resolved::new(&spec.limits, profile)?.cgroup(cgroups).map(drop)
 }
 
 /// Refuses descriptors that do not fit the mounts that were asked for.
@@ -111,9 +120,9 @@ pub(crate) fn check_directories(spec: &JobSpec, directories: &[OwnedFd]) -> Resu
     Ok(())
 }
 
-/// The job's own limit, below the profile's.
+/// The job's own limit, or the profile's.
 pub(crate) fn time_limit_usec(spec: &JobSpec, profile: &Profile) -> u64 {
-    spec.time_limit_usec.map_or(profile.max_runtime_usec, |t| t.min(profile.max_runtime_usec))
+    spec.time_limit_usec.unwrap_or(profile.max_runtime_usec)
 }
 
 /// Puts a descriptor above the numbers that the agent's own will take.
@@ -140,7 +149,7 @@ pub(crate) fn build(
         .map_err(|e| Refusal::BarrierUnavailable(e.to_string()))?;
     let host_id = host.host_ids().take()?;
     let network = network_of(&request, &profile);
-    let limits = limits::Resolved::new(&request.spec.limits, &profile);
+    let limits = limits::Resolved::new(&request.spec.limits, &profile)?;
     let cgroup = host.cgroups().create(request.job, &limits.cgroup(host.cgroups())?)?;
     let mapped = mounts::IdMaps::new(request.submitter, &host_id)?;
     let mounts = mounts::user_mounts(&request, &mapped)?;

@@ -98,7 +98,7 @@ impl Host {
         }
         plan::check_directories(spec, directories)?;
         self.0.landlock.check(profile)?;
-        plan::check_limits(&spec.limits, profile, &self.0.cgroups)
+        plan::check_limits(spec, profile, &self.0.cgroups)
     }
 
     /// The job's directory on the disk; it exists once the job was planned.

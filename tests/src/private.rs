@@ -1,0 +1,162 @@
+//! A private supervisor of a test's own, commanded as a person would: through
+//! `fetchmlctl`, on the machine's own kernel.
+
+use crate::{Output, Unavailable, repository};
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A supervisor with its own directory, and a project directory for its jobs.
+#[derive(Debug)]
+pub struct Private {
+    home: TempDir,
+    ctl: PathBuf,
+    agent: PathBuf,
+}
+
+impl Private {
+    /// Needs root and the release binaries that `make build` leaves.
+    ///
+    /// # Errors
+    /// When either is missing.
+    pub fn new() -> Result<Self, Unavailable> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Unavailable("the sandbox needs root".into()));
+        }
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| repository().join("target"), PathBuf::from);
+        let ctl = target.join("release/fetchmlctl");
+        let agent = target.join("x86_64-unknown-linux-gnu/release/fetchml-agent");
+        for binary in [&ctl, &agent] {
+            if !binary.exists() {
+                return Err(Unavailable(format!("{} is missing: run make build", binary.display())));
+            }
+        }
+        let home = TempDir::with_prefix("fetchml-test-")
+            .map_err(|e| Unavailable::because("make a directory", &e))?;
+        fs::create_dir(home.path().join("project"))
+            .map_err(|e| Unavailable::because("make a directory", &e))?;
+        Ok(Self { home, ctl, agent })
+    }
+
+    /// Directory of the supervisor.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        self.home.path().join("supervisor")
+    }
+
+    /// Directory that jobs see as /work.
+    #[must_use]
+    pub fn project(&self) -> PathBuf {
+        self.home.path().join("project")
+    }
+
+    /// The supervisor's socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir().join("run/bus.sock")
+    }
+
+    /// A `fetchmlctl` for this supervisor, in the project directory.
+    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(&self.ctl);
+        command
+            .arg(format!("--private={}", self.dir().display()))
+            .args(arguments)
+            .env("FETCHML_AGENT", &self.agent)
+            .current_dir(self.project())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `fetchmlctl` to its end.
+    ///
+    /// # Panics
+    /// When it cannot be executed.
+    pub fn ctl<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        let mut command = self.command(arguments);
+        let output = command.output().expect("fetchmlctl can be executed");
+        Output::of(format!("{command:?}"), &output)
+    }
+
+    /// Runs a shell script as a job.
+    pub fn shell(&self, script: &str) -> Output {
+        self.ctl(["run", "--", "sh", "-c", script])
+    }
+
+    /// Runs a Python script as a job.
+    pub fn python(&self, script: &str) -> Output {
+        self.ctl(["run", "--network", "loopback", "--", "/usr/bin/python3", "-c", script])
+    }
+
+    /// Process id of the supervisor, if one runs.
+    #[must_use]
+    pub fn supervisor(&self) -> Option<Pid> {
+        processes_with(&format!("--private\0{}", self.dir().display())).into_iter().next()
+    }
+
+    /// Kills the supervisor as a crash would, and waits until it is gone.
+    ///
+    /// # Panics
+    /// When none runs.
+    pub fn crash(&self) {
+        let pid = self.supervisor().expect("a supervisor runs");
+        kill_process(pid, Signal::KILL).expect("it can be killed");
+        while self.supervisor() == Some(pid) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The lines of the audit log.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn audit_lines(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.audit_segment()).expect("the audit log is there");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The first segment of the audit log.
+    #[must_use]
+    pub fn audit_segment(&self) -> PathBuf {
+        self.dir().join("log/audit/000000000001.log")
+    }
+
+    /// Puts a file into the project.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn put(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.project().join(name);
+        fs::write(&path, content).expect("the project can be written");
+        path
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        if let Some(pid) = self.supervisor() {
+            // It ends by itself when idle; a test need not wait for that.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+}
+
+/// Processes whose command line contains a text.
+#[must_use]
+pub fn processes_with(text: &str) -> Vec<Pid> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
+        .filter(|pid| {
+            let path = Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("cmdline");
+            fs::read(path).is_ok_and(|c| String::from_utf8_lossy(&c).contains(text))
+        })
+        .collect()
+}

@@ -1,0 +1,90 @@
+//! The audit log as an operator and an attacker find it.
+
+use crate::private;
+use fetchml_tests::Private;
+
+fn some_history(private: &Private) -> Vec<String> {
+    private.shell("true").ok();
+    private.shell("exit 3").expect(3);
+    private.audit_lines()
+}
+
+/// Verifies a changed copy of the log, as evidence is: away from the supervisor,
+/// with the head that it knows.
+fn verdict(private: &Private, lines: &[String]) -> fetchml_tests::Output {
+    let copy = private.project().join("copy.log");
+    std::fs::write(&copy, lines.iter().map(|l| format!("{l}\n")).collect::<String>()).unwrap();
+    std::fs::copy(private.dir().join("log/audit/head"), private.project().join("head")).unwrap();
+    private.ctl(["audit", "verify", "--file", copy.to_str().unwrap()])
+}
+
+#[test]
+fn each_job_leaves_its_records_in_order() {
+    let private = private!();
+    let lines = some_history(&private);
+    let events: Vec<String> = lines
+        .iter()
+        .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap())
+        .filter(|r| r["job"] == 2)
+        .map(|r| r["event"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(events, ["job_queued", "job_started", "job_completed"]);
+    let started = lines.iter().find(|l| l.contains("job_started")).unwrap();
+    assert!(started.contains("seccomp=held") && started.contains("landlock="), "{started}");
+}
+
+#[test]
+fn each_tampering_is_found_and_placed() {
+    let private = private!();
+    let honest = some_history(&private);
+    verdict(&private, &honest).expect(0);
+    let at = honest.len() / 2;
+    let seq = at + 1;
+    let mut changed = honest.clone();
+    changed[at] = changed[at].replacen("success", "failure", 1).replacen("\"uid\":0", "\"uid\":7", 1);
+    let mut deleted = honest.clone();
+    deleted.remove(at);
+    let mut inserted = honest.clone();
+    inserted.insert(at, honest[at - 1].clone());
+    let mut reordered = honest.clone();
+    reordered.swap(at, at + 1);
+    let cut = honest[..honest.len() - 1].to_vec();
+    for (what, lines, named) in [
+        ("changed", &changed, seq),
+        ("deleted", &deleted, seq),
+        ("inserted", &inserted, seq - 1),
+        ("re-ordered", &reordered, seq),
+        ("cut", &cut, honest.len()),
+    ] {
+        let output = verdict(&private, lines);
+        assert_eq!(output.status, 1, "{what}: {output}");
+        let near = [named - 1, named, named + 1].map(|n| n.to_string());
+        assert!(near.iter().any(|n| output.says(n)), "{what} at {named}: {output}");
+    }
+}
+
+#[test]
+fn a_supervisor_does_not_start_on_a_damaged_log() {
+    let private = private!();
+    let lines = some_history(&private);
+    private.crash();
+    let mut damaged = lines;
+    damaged.remove(2);
+    std::fs::write(private.audit_segment(), damaged.join("\n") + "\n").unwrap();
+    let output = private.shell("true");
+    output.expect(125);
+    assert!(output.says("audit"), "{output}");
+}
+
+#[test]
+fn a_torn_last_record_is_set_aside_and_said() {
+    let private = private!();
+    some_history(&private);
+    private.crash();
+    let text = std::fs::read_to_string(private.audit_segment()).unwrap();
+    std::fs::write(private.audit_segment(), format!("{text}{{\"half\":")).unwrap();
+    private.shell("true").ok();
+    private.ctl(["audit", "verify"]).expect(0);
+    let torn = std::fs::read_dir(private.dir().join("log/audit")).unwrap();
+    assert!(torn.flatten().any(|e| e.file_name().to_string_lossy().contains("torn")));
+}

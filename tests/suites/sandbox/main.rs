@@ -1,0 +1,27 @@
+//! The sandbox on this machine's own kernel: real namespaces, real filters, real
+//! crashes, through a private supervisor.
+
+mod audit;
+mod bus;
+mod contract;
+mod crash;
+mod inside;
+mod output;
+mod refused;
+
+use fetchml_tests::{Private, available};
+
+/// A private supervisor, or the end of the test where there can be none.
+macro_rules! private {
+    () => {
+        match crate::start() {
+            Some(private) => private,
+            None => return,
+        }
+    };
+}
+pub(crate) use private;
+
+fn start() -> Option<Private> {
+    available(Private::new())
+}
