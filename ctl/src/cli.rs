@@ -76,12 +76,14 @@ pub(crate) enum Verb {
     /// Ctrl-C stops the job and waits for its end; a second Ctrl-C returns at once.
     /// When nobody reads the output any more, the job is cancelled and the status is 141.
     #[command(
-        before_help = "Example: fetchmlctl run --time-limit 2h --memory 4G -- python3 train.py"
+        before_help = "Example: fetchmlctl run --time-limit 2h --memory 4G -- python3 train.py",
+        override_usage = "fetchmlctl run [OPTIONS] -- COMMAND..."
     )]
     Run(Job),
     /// Queue a command and print the job's number
     #[command(
-        before_help = "Example: fetchmlctl submit --name night --time-limit 8h -- python3 train.py"
+        before_help = "Example: fetchmlctl submit --name night --time-limit 8h -- python3 train.py",
+        override_usage = "fetchmlctl submit [OPTIONS] -- COMMAND..."
     )]
     Submit(Job),
     /// List jobs, the newest last
@@ -94,6 +96,10 @@ pub(crate) enum Verb {
     #[command(before_help = "Example: fetchmlctl status @last")]
     Status(Jobs),
     /// Print what a job wrote
+    ///
+    /// Both streams go to standard output, in the order in which they were
+    /// written. On a terminal, everything in it that could control the terminal
+    /// is made visible; redirected, each byte is as the job wrote it.
     #[command(before_help = "Example: fetchmlctl logs -f @last")]
     Logs(Logs),
     /// Wait for the end of jobs
@@ -193,7 +199,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "STATE", value_parser = input::state)]
     pub(crate) state: Option<JobState>,
     /// At most so many, the newest
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
     /// What to print: a table, or the numbers alone
     #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Form::Table)]

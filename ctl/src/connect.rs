@@ -3,6 +3,7 @@
 
 use crate::error::{self, Failure, Result};
 use crate::private;
+use crate::view::text;
 use fetchml_api::names;
 use fetchml_api::proxy::{AuditProxy, ManagerProxy};
 use rustix::fs::{Mode, OFlags};
@@ -33,7 +34,10 @@ impl Target {
             Self::Private(dir) if private::default_dir().as_deref() == Some(dir.as_path()) => {
                 "fetchmlctl --private".into()
             }
-            Self::Private(dir) => format!("fetchmlctl --private={}", dir.display()),
+            Self::Private(dir) => {
+                let flag = format!("--private={}", dir.display());
+                text::command(&["fetchmlctl".into(), flag])
+            }
         }
     }
 

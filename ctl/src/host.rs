@@ -117,12 +117,12 @@ fn seccomp(actions: Option<&str>) -> Finding {
 
 fn landlock(level: u32) -> Finding {
     match level {
-        0 => Finding::limited(
+        0 => Finding::partial(
             "landlock",
             "absent or switched off; jobs are held by the other layers alone",
             "boot with landlock in lsm=, on a kernel with CONFIG_SECURITY_LANDLOCK",
         ),
-        level if level < FULL_LANDLOCK => Finding::limited(
+        level if level < FULL_LANDLOCK => Finding::partial(
             "landlock",
             format!(
                 "level {level} of {FULL_LANDLOCK}; newer rules are left out and each report says so"
@@ -140,7 +140,7 @@ fn overlay(filesystems: &str) -> Finding {
     if built_in {
         return Finding::good("overlay", "a job's changes to its project stay apart");
     }
-    Finding::limited(
+    Finding::partial(
         "overlay",
         "not loaded; the kernel may load it when it is needed",
         "modprobe overlay",
@@ -151,27 +151,31 @@ fn cgroup(controllers: Option<&str>) -> Finding {
     const REMEDY: &str =
         "boot with systemd.unified_cgroup_hierarchy=1, or leave --memory, --cpus and --pids out";
     let Some(controllers) = controllers else {
-        return Finding::limited("cgroup", "no version 2 hierarchy on /sys/fs/cgroup", REMEDY);
+        return Finding::partial(
+            "cgroups",
+            "no version 2 hierarchy on /sys/fs/cgroup",
+            REMEDY,
+        );
     };
     let missing: Vec<_> = ["memory", "cpu", "pids"]
         .into_iter()
         .filter(|wanted| !controllers.split_ascii_whitespace().any(|c| c == *wanted))
         .collect();
     if missing.is_empty() {
-        return Finding::good("cgroup", controllers);
+        return Finding::good("cgroups", controllers);
     }
     let detail = format!(
         "no controller for {}; jobs that ask for such a limit are refused",
         missing.join(", ")
     );
-    Finding::limited("cgroup", detail, REMEDY)
+    Finding::partial("cgroups", detail, REMEDY)
 }
 
 fn socket(name: &str, path: &str, otherwise: &str) -> Finding {
     if Path::new(path).exists() {
         return Finding::good(name, path);
     }
-    Finding::limited(name, format!("no socket {path}"), otherwise)
+    Finding::partial(name, format!("no socket {path}"), otherwise)
 }
 
 #[cfg(test)]
@@ -184,6 +188,7 @@ mod tests {
         assert_eq!(kernel("6.1.0-28-amd64").state(), State::Ok);
         assert_eq!(kernel("5.10.0").state(), State::Missing);
         assert_eq!(kernel("odd").state(), State::Missing);
+        assert_eq!(namespaces().state(), State::Ok, "{:?}", namespaces());
         assert_eq!(user_namespaces(Some("0")).state(), State::Missing);
         assert_eq!(user_namespaces(Some("63432")).state(), State::Ok);
         assert_eq!(user_namespaces(None).state(), State::Missing);
@@ -195,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_can_do_without_is_limited_and_has_a_remedy() {
+    fn what_it_can_do_without_is_partial_and_has_a_remedy() {
         for finding in [
             landlock(0),
             landlock(3),
@@ -203,7 +208,7 @@ mod tests {
             cgroup(Some("cpu pids")),
             overlay("nodev\tsysfs"),
         ] {
-            assert_eq!(finding.state(), State::Limited, "{finding:?}");
+            assert_eq!(finding.state(), State::Partial, "{finding:?}");
             assert!(finding.remedy.is_some(), "{finding:?}");
         }
         assert_eq!(overlay("nodev\toverlay").state(), State::Ok);

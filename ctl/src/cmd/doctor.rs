@@ -40,7 +40,7 @@ pub(crate) async fn run(context: &Context) -> Result<u8> {
 
 fn absent(target: &Target) -> Finding {
     match target {
-        Target::System => Finding::limited(
+        Target::System => Finding::partial(
             "supervisor",
             "the service does not answer",
             "systemctl start fetchmld, or use fetchmlctl --private as root",

@@ -31,13 +31,14 @@ fn write(dir: &Path, command: &Command) -> Result<()> {
 }
 
 fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
+    let mut command = command.clone();
     let man = Man::new(command.clone().name(name.to_owned()))
         .source("FetchML")
         .manual("FetchML");
     let mut out = Vec::new();
     man.render_title(&mut out)?;
     man.render_name_section(&mut out)?;
-    man.render_synopsis_section(&mut out)?;
+    synopsis(&mut command, &mut out)?;
     man.render_description_section(&mut out)?;
     man.render_options_section(&mut out)?;
     if command.has_subcommands() {
@@ -64,6 +65,16 @@ fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
     )]);
     roff.to_writer(&mut out)?;
     Ok(out)
+}
+
+/// The line of the help: a list of every option here would only repeat the
+/// section of the options.
+fn synopsis(command: &mut Command, out: &mut Vec<u8>) -> io::Result<()> {
+    let usage = command.render_usage().to_string();
+    let mut roff = Roff::new();
+    roff.control("SH", ["SYNOPSIS"]);
+    roff.text([roman(usage.trim_start_matches("Usage: "))]);
+    roff.to_writer(out)
 }
 
 #[cfg(test)]

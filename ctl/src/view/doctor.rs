@@ -5,11 +5,14 @@ use crate::view::table::{Cell, draw};
 use crate::view::text::visible;
 use serde::{Deserialize, Serialize};
 
+/// What jobs of the default profile run without when it is missing altogether.
+const DISPENSABLE: [&str; 4] = ["landlock", "cgroups", "journal", "system-bus"];
+
 /// One fact, in the form in which the supervisor describes the machine too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finding {
     pub(crate) name: String,
-    /// `ok`, `limited` or `missing`; supervisors may say more.
+    /// `ok`, `partial` or `missing`; supervisors may say more.
     state: String,
     pub(crate) detail: String,
     pub(crate) remedy: Option<String>,
@@ -21,7 +24,7 @@ pub(crate) enum State {
     /// As it should be.
     Ok,
     /// Jobs run, without something.
-    Limited,
+    Partial,
     /// No job runs.
     Missing,
 }
@@ -36,13 +39,13 @@ impl Finding {
         }
     }
 
-    pub(crate) fn limited(
+    pub(crate) fn partial(
         name: &str,
         detail: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
         Self {
-            state: "limited".into(),
+            state: "partial".into(),
             remedy: Some(remedy.into()),
             ..Self::good(name, detail)
         }
@@ -59,8 +62,8 @@ impl Finding {
     pub(crate) fn state(&self) -> State {
         match self.state.as_str() {
             "ok" => State::Ok,
-            "missing" | "failed" | "error" => State::Missing,
-            _ => State::Limited,
+            "missing" if !DISPENSABLE.contains(&self.name.as_str()) => State::Missing,
+            _ => State::Partial,
         }
     }
 }
@@ -69,7 +72,7 @@ impl Finding {
 pub(crate) fn table(findings: &[Finding], width: Option<usize>, style: Style) -> String {
     let tone = |state| match state {
         State::Ok => Tone::Good,
-        State::Limited => Tone::Careful,
+        State::Partial => Tone::Careful,
         State::Missing => Tone::Bad,
     };
     let rows: Vec<Vec<Cell>> = findings
@@ -109,21 +112,24 @@ mod tests {
     fn remedies_stand_below_the_table_in_full() {
         let findings = [
             Finding::good("kernel", "6.12"),
-            Finding::limited("cgroup", "no memory", "boot with version 2"),
+            Finding::partial("cgroups", "no memory", "boot with version 2"),
         ];
         assert_eq!(
             table(&findings, None, Style { colour: false }),
-            "CHECK   STATE    DETAIL\n\
-             kernel  ok       6.12\n\
-             cgroup  limited  no memory\n\
-             \ncgroup: boot with version 2\n"
+            "CHECK    STATE    DETAIL\n\
+             kernel   ok       6.12\n\
+             cgroups  partial  no memory\n\
+             \ncgroups: boot with version 2\n"
         );
     }
 
     #[test]
-    fn a_state_that_is_not_known_is_no_failure() {
-        let text = r#"[{"name":"gpu","state":"absent","detail":"none","remedy":null}]"#;
+    fn only_what_jobs_cannot_do_without_is_a_failure() {
+        let text = r#"[{"name":"gpu","state":"absent","detail":"none","remedy":null},
+                       {"name":"landlock","state":"missing","detail":"none","remedy":null},
+                       {"name":"launcher","state":"missing","detail":"none","remedy":null}]"#;
         let findings: Vec<Finding> = serde_json::from_str(text).expect("findings");
-        assert_eq!(findings[0].state(), State::Limited);
+        let states: Vec<_> = findings.iter().map(Finding::state).collect();
+        assert_eq!(states, [State::Partial, State::Partial, State::Missing]);
     }
 }

@@ -6,7 +6,7 @@ use crate::view::text::{ago, command, duration, size, time, visible};
 use fetchml_api::job::{ExitReport, JobDescription, JobState, LayerState, MountMode, NetworkMode};
 
 /// Width of the column of names.
-const LABEL: usize = 12;
+const LABEL: usize = 17;
 
 /// Lines of `name: value`.
 struct Page {
@@ -29,7 +29,10 @@ pub(crate) fn show(job: &JobDescription, now_usec: u64, style: Style) -> String 
         text: format!("{title} {} - {state}\n", visible(&job.spec.name)),
         style,
     };
-    page.line("reason", &visible(&job.reason));
+    // The report says it again, with its class.
+    if job.report.as_ref().is_none_or(|r| r.summary != job.reason) {
+        page.line("reason", &visible(&job.reason));
+    }
     page.line("command", &command(&job.spec.command));
     page.line("user", &user(job));
     page.line("experiment", &visible(&job.spec.experiment));
@@ -191,26 +194,25 @@ mod tests {
         assert_eq!(
             page,
             "job 12 train - failed
-      reason: exit code 3
-     command: python3 train.py
-        user: alice
-  experiment: default
-     profile: default
-   directory: /home/alice/digits at /work (changes are kept with the job)
-    variable: SEED=7
-  time limit: 2h
-      limits: 4 GiB of memory, 1.5 CPUs
-   submitted: 2025-11-13T02:13:20Z (1m ago)
-     started: 2025-11-13T02:13:21Z (attempt 1)
-    finished: 2025-11-13T02:13:23Z
-        time: 2s
-      result: exit code 3 (class user-error)
- exit status: 3
-        used: 1.5s in user mode, 20ms in the kernel, 50 MiB by the largest process
-      output: 2 KiB standard, 12 B error
+          command: python3 train.py
+             user: alice
+       experiment: default
+          profile: default
+        directory: /home/alice/digits at /work (changes are kept with the job)
+         variable: SEED=7
+       time limit: 2h
+           limits: 4 GiB of memory, 1.5 CPUs
+        submitted: 2025-11-13T02:13:20Z (1m ago)
+          started: 2025-11-13T02:13:21Z (attempt 1)
+         finished: 2025-11-13T02:13:23Z
+             time: 2s
+           result: exit code 3 (class user-error)
+      exit status: 3
+             used: 1.5s in user mode, 20ms in the kernel, 50 MiB by the largest process
+           output: 2 KiB standard, 12 B error
 layers of the sandbox
-     seccomp  held     default-hardened
-    landlock  partial  level 3 of 6
+          seccomp  held     default-hardened
+         landlock  partial  level 3 of 6
 "
         );
         assert_eq!(next(&job), "logs --tail 50 12");
