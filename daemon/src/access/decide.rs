@@ -68,6 +68,12 @@ impl Access {
         Self { mode: Mode::System, group, polkit: bus.map(Polkit::new) }
     }
 
+    /// Decisions of a machine's supervisor whose group is this, without polkit.
+    #[cfg(test)]
+    pub(crate) fn for_test(group: u32) -> Self {
+        Self { mode: Mode::System, group: Some(Gid::from_raw(group)), polkit: None }
+    }
+
     /// Whose supervisor it is.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -181,10 +187,6 @@ fn not_a_member() -> Denied {
 mod tests {
     use super::*;
 
-    fn system(group: u32) -> Access {
-        Access { mode: Mode::System, group: Some(Gid::from_raw(group)), polkit: None }
-    }
-
     fn peer(uid: u32, groups: &[u32]) -> Caller {
         Caller::for_test(uid, groups, Transport::Peer)
     }
@@ -203,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_systems_supervisor_serves_root_and_the_group() {
-        let access = system(77);
+        let access = Access::for_test(77);
         for known in [peer(0, &[]), peer(1000, &[5, 77]), peer(77, &[])] {
             assert!(access.may_connect(&known).is_ok(), "{known:?}");
             assert!(access.may_submit(&known, false).await.is_ok(), "{known:?}");
@@ -216,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_root_reaches_the_jobs_of_others_and_the_audit_log() {
-        let access = system(77);
+        let access = Access::for_test(77);
         let member = peer(1000, &[77]);
         assert_eq!(access.scope(&member), Scope::Own(1000));
         assert!(access.scope_of_everybody(&member, true).await.is_err());

@@ -11,7 +11,7 @@ pub(super) const PATH: &str = "/org/freedesktop/DBus";
 /// The client's own name, the same on every connection.
 const CLIENT: &str = ":1.1";
 /// Our unique name.
-const SERVER: &str = ":1.0";
+pub(super) const SERVER: &str = ":1.0";
 
 /// Stands in for the bus daemon.
 #[derive(Debug)]

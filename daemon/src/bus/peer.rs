@@ -47,5 +47,9 @@ async fn connect(door: &Door, socket: UnixStream) -> zbus::Result<Connection> {
     for id in announce::visible(door) {
         builder = builder.serve_at(job_path(id), job::Job { door: door.clone(), id });
     }
-    builder.build().await
+    let connection = builder.build().await?;
+    // Clients take a signal only from whom they believe to own our name. Set
+    // earlier, it would make zbus drop calls to the bus daemon's name.
+    connection.set_unique_name(dbus_shim::SERVER)?;
+    Ok(connection)
 }

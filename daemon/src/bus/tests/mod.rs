@@ -31,6 +31,9 @@ use std::time::Duration;
 use zbus::connection::Builder;
 use zbus::{Connection, Fd, Variant};
 
+/// The group whose members may submit.
+const GROUP: u32 = 4242;
+
 /// A supervisor in a directory.
 pub(super) struct World {
     pub(super) dir: Arc<tempfile::TempDir>,
@@ -39,7 +42,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// A private supervisor of user 1000 with this many slots.
+    /// A machine's supervisor with this many slots.
     pub(super) async fn new(max_running: usize) -> Self {
         let dir = Arc::new(tempfile::tempdir().expect("temporary directory"));
         let audit = open_audit(dir.path());
@@ -63,15 +66,14 @@ impl World {
             settings: Settings { config, library },
         });
         recover(&engine, Notify::off(), Kept::default()).await.expect("recovered");
-        let desk = Desk { engine, access: Arc::new(Access::system(None)) };
+        let desk = Desk { engine, access: Arc::new(Access::for_test(GROUP)) };
         Self { dir, desk, simulator }
     }
 
     /// A client of this user.
     pub(super) async fn client(&self, uid: u32) -> Connection {
         let (ours, theirs) = UnixStream::pair().expect("socket pair");
-        let group = self.desk.access.group().map_or(u32::MAX, nix::unistd::Gid::as_raw);
-        let caller = Caller::for_test(uid, &[group], Transport::Peer);
+        let caller = Caller::for_test(uid, &[GROUP], Transport::Peer);
         tokio::spawn(serve_peer(self.desk.clone(), caller, ours, Duration::from_secs(60)));
         Builder::unix_stream(theirs).p2p().build().await.expect("handshake")
     }

@@ -4,7 +4,6 @@ use super::*;
 use fetchml_api::proxy::AuditProxy;
 use futures_util::StreamExt;
 
-/// Members of no group, so that only their own jobs are theirs.
 async fn two_users() -> (World, ManagerProxy<'static>, Connection) {
     let world = World::new(4).await;
     let owner = world.manager(0).await;
@@ -41,6 +40,13 @@ async fn every_way_to_a_foreign_job_ends_alike() {
     assert!(!job.state.is_final(), "a stranger ended it");
 }
 
+async fn managed(client: &Connection) -> zbus::fdo::ManagedObjects {
+    let root = fetchml_api::names::ROOT_PATH;
+    let interface = Some("org.freedesktop.DBus.ObjectManager");
+    let reply = client.call_method(None::<&str>, root, interface, "GetManagedObjects", &()).await;
+    reply.expect("answer").body().deserialize().expect("objects")
+}
+
 #[tokio::test]
 async fn objects_and_signals_of_foreign_jobs_stay_away() {
     let (world, owner, stranger) = two_users().await;
@@ -48,12 +54,8 @@ async fn objects_and_signals_of_foreign_jobs_stay_away() {
     let id = submit(&owner, &["true"]).await;
     owner.wait_job(id).await.expect("over");
     let live = submit(&owner, &["sleep"]).await;
-    let objects = zbus::fdo::ObjectManagerProxy::builder(&stranger)
-        .path(fetchml_api::names::ROOT_PATH)
-        .build()
-        .await
-        .expect("proxy");
-    assert!(objects.get_managed_objects().await.expect("call").is_empty());
+    let objects = managed(&stranger).await;
+    assert!(objects.is_empty());
     let path = format!("/org/fetchml/FetchML1/job/{live}");
     let peek = stranger
         .call_method(None::<&str>, path.as_str(), Some("org.fetchml.FetchML1.Job"), "Describe", &())
@@ -70,12 +72,8 @@ async fn objects_and_signals_of_foreign_jobs_stay_away() {
     };
     let (told, _): (u64, zbus::OwnedObjectPath) = first.body().deserialize().expect("body");
     assert_eq!(told, own, "the first job that a stranger hears of is its own");
-    let root = zbus::fdo::ObjectManagerProxy::builder(&world.client(0).await)
-        .path(fetchml_api::names::ROOT_PATH)
-        .build()
-        .await
-        .expect("proxy");
-    assert_eq!(root.get_managed_objects().await.expect("call").len(), 2, "root sees both");
+    let root = world.client(0).await;
+    assert_eq!(managed(&root).await.len(), 2, "root sees both");
 }
 
 #[tokio::test]
