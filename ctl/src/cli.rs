@@ -97,8 +97,9 @@ pub(crate) enum Verb {
     Status(Jobs),
     /// Print what a job wrote
     ///
-    /// Both streams go to standard output, in the order in which they were
-    /// written. On a terminal, everything in it that could control the terminal
+    /// Standard output and standard error of the job go where `run` puts them:
+    /// to those of this command. With --stream or --json all goes to standard
+    /// output. On a terminal, everything in it that could control the terminal
     /// is made visible; redirected, each byte is as the job wrote it.
     #[command(before_help = "Example: fetchmlctl logs -f @last")]
     Logs(Logs),

@@ -80,6 +80,8 @@ fn set_up(observed: &mut Observed) -> Result<Job, SetupError> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(setup)?;
     process::block_all_signals(true);
+    // Executed from a memory file, it would be called after that.
+    rustix::thread::set_name(c"fetchml-agent").map_err(setup)?;
     let plan = command::read_plan().map_err(|e| (AgentStep::Plan, e))?;
     fetchml_sys::confine::close_from_at_exec(0).map_err(setup)?;
     rustix::net::listen(borrowed(fd::IDENTITY), 1).map_err(setup)?;

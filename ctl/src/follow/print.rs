@@ -1,6 +1,7 @@
-//! The log on standard output, as `logs` prints it.
+//! The log as `logs` prints it: each stream where the job wrote it, so that
+//! `logs` repeats `run`; one stream or JSON lines on standard output alone.
 
-use super::sink::{Lane, Sink};
+use super::sink::{Sink, Streams};
 use crate::view::text;
 use fetchml_api::log::{FrameHeader, Stream};
 use serde::Serialize;
@@ -23,7 +24,7 @@ pub(crate) enum Form {
 /// Prints the chosen streams of a log.
 #[derive(Debug)]
 pub(crate) struct Printer {
-    lane: Lane,
+    streams: Streams,
     only: Option<Stream>,
     form: Form,
     lines: [Line; 2],
@@ -38,11 +39,23 @@ struct Line {
 impl Printer {
     pub(crate) fn new(only: Option<Stream>, form: Form) -> io::Result<Self> {
         Ok(Self {
-            lane: Lane::new(io::stdout())?,
+            streams: Streams::standard()?,
             only,
             form,
             lines: Default::default(),
         })
+    }
+}
+
+impl Printer {
+    /// Where text of a stream goes.
+    fn place(&self, stream: Stream) -> Stream {
+        if self.only.is_some() || self.form == Form::Json { Stream::Stdout } else { stream }
+    }
+
+    fn print(&mut self, header: FrameHeader, text: &[u8]) -> io::Result<()> {
+        let stream = self.place(header.stream);
+        self.streams.frame(FrameHeader { stream, ..header }, text)
     }
 }
 
@@ -52,13 +65,13 @@ impl Sink for Printer {
             return Ok(());
         }
         if self.form == Form::Plain {
-            return self.lane.take(payload);
+            return self.print(header, payload);
         }
-        let line = match header.stream {
-            Stream::Stdout => &mut self.lines[0],
-            Stream::Stderr => &mut self.lines[1],
-        };
         for piece in payload.split_inclusive(|b| *b == b'\n') {
+            let line = match header.stream {
+                Stream::Stdout => &mut self.lines[0],
+                Stream::Stderr => &mut self.lines[1],
+            };
             if line.bytes.is_empty() {
                 line.time_usec = header.time_usec;
             }
@@ -66,25 +79,26 @@ impl Sink for Printer {
             if line.bytes.ends_with(b"\n") || line.bytes.len() >= MAX_LINE_BYTES {
                 let text = shape(self.form, header.stream, line);
                 line.bytes.clear();
-                self.lane.take(&text)?;
+                self.print(header, &text)?;
             }
         }
         Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.lane.flush()
+        self.streams.flush()
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        for (line, stream) in self.lines.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
+        for (at, stream) in [Stream::Stdout, Stream::Stderr].into_iter().enumerate() {
+            let line = std::mem::take(&mut self.lines[at]);
             if !line.bytes.is_empty() {
-                let text = shape(self.form, stream, line);
-                line.bytes.clear();
-                self.lane.take(&text)?;
+                let text = shape(self.form, stream, &line);
+                let header = FrameHeader { len: text.len(), stream, time_usec: line.time_usec };
+                self.print(header, &text)?;
             }
         }
-        self.lane.finish()
+        self.streams.finish()
     }
 }
 
