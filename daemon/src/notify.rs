@@ -73,10 +73,7 @@ impl Notify {
     /// Lets go of `count` directories kept for a job.
     pub fn release(self, job: JobId, count: usize) {
         for index in 0..count {
-            self.send(&[
-                NotifyState::FdStoreRemove,
-                NotifyState::FdName(&kept_name(job, index)),
-            ]);
+            self.send(&[NotifyState::FdStoreRemove, NotifyState::FdName(&kept_name(job, index))]);
         }
     }
 

@@ -54,8 +54,7 @@ impl Caller {
     /// [`CallerError::Socket`] when the kernel does not know it.
     pub fn of_socket(socket: impl AsFd) -> Result<Self, CallerError> {
         let fd = socket.as_fd();
-        let credentials =
-            socket_peercred(fd).map_err(|error| CallerError::Socket(error.into()))?;
+        let credentials = socket_peercred(fd).map_err(|error| CallerError::Socket(error.into()))?;
         let groups =
             fetchml_sys::peer::groups(fd).map_err(|error| CallerError::Socket(error.into()))?;
         Ok(Self {

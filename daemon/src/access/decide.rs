@@ -93,9 +93,9 @@ impl Access {
     pub fn may_connect(&self, caller: &Caller) -> Result<(), Denied> {
         match self.mode {
             Mode::Private { owner } if caller.uid() == owner => Ok(()),
-            Mode::Private { owner } => Err(Denied::Forbidden(format!(
-                "this supervisor is private to user {owner}"
-            ))),
+            Mode::Private { owner } => {
+                Err(Denied::Forbidden(format!("this supervisor is private to user {owner}")))
+            }
             Mode::System if self.is_known(caller) => Ok(()),
             Mode::System => Err(not_a_member()),
         }

@@ -6,8 +6,8 @@ use crate::engine::{Engine, EngineError, Scope};
 use fetchml_api::job::JobId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use zbus::message::{Flags, Header};
 use zbus::Connection;
+use zbus::message::{Flags, Header};
 
 /// What every interface works with.
 #[derive(Clone, Debug)]

@@ -282,9 +282,8 @@ fn check_directory(target: &str, directory: &OwnedFd) -> Result<(), BusError> {
     let failed = |error: rustix::io::Errno| {
         BusError::invalid(format!("the descriptor for mount {target:?} cannot be used: {error}"))
     };
-    let kind = rustix::fs::FileType::from_raw_mode(
-        rustix::fs::fstat(directory).map_err(failed)?.st_mode,
-    );
+    let kind =
+        rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(directory).map_err(failed)?.st_mode);
     if kind != rustix::fs::FileType::Directory {
         return Err(BusError::invalid(format!("mount {target:?} is no directory: open one")));
     }

@@ -35,9 +35,8 @@ pub async fn serve_system(desk: Desk, bus: &Connection) -> zbus::Result<()> {
 
 /// Forgets callers that left the bus.
 async fn forget_the_gone(bus: Connection, callers: Arc<BusCallers>) {
-    let changes = async {
-        zbus::fdo::DBusProxy::new(&bus).await?.receive_name_owner_changed().await
-    };
+    let changes =
+        async { zbus::fdo::DBusProxy::new(&bus).await?.receive_name_owner_changed().await };
     let mut changes = match changes.await {
         Ok(changes) => changes,
         Err(error) => {

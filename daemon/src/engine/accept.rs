@@ -87,11 +87,7 @@ impl Engine {
     }
 
     /// Puts a committed and recorded job into the queue and tells everybody.
-    pub(super) fn enqueue(
-        self: &Arc<Self>,
-        record: JobRecord,
-        directories: Vec<OwnedFd>,
-    ) -> JobId {
+    pub(super) fn enqueue(self: &Arc<Self>, record: JobRecord, directories: Vec<OwnedFd>) -> JobId {
         let (id, uid) = (record.id, record.uid);
         self.notify.keep(id, &directories);
         self.live().add_queued(record, directories);
@@ -114,8 +110,6 @@ impl Engine {
 fn is_denial(refused: &EngineError) -> bool {
     matches!(
         refused,
-        EngineError::Denied(_)
-            | EngineError::BarrierUnavailable(_)
-            | EngineError::NoSuchProfile(_)
+        EngineError::Denied(_) | EngineError::BarrierUnavailable(_) | EngineError::NoSuchProfile(_)
     )
 }

@@ -95,11 +95,8 @@ impl Engine {
         id: JobId,
         change: impl FnOnce(&mut JobRecord),
     ) -> Result<JobRecord, EngineError> {
-        let mut record = self
-            .live()
-            .get(id)
-            .map(|job| job.record.clone())
-            .ok_or(EngineError::NoSuchJob(id))?;
+        let mut record =
+            self.live().get(id).map(|job| job.record.clone()).ok_or(EngineError::NoSuchJob(id))?;
         change(&mut record);
         self.store.update(record.clone()).await?;
         if let Some(job) = self.live().get_mut(id) {
@@ -143,10 +140,8 @@ impl Engine {
             tokio::time::sleep(RETRY_PAUSE).await;
         }
         let record = Arc::new(record);
-        let unused = self
-            .live()
-            .get_mut(id)
-            .map_or(0, |job| std::mem::take(&mut job.directories).len());
+        let unused =
+            self.live().get_mut(id).map_or(0, |job| std::mem::take(&mut job.directories).len());
         self.notify.release(id, unused);
         self.live().finish(&record);
         self.tell(id, record.uid, Change::State(record.state));

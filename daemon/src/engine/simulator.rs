@@ -134,7 +134,8 @@ impl Planned for SimulatedPlan {
     fn start(self: Box<Self>) -> BoxFuture<'static, Result<Arc<dyn Running>, Box<ExitReport>>> {
         Box::pin(async move {
             let job = self.request.job;
-            let witness = self.simulator.witness.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let witness =
+                self.simulator.witness.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(witness) = witness {
                 (witness.0)(job);
                 *self.simulator.witness.lock().unwrap_or_else(PoisonError::into_inner) =

@@ -130,8 +130,7 @@ fn turn_away(desk: &Desk, gate: &Gate, caller: &Caller, mut socket: UnixStream, 
 /// is short however long the directory's own is.
 fn bind(path: &Path, mode: Mode, group: Option<u32>) -> std::io::Result<UnixListener> {
     let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
-    let (parent, name) =
-        path.parent().zip(path.file_name()).ok_or_else(invalid)?;
+    let (parent, name) = path.parent().zip(path.file_name()).ok_or_else(invalid)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = rustix::fs::open(parent, flags, FileMode::empty())?;
     match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {

@@ -77,7 +77,7 @@ impl Place {
     /// # Errors
     /// [`PlaceError`] when the directory cannot be resolved.
     pub fn private(dir: &Path) -> Result<Self, PlaceError> {
-        make(dir)?;
+        make(dir, 0o700)?;
         let dir = dir
             .canonicalize()
             .map_err(|source| PlaceError::Directory { path: dir.to_owned(), source })?;
@@ -103,11 +103,10 @@ impl Place {
     /// # Errors
     /// [`PlaceError`] when a directory cannot be used or the place is taken.
     pub fn occupy(&self) -> Result<OwnedFd, PlaceError> {
-        for dir in [&self.state, &self.runtime] {
-            make(dir)?;
-        }
+        make(&self.state, 0o700)?;
+        make(&self.runtime, if self.mode == Mode::System { 0o755 } else { 0o700 })?;
         if let Some(parent) = self.audit.parent() {
-            make(parent)?;
+            make(parent, 0o700)?;
         }
         let path = self.runtime.join("lock");
         let failed = |error: rustix::io::Errno| PlaceError::Directory {
@@ -115,8 +114,8 @@ impl Place {
             source: error.into(),
         };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let lock = rustix::fs::open(&path, flags, FileMode::RUSR | FileMode::WUSR)
-            .map_err(failed)?;
+        let lock =
+            rustix::fs::open(&path, flags, FileMode::RUSR | FileMode::WUSR).map_err(failed)?;
         let patience = Instant::now() + LOCK_PATIENCE;
         loop {
             match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -133,11 +132,11 @@ impl Place {
     }
 }
 
-/// Makes a directory for our eyes only; one that exists must be ours and must
-/// not be writable by others.
-fn make(path: &Path) -> Result<(), PlaceError> {
+/// Makes a directory of ours; one that exists must be ours and must not be
+/// writable by others. Its mode else stays as the service manager made it.
+fn make(path: &Path, mode: u32) -> Result<(), PlaceError> {
     let failed = |source| PlaceError::Directory { path: path.to_owned(), source };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed)?;
     let found = std::fs::metadata(path).map_err(failed)?;
     let us = rustix::process::geteuid().as_raw();
     if found.uid() != us {

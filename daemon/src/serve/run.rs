@@ -57,9 +57,11 @@ pub(super) async fn run(place: Place) -> Result<(), StartError> {
     // First of all, while the numbers of inherited descriptors mean what they say.
     let (kept, inherited) = Kept::sort(fetchml_sys::inherited::take());
     let notify = Notify::from_environment();
+    // The directories have modes of their own; whatever is made later is ours alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let lock = place.occupy()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_descriptor_limit();
-    let lock = place.occupy()?;
     let mut signals = Signals::listen()?;
     let settings = read_settings(place.mode)?;
     let engine = assemble(&place, settings, notify)?;
@@ -148,11 +150,7 @@ fn read_settings(mode: Mode) -> Result<Settings, StartError> {
     Ok(Settings { config, library: Arc::new(library) })
 }
 
-fn assemble(
-    place: &Place,
-    settings: Settings,
-    notify: Notify,
-) -> Result<Arc<Engine>, StartError> {
+fn assemble(place: &Place, settings: Settings, notify: Notify) -> Result<Arc<Engine>, StartError> {
     let journald = settings.config.audit.journald && place.mode == Mode::System;
     let (audit, opened) = Audit::open(&place.audit, journald)?;
     tracing::info!(?opened, "the audit log is open");
@@ -187,10 +185,7 @@ fn open_socket(
     })
 }
 
-async fn record(
-    engine: &Engine,
-    record: fetchml_api::audit::NewRecord,
-) -> Result<(), StartError> {
+async fn record(engine: &Engine, record: fetchml_api::audit::NewRecord) -> Result<(), StartError> {
     engine.ledger().append(record).await.map_err(StartError::NotRecorded)
 }
 

@@ -118,7 +118,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when they could not be read.
     pub async fn unfinished(&self) -> Result<Vec<JobRecord>, StoreError> {
-        self.call(|db| rows::unfinished(db)).await
+        self.call(rows::unfinished).await
     }
 
     /// Key facts of the newest jobs that match, newest last.
@@ -274,7 +274,8 @@ mod tests {
         for n in 0..6 {
             store.insert(new_job(n % 2, &n.to_string())).await.expect("insert");
         }
-        let names = |list: Vec<Summary>| -> Vec<String> { list.into_iter().map(|s| s.name).collect() };
+        let names =
+            |list: Vec<Summary>| -> Vec<String> { list.into_iter().map(|s| s.name).collect() };
         let filter = Filter { uid: Some(1), limit: 2, ..Filter::default() };
         assert_eq!(names(store.summaries(filter).await.expect("list")), ["3", "5"]);
         let filter = Filter { before: Some(JobId(3)), ..Filter::default() };

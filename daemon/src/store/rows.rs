@@ -162,7 +162,15 @@ pub(super) fn update(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
              finished_usec = ?6, host_uid = ?7, layers = ?8, report = ?9 WHERE id = ?1",
         )?
         .execute(params![
-            id, state, job.reason, job.attempt, started, finished, job.host_uid, layers, report
+            id,
+            state,
+            job.reason,
+            job.attempt,
+            started,
+            finished,
+            job.host_uid,
+            layers,
+            report
         ])?;
     if changed != 1 {
         return Err(rusqlite::Error::StatementChangedRows(changed));

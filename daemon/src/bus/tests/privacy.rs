@@ -93,9 +93,7 @@ async fn root_reaches_every_job_and_alone_reads_the_audit_log() {
     let audit = AuditProxy::new(&world.client(0).await).await.expect("proxy");
     let (sequence, hash) = audit.head().await.expect("head");
     let segments = audit.open_segments().await.expect("segments");
-    let lines: u64 = segments
-        .into_iter()
-        .map(|(_, segment)| read(segment.into()).lines().count() as u64)
-        .sum();
+    let lines: u64 =
+        segments.into_iter().map(|(_, segment)| read(segment.into()).lines().count() as u64).sum();
     assert_eq!((lines, hash.len()), (sequence, 64));
 }

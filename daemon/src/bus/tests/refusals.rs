@@ -93,7 +93,8 @@ async fn mounts_with_bad_places_modes_and_descriptors() {
     )
     .expect("directory")
     .into();
-    let cases: Vec<(Vec<(&str, &str, &std::fs::File)>, &str)> = vec![
+    type Given<'a> = Vec<(&'a str, &'a str, &'a std::fs::File)>;
+    let cases: Vec<(Given<'_>, &str)> = vec![
         (vec![("data", "ro", &dir)], "is not absolute"),
         (vec![("/data/../etc", "ro", &dir)], "is not a plain path"),
         (vec![("/data/", "ro", &dir)], "is not a plain path"),

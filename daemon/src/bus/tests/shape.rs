@@ -17,7 +17,8 @@ const MANAGER: &[(&str, &str, &str)] = &[
     ("OpenWork", "t", "h"),
     ("DescribeHost", "", "s"),
 ];
-const JOB: &[(&str, &str, &str)] = &[("Describe", "", "s"), ("Cancel", "", ""), ("OpenLog", "", "h")];
+const JOB: &[(&str, &str, &str)] =
+    &[("Describe", "", "s"), ("Cancel", "", ""), ("OpenLog", "", "h")];
 const AUDIT: &[(&str, &str, &str)] = &[("OpenSegments", "", "a(sh)"), ("Head", "", "ts")];
 
 async fn introspect(client: &Connection, path: &str) -> String {
@@ -42,10 +43,9 @@ fn signature(xml: &str, interface: &str, method: &str) -> Option<(String, String
     let method = from(interface, &format!("<method name=\"{method}\">"))?;
     let (method, _) = method.split_once("</method>")?;
     let types = |direction: &str| {
-        let arguments = method.split("<arg").filter(|arg| {
-            arg.contains(&format!("direction=\"{direction}\""))
-        });
-        arguments.filter_map(|arg| Some(arg.split_once("type=\"")?.1.split('"').next()?)).collect()
+        let arguments =
+            method.split("<arg").filter(|arg| arg.contains(&format!("direction=\"{direction}\"")));
+        arguments.filter_map(|arg| arg.split_once("type=\"")?.1.split('"').next()).collect()
     };
     Some((types("in"), types("out")))
 }
