@@ -18,6 +18,10 @@ use zbus::{Connection, DynamicType, ObjectPath, Variant};
 
 /// Follows the engine until the connection ends.
 pub(super) async fn follow(door: Door, connection: Connection, mut events: Receiver<Event>) {
+    tokio::select! {
+        () = door.greeted() => {}
+        () = connection.closed() => return,
+    }
     loop {
         let event = tokio::select! {
             event = events.recv() => event,

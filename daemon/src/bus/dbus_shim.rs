@@ -3,6 +3,7 @@
 //! on such a connection, ours; matches are not needed, since everything that
 //! may be heard is sent.
 
+use super::door::Greeting;
 use fetchml_api::names::BUS_NAME;
 use zbus::{fdo, interface};
 
@@ -15,7 +16,9 @@ pub(super) const SERVER: &str = ":1.0";
 
 /// Stands in for the bus daemon.
 #[derive(Debug)]
-pub(super) struct DBusShim;
+pub(super) struct DBusShim {
+    pub(super) greeting: Greeting,
+}
 
 #[interface(name = "org.freedesktop.DBus", introspection_docs = false)]
 impl DBusShim {
@@ -23,9 +26,13 @@ impl DBusShim {
         CLIENT
     }
 
-    fn add_match(&self, _rule: &str) {}
+    fn add_match(&self, _rule: &str) {
+        self.greeting.over();
+    }
 
-    fn remove_match(&self, _rule: &str) {}
+    fn remove_match(&self, _rule: &str) {
+        self.greeting.over();
+    }
 
     fn get_name_owner(&self, name: &str) -> fdo::Result<&'static str> {
         match name {

@@ -6,6 +6,7 @@ use crate::engine::{Engine, EngineError, Scope};
 use fetchml_api::job::JobId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 use zbus::Connection;
 use zbus::message::{Flags, Header};
 
@@ -28,9 +29,27 @@ pub(super) struct Door {
 #[derive(Clone, Debug)]
 enum Identity {
     /// All calls of the connection come from the process that connected.
-    Peer(Arc<Caller>),
+    Peer(Arc<Caller>, Greeting),
     /// The bus says it, call by call.
     Bus(Arc<BusCallers>),
+}
+
+/// Whether a peer has said anything beyond `Hello`. Until then it hears no
+/// signals: sd-bus (busctl) ends a connection on which anything comes before the
+/// answer to `Hello`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Greeting(watch::Sender<bool>);
+
+impl Greeting {
+    /// A call other than `Hello` came.
+    pub(super) fn over(&self) {
+        self.0.send_if_modified(|over| !std::mem::replace(over, true));
+    }
+
+    async fn wait(&self) {
+        // We hold a sender ourselves, so the channel cannot close.
+        let _ = self.0.subscribe().wait_for(|over| *over).await;
+    }
 }
 
 /// Callers seen on the bus, as long as they are connected to it.
@@ -77,8 +96,15 @@ pub(super) struct Reached {
 }
 
 impl Door {
-    pub(super) fn of_peer(desk: Desk, caller: Arc<Caller>) -> Self {
-        Self { desk, identity: Identity::Peer(caller) }
+    pub(super) fn of_peer(desk: Desk, caller: Arc<Caller>, greeting: Greeting) -> Self {
+        Self { desk, identity: Identity::Peer(caller, greeting) }
+    }
+
+    /// Waits until signals may be sent.
+    pub(super) async fn greeted(&self) {
+        if let Identity::Peer(_, greeting) = &self.identity {
+            greeting.wait().await;
+        }
     }
 
     pub(super) fn of_bus(desk: Desk, callers: Arc<BusCallers>) -> Self {
@@ -96,7 +122,7 @@ impl Door {
     /// Everybody who stands behind this connection now.
     pub(super) fn callers(&self) -> Vec<Arc<Caller>> {
         match &self.identity {
-            Identity::Peer(caller) => vec![caller.clone()],
+            Identity::Peer(caller, _) => vec![caller.clone()],
             Identity::Bus(callers) => callers.all(),
         }
     }
@@ -108,7 +134,10 @@ impl Door {
         connection: &Connection,
     ) -> Result<Arc<Caller>, BusError> {
         match &self.identity {
-            Identity::Peer(caller) => Ok(caller.clone()),
+            Identity::Peer(caller, greeting) => {
+                greeting.over();
+                Ok(caller.clone())
+            }
             Identity::Bus(callers) => Ok(callers.look_up(header, connection).await?),
         }
     }

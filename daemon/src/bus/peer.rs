@@ -2,7 +2,7 @@
 
 use super::audit::Audit;
 use super::dbus_shim::{self, DBusShim};
-use super::door::{Desk, Door};
+use super::door::{Desk, Door, Greeting};
 use super::manager::Manager;
 use super::objects::Objects;
 use super::{announce, job};
@@ -25,22 +25,27 @@ pub async fn serve_peer(
     socket: UnixStream,
     handshake_timeout: Duration,
 ) -> zbus::Result<()> {
-    let door = Door::of_peer(desk, Arc::new(caller));
+    let greeting = Greeting::default();
+    let door = Door::of_peer(desk, Arc::new(caller), greeting.clone());
     // First listen, then look: what happens in between is heard.
     let events = door.engine().subscribe();
-    let connection = tokio::time::timeout(handshake_timeout, connect(&door, socket))
+    let connection = tokio::time::timeout(handshake_timeout, connect(&door, greeting, socket))
         .await
         .map_err(|_| zbus::Error::Handshake("the client did not authenticate in time".into()))??;
     announce::follow(door, connection, events).await;
     Ok(())
 }
 
-async fn connect(door: &Door, socket: UnixStream) -> zbus::Result<Connection> {
+async fn connect(
+    door: &Door,
+    greeting: Greeting,
+    socket: UnixStream,
+) -> zbus::Result<Connection> {
     let mut builder = Builder::unix_stream(socket)
         .server(Guid::generate())
         .p2p()
         .auth_mechanism(AuthMechanism::External)
-        .serve_at(dbus_shim::PATH, DBusShim)
+        .serve_at(dbus_shim::PATH, DBusShim { greeting })
         .serve_at(ROOT_PATH, Objects { door: door.clone() })
         .serve_at(ROOT_PATH, Audit { door: door.clone() })
         .serve_at(ROOT_PATH, Manager { door: door.clone() });

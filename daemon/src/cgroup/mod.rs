@@ -275,13 +275,18 @@ fn parent_group(name: Option<&str>) -> Result<PathBuf, String> {
     }
 }
 
-/// Mount point of the version 2 hierarchy.
+/// Mount point of the version 2 hierarchy. A mount may be hidden by a later one,
+/// so the file system that answers at the place is asked.
 fn hierarchy() -> Option<PathBuf> {
+    // CGROUP2_SUPER_MAGIC of statfs(2).
+    const CGROUP2: i64 = 0x6367_7270;
     let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    table.lines().find_map(|line| {
+    let mut mounts = table.lines().filter_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
         kind.starts_with("cgroup2 ").then(|| mount.split(' ').nth(4).map(PathBuf::from))?
-    })
+    });
+    let answers = |path: &PathBuf| rustix::fs::statfs(path).is_ok_and(|s| s.f_type == CGROUP2);
+    mounts.find(answers)
 }
 
 /// Enables what there is for the children of a group. Processes of the group

@@ -9,7 +9,7 @@ use fetchml_sys::confine::{close_from, close_from_at_exec, place_descriptor};
 use rustix::fd::AsFd;
 
 /// Where the agent's image is until the exec closes it.
-pub(super) const AGENT_IMAGE: i32 = fd::FIRST_FREE as i32;
+pub(super) const AGENT_IMAGE: i32 = fd::FIRST_FREE.cast_signed();
 
 /// Every source lies above the fixed numbers (see [`crate::plan::high`]), so
 /// that none is overwritten before it was copied.

@@ -24,6 +24,7 @@ const RUNS_IN_A_BLOCK: usize = 10;
 
 #[allow(clippy::print_stdout)]
 fn main() {
+    peers::enter_unified_view();
     // cargo passes --bench; a count of blocks may follow for a longer look.
     let blocks = std::env::args().filter_map(|a| a.parse().ok()).next().unwrap_or(BLOCKS);
     let place = tempfile::tempdir().expect("a directory can be made");

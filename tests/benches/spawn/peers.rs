@@ -10,6 +10,26 @@ use std::process::{Command, Stdio};
 
 const NAMES: [&str; 2] = ["bwrap", "crun"];
 
+/// Executes this program again in a mount namespace in which /sys/fs/cgroup is
+/// the version 2 hierarchy, on a machine where it is a mixture: crun refuses that.
+pub(crate) fn enter_unified_view() {
+    use std::os::unix::process::CommandExt;
+    const MARK: &str = "FETCHML_BENCH_UNIFIED";
+    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    if unified || std::env::var_os(MARK).is_some() {
+        return;
+    }
+    let program = std::env::current_exe().expect("the bench knows its own path");
+    let error = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c"])
+        .arg("mount -t cgroup2 none /sys/fs/cgroup && exec \"$0\" \"$@\"")
+        .arg(program)
+        .args(std::env::args_os().skip(1))
+        .env(MARK, "1")
+        .exec();
+    panic!("unshare cannot be executed: {error}");
+}
+
 /// One launcher.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -74,7 +94,7 @@ impl Peer {
             _ => {
                 command
                     .args(["--root".as_ref(), self.place.join("crun-state").as_os_str()])
-                    .args(["--cgroup-manager", "disabled", "run", "--bundle"])
+                    .args(["run", "--bundle"])
                     .arg(self.place.join("bundle"))
                     .arg("fetchml-bench")
                     .stdin(Stdio::null());
@@ -103,10 +123,12 @@ fn bundle(place: &Path, allowed: &[String]) {
     };
     let ids = json!([{"containerID": 0, "hostID": 1_879_048_192u32, "size": 65536}]);
     let none: [&str; 0] = [];
+    let namespaces = ["user", "mount", "pid", "network", "ipc", "uts", "cgroup"]
+        .map(|kind| json!({"type": kind}));
     let config = json!({
         "ociVersion": "1.0.2",
         "process": {
-            "terminal": false, "user": {"uid": 1000, "gid": 1000}, "args": ["/bin/true"], "cwd": "/",
+            "terminal": false, "user": {"uid": 0, "gid": 0}, "args": ["/bin/true"], "cwd": "/",
             "env": ["PATH=/usr/bin"], "noNewPrivileges": true,
             "capabilities": {"bounding": none, "effective": none, "permitted": none, "ambient": none},
             "rlimits": [{"type": "RLIMIT_CORE", "hard": 0, "soft": 0}],
@@ -120,8 +142,8 @@ fn bundle(place: &Path, allowed: &[String]) {
             tmpfs("/tmp"), tmpfs("/dev"),
         ],
         "linux": {
-            "namespaces": ["user", "mount", "pid", "network", "ipc", "uts", "cgroup"]
-                .map(|t| json!({"type": t})),
+            "namespaces": namespaces,
+            "cgroupsPath": "/fetchml-bench",
             "uidMappings": ids, "gidMappings": ids,
             "seccomp": {
                 "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"],

@@ -6,6 +6,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
+const ROOT: &str = "/org/fetchml/FetchML1";
+
 fn tool(program: &str, arguments: &[&str]) -> Output {
     let output = Command::new(program).args(arguments).output().unwrap();
     Output::of(format!("{program} {arguments:?}"), &output)
@@ -16,7 +18,7 @@ fn busctl_introspects_and_calls() {
     let private = private!();
     private.shell("true").ok();
     let address = format!("--address=unix:path={}", private.socket().display());
-    let (name, path) = ("org.fetchml.FetchML1", "/org/fetchml/FetchML1");
+    let (name, path) = ("org.fetchml.FetchML1", ROOT);
     let seen = tool("busctl", &[&address, "introspect", name, path]);
     for member in [".SubmitJob", ".ListJobs", ".CancelJob", ".WaitJob", ".JobRemoved", ".Version", ".OpenSegments"] {
         assert!(seen.ok().contains(member), "{member}: {seen}");
@@ -27,6 +29,24 @@ fn busctl_introspects_and_calls() {
     let missing = tool("busctl", &[&address, "call", name, path, manager, "DescribeJob", "t", "99"]);
     assert_ne!(missing.status, 0);
     assert!(missing.says("99"), "{missing}");
+}
+
+#[test]
+fn busctl_works_while_jobs_come_and_go() {
+    let private = private!();
+    private.ctl(["submit", "--", "sleep", "1000"]).ok();
+    while !private.ctl(["list"]).says("running") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let address = format!("--address=unix:path={}", private.socket().display());
+    for _ in 0..20 {
+        // Its announcement must not reach a client before the answer to Hello.
+        private.ctl(["submit", "--", "true"]).ok();
+        let job = format!("{ROOT}/job/1");
+        let seen = tool("busctl", &[&address, "introspect", "org.fetchml.FetchML1", &job]);
+        assert!(seen.ok().contains("\"running\""), "{seen}");
+    }
+    private.ctl(["cancel", "1"]).expect(0);
 }
 
 #[test]
