@@ -87,10 +87,7 @@ pub(crate) enum Verb {
     )]
     Submit(Job),
     /// List jobs, the newest last
-    #[command(
-        before_help = "Example: fetchmlctl list --state running",
-        visible_alias = "ls"
-    )]
+    #[command(before_help = "Example: fetchmlctl list --state running", visible_alias = "ls")]
     List(List),
     /// Show everything known of a job, and why it waits or ended
     #[command(before_help = "Example: fetchmlctl status @last")]

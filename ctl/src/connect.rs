@@ -46,9 +46,9 @@ impl Target {
         let connection = match self {
             Self::System => system().await?,
             Self::Private(dir) => match private_socket(dir) {
-                Ok(stream) => handshake(stream)
-                    .await
-                    .map_err(|e| Failure::bus("no supervisor", &e))?,
+                Ok(stream) => {
+                    handshake(stream).await.map_err(|e| Failure::bus("no supervisor", &e))?
+                }
                 Err(_) => private::start(dir).await?,
             },
         };
@@ -62,9 +62,8 @@ impl Target {
             Self::Private(dir) => {
                 let stream = private_socket(dir)
                     .map_err(|e| Failure::io("no private supervisor in", dir.display(), &e))?;
-                let connection = handshake(stream)
-                    .await
-                    .map_err(|e| Failure::bus("no supervisor", &e))?;
+                let connection =
+                    handshake(stream).await.map_err(|e| Failure::bus("no supervisor", &e))?;
                 Supervisor::new(&connection).await
             }
         }
@@ -129,10 +128,7 @@ fn connect_below(runtime_dir: &Path) -> std::io::Result<UnixStream> {
     let peer = rustix::net::sockopt::socket_peercred(&stream)?;
     if !peer.uid.is_root() && peer.uid != rustix::process::geteuid() {
         let text = format!("the socket belongs to user {}", peer.uid.as_raw());
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::PermissionDenied,
-            text,
-        ));
+        return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, text));
     }
     Ok(stream)
 }
@@ -142,11 +138,7 @@ pub(crate) async fn handshake(stream: UnixStream) -> zbus::Result<zbus::Connecti
     let building = Builder::unix_stream(stream).p2p().build();
     tokio::time::timeout(HANDSHAKE_LIMIT, building)
         .await
-        .unwrap_or_else(|_| {
-            Err(zbus::Error::Handshake(
-                "the supervisor does not answer".into(),
-            ))
-        })
+        .unwrap_or_else(|_| Err(zbus::Error::Handshake("the supervisor does not answer".into())))
 }
 
 /// Whether the supervisor went away, as opposed to saying no.

@@ -43,9 +43,7 @@ impl Context {
     /// Writes data to standard output.
     pub(crate) fn print(&self, text: &str) -> Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(|e| Failure::output(&e))
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| Failure::output(&e))
     }
 
     /// Writes one JSON document: indented for a person on a terminal, on one

@@ -36,21 +36,11 @@ pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
     pub(crate) fn no(what: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::No,
-            what: what.into(),
-            hint: None,
-            bus: None,
-        }
+        Self { kind: Kind::No, what: what.into(), hint: None, bus: None }
     }
 
     pub(crate) fn usage(what: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Usage,
-            what: what.into(),
-            hint: None,
-            bus: None,
-        }
+        Self { kind: Kind::Usage, what: what.into(), hint: None, bus: None }
     }
 
     pub(crate) fn closed() -> Self {
@@ -63,12 +53,7 @@ impl Failure {
     }
 
     pub(crate) fn interrupted(what: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Interrupted,
-            what: what.into(),
-            hint: None,
-            bus: None,
-        }
+        Self { kind: Kind::Interrupted, what: what.into(), hint: None, bus: None }
     }
 
     /// A failed system call on a path or another named thing.
@@ -81,10 +66,7 @@ impl Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::closed();
         }
-        Self::no(format!(
-            "cannot write to standard output: {}",
-            reason(error)
-        ))
+        Self::no(format!("cannot write to standard output: {}", reason(error)))
     }
 
     /// An error from the supervisor or from the way to it.
@@ -164,10 +146,9 @@ fn bus_parts(error: &zbus::Error) -> (String, String) {
                 .map_or_else(|| short.clone(), str::to_owned);
             (short, text)
         }
-        zbus::Error::InputOutput(io) => (
-            LOST.into(),
-            format!("the connection was lost: {}", reason(io)),
-        ),
+        zbus::Error::InputOutput(io) => {
+            (LOST.into(), format!("the connection was lost: {}", reason(io)))
+        }
         zbus::Error::Handshake(text) => (LOST.into(), text.clone()),
         other => (String::new(), other.to_string()),
     }
@@ -230,9 +211,8 @@ mod tests {
 
     #[test]
     fn errors_of_the_bus_come_with_a_remedy() {
-        let gone = zbus::Error::FDO(Box::new(zbus::fdo::Error::ServiceUnknown(
-            "no service".into(),
-        )));
+        let gone =
+            zbus::Error::FDO(Box::new(zbus::fdo::Error::ServiceUnknown("no service".into())));
         let text = Failure::bus("cannot list jobs", &gone).to_string();
         assert!(text.contains("cannot list jobs: no service"), "{text}");
         assert!(text.contains("systemctl start fetchmld"), "{text}");

@@ -13,41 +13,24 @@ const FULL_LANDLOCK: u32 = 6;
 /// Every check, in the order of the layers.
 pub(crate) fn findings() -> Vec<Finding> {
     vec![
-        kernel(
-            rustix::system::uname()
-                .release()
-                .to_str()
-                .unwrap_or_default(),
-        ),
+        kernel(rustix::system::uname().release().to_str().unwrap_or_default()),
         namespaces(),
         user_namespaces(read("/proc/sys/user/max_user_namespaces").as_deref()),
         seccomp(read("/proc/sys/kernel/seccomp/actions_avail").as_deref()),
         landlock(fetchml_sys::confine::landlock_level()),
         overlay(read("/proc/filesystems").as_deref().unwrap_or_default()),
         cgroup(read("/sys/fs/cgroup/cgroup.controllers").as_deref()),
-        socket(
-            "journal",
-            "/run/systemd/journal/socket",
-            "the audit log is kept in its file alone",
-        ),
-        socket(
-            "system-bus",
-            "/run/dbus/system_bus_socket",
-            "use fetchmlctl --private as root",
-        ),
+        socket("journal", "/run/systemd/journal/socket", "the audit log is kept in its file alone"),
+        socket("system-bus", "/run/dbus/system_bus_socket", "use fetchmlctl --private as root"),
     ]
 }
 
 fn read(path: &str) -> Option<String> {
-    fs::read_to_string(path)
-        .ok()
-        .map(|text| text.trim().to_owned())
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
 fn kernel(release: &str) -> Finding {
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(str::parse::<u32>);
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     let version = match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
         _ => (0, 0),
@@ -56,11 +39,7 @@ fn kernel(release: &str) -> Finding {
         return Finding::good("kernel", release);
     }
     let (major, minor) = OLDEST_KERNEL;
-    Finding::bad(
-        "kernel",
-        release,
-        format!("boot Linux {major}.{minor} or newer"),
-    )
+    Finding::bad("kernel", release, format!("boot Linux {major}.{minor} or newer"))
 }
 
 fn namespaces() -> Finding {
@@ -72,11 +51,7 @@ fn namespaces() -> Finding {
         return Finding::good("namespaces", "mount, pid, net, ipc, uts, cgroup, user");
     }
     let detail = format!("the kernel has none of kind {}", missing.join(", "));
-    Finding::bad(
-        "namespaces",
-        detail,
-        "boot a kernel with CONFIG_NAMESPACES and its parts",
-    )
+    Finding::bad("namespaces", detail, "boot a kernel with CONFIG_NAMESPACES and its parts")
 }
 
 fn user_namespaces(limit: Option<&str>) -> Finding {
@@ -134,9 +109,7 @@ fn landlock(level: u32) -> Finding {
 }
 
 fn overlay(filesystems: &str) -> Finding {
-    let built_in = filesystems
-        .lines()
-        .any(|line| line.split('\t').next_back() == Some("overlay"));
+    let built_in = filesystems.lines().any(|line| line.split('\t').next_back() == Some("overlay"));
     if built_in {
         return Finding::good("overlay", "a job's changes to its project stay apart");
     }
@@ -151,11 +124,7 @@ fn cgroup(controllers: Option<&str>) -> Finding {
     const REMEDY: &str =
         "boot with systemd.unified_cgroup_hierarchy=1, or leave --memory, --cpus and --pids out";
     let Some(controllers) = controllers else {
-        return Finding::partial(
-            "cgroups",
-            "no version 2 hierarchy on /sys/fs/cgroup",
-            REMEDY,
-        );
+        return Finding::partial("cgroups", "no version 2 hierarchy on /sys/fs/cgroup", REMEDY);
     };
     let missing: Vec<_> = ["memory", "cpu", "pids"]
         .into_iter()
@@ -192,10 +161,7 @@ mod tests {
         assert_eq!(user_namespaces(Some("0")).state(), State::Missing);
         assert_eq!(user_namespaces(Some("63432")).state(), State::Ok);
         assert_eq!(user_namespaces(None).state(), State::Missing);
-        assert_eq!(
-            seccomp(Some("kill_process kill_thread trap errno allow")).state(),
-            State::Ok
-        );
+        assert_eq!(seccomp(Some("kill_process kill_thread trap errno allow")).state(), State::Ok);
         assert_eq!(seccomp(Some("allow")).state(), State::Missing);
     }
 

@@ -39,11 +39,7 @@ pub(crate) fn mount(word: &str) -> Result<Mount, String> {
     if host.chars().chain(target.chars()).any(char::is_control) {
         return Err("control characters are not allowed in paths".into());
     }
-    Ok(Mount {
-        host: host.into(),
-        target: target.into(),
-        mode,
-    })
+    Ok(Mount { host: host.into(), target: target.into(), mode })
 }
 
 /// Reads `NAME=VALUE`, or `NAME` with the value it has here.
@@ -53,9 +49,7 @@ pub(crate) fn variable(word: &str) -> Result<(String, String), String> {
         None => (word, None),
     };
     let mut bytes = name.bytes();
-    let begins = bytes
-        .next()
-        .is_some_and(|b| b == b'_' || b.is_ascii_alphabetic());
+    let begins = bytes.next().is_some_and(|b| b == b'_' || b.is_ascii_alphabetic());
     if !begins || !bytes.all(|b| b == b'_' || b.is_ascii_alphanumeric()) {
         return Err(format!(
             "{name:?} is not a name of a variable; use letters, digits and _, not a digit first"
@@ -125,15 +119,10 @@ pub(crate) fn network(word: &str) -> Result<NetworkMode, String> {
 
 /// Reads the number and hash of an audit record.
 pub(crate) fn head(word: &str) -> Result<Head, String> {
-    let (seq, hash) = word
-        .split_once(':')
-        .ok_or("write NUMBER:HASH, as `audit verify --json` shows them")?;
-    let seq = seq
-        .parse()
-        .map_err(|_| "the part before the colon is not a number")?;
-    let hash = hash
-        .parse()
-        .map_err(|e| format!("the part after the colon is {e}"))?;
+    let (seq, hash) =
+        word.split_once(':').ok_or("write NUMBER:HASH, as `audit verify --json` shows them")?;
+    let seq = seq.parse().map_err(|_| "the part before the colon is not a number")?;
+    let hash = hash.parse().map_err(|e| format!("the part after the colon is {e}"))?;
     Ok(Head { seq, hash })
 }
 
@@ -152,18 +141,9 @@ mod tests {
     #[test]
     fn mounts_are_split_at_the_path_of_the_job() {
         let read = |w: &str| mount(w).map(|m| (m.host.display().to_string(), m.target, m.mode));
-        assert_eq!(
-            read("/data:/data"),
-            Ok(("/data".into(), "/data".into(), MountMode::Ro))
-        );
-        assert_eq!(
-            read("d:/in:rw"),
-            Ok(("d".into(), "/in".into(), MountMode::Rw))
-        );
-        assert_eq!(
-            read("a:b:/in:ro"),
-            Ok(("a:b".into(), "/in".into(), MountMode::Ro))
-        );
+        assert_eq!(read("/data:/data"), Ok(("/data".into(), "/data".into(), MountMode::Ro)));
+        assert_eq!(read("d:/in:rw"), Ok(("d".into(), "/in".into(), MountMode::Rw)));
+        assert_eq!(read("a:b:/in:ro"), Ok(("a:b".into(), "/in".into(), MountMode::Ro)));
         assert!(read("/data").is_err_and(|e| e.contains("HOST:JOB")));
         assert!(read("/data:data").is_err_and(|e| e.contains("HOST:JOB")));
         assert!(read(":/data").is_err_and(|e| e.contains("no directory")));
@@ -178,20 +158,8 @@ mod tests {
         assert_eq!(duration_usec("1h 30m"), Ok(5_400_000_000));
         assert_eq!(duration_usec("2d"), Ok(172_800_000_000));
         assert_eq!(duration_usec("500ms"), Ok(500_000));
-        for bad in [
-            "90",
-            "",
-            "soon",
-            "-2h",
-            "2h ago",
-            "0s",
-            "1mo",
-            "99999999999999999999h",
-        ] {
-            assert!(
-                duration_usec(bad).is_err_and(|e| e.contains("1h30m")),
-                "{bad}"
-            );
+        for bad in ["90", "", "soon", "-2h", "2h ago", "0s", "1mo", "99999999999999999999h"] {
+            assert!(duration_usec(bad).is_err_and(|e| e.contains("1h30m")), "{bad}");
         }
     }
 
@@ -215,10 +183,7 @@ mod tests {
             variable("NOT_SET_ANYWHERE_1").is_err_and(|e| e.contains("NOT_SET_ANYWHERE_1=VALUE"))
         );
         for bad in ["", "=x", "1A=x", "A-B=x", "Ä=x"] {
-            assert!(
-                variable(bad).is_err_and(|e| e.contains("not a name")),
-                "{bad}"
-            );
+            assert!(variable(bad).is_err_and(|e| e.contains("not a name")), "{bad}");
         }
     }
 

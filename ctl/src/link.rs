@@ -26,10 +26,8 @@ impl Described {
     fn read(text: String) -> Result<Self> {
         match serde_json::from_str(&text) {
             Ok(job) => Ok(Self { text, job }),
-            Err(e) => Err(
-                Failure::no(format!("cannot read the supervisor's answer: {e}"))
-                    .hint("fetchmlctl and fetchmld may be of different versions"),
-            ),
+            Err(e) => Err(Failure::no(format!("cannot read the supervisor's answer: {e}"))
+                .hint("fetchmlctl and fetchmld may be of different versions")),
         }
     }
 }
@@ -69,11 +67,7 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(target: Target, ask: bool) -> Self {
-        Self {
-            target,
-            ask,
-            current: RefCell::new(None),
-        }
+        Self { target, ask, current: RefCell::new(None) }
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -102,9 +96,7 @@ impl Link {
         } else {
             manager.inner().call("SubmitJob", &(spec, mounts)).await
         };
-        reply
-            .map(|(id, _)| id)
-            .map_err(|e| Failure::bus("cannot submit the job", &e))
+        reply.map(|(id, _)| id).map_err(|e| Failure::bus("cannot submit the job", &e))
     }
 
     /// Jobs as one JSON array, the newest last.
@@ -113,10 +105,7 @@ impl Link {
         let reply: zbus::Result<String> = if self.ask {
             manager.describe_jobs(filter.wire()).await
         } else {
-            manager
-                .inner()
-                .call("DescribeJobs", &(filter.wire(),))
-                .await
+            manager.inner().call("DescribeJobs", &(filter.wire(),)).await
         };
         reply.map_err(|e| Failure::bus("cannot list jobs", &e))
     }
@@ -130,10 +119,7 @@ impl Link {
             manager.inner().call("ListJobs", &(filter.wire(),)).await
         }
         .map_err(|e| Failure::bus("cannot list jobs", &e))?;
-        Ok(rows
-            .into_iter()
-            .map(|(id, _, name, ..)| (id, name))
-            .collect())
+        Ok(rows.into_iter().map(|(id, _, name, ..)| (id, name)).collect())
     }
 
     /// Everything known of a job.
@@ -171,11 +157,7 @@ impl Link {
     /// What the job left in /outputs, or wrote in /work.
     pub(crate) async fn open_directory(&self, id: u64, work: bool) -> Result<OwnedFd> {
         let manager = self.supervisor().await?.manager;
-        let reply = if work {
-            manager.open_work(id).await
-        } else {
-            manager.open_outputs(id).await
-        };
+        let reply = if work { manager.open_work(id).await } else { manager.open_outputs(id).await };
         reply
             .map(OwnedFd::from)
             .map_err(|e| Failure::bus(format_args!("cannot open the files of job {id}"), &e))
@@ -195,11 +177,8 @@ impl Link {
     /// Number and hash of the last durable audit record.
     pub(crate) async fn head(&self) -> Result<(u64, String)> {
         let audit = self.supervisor().await?.audit;
-        let reply = if self.ask {
-            audit.head().await
-        } else {
-            audit.inner().call("Head", &()).await
-        };
+        let reply =
+            if self.ask { audit.head().await } else { audit.inner().call("Head", &()).await };
         reply.map_err(|e| Failure::bus("cannot read the audit log", &e))
     }
 
@@ -211,15 +190,11 @@ impl Link {
             let error = match self.supervisor().await {
                 Ok(supervisor) => match supervisor.manager.wait_job(id).await {
                     Ok(text) => return Described::read(text),
-                    Err(error) if is_lost(&error) => Failure::bus(
-                        format_args!("lost the supervisor while job {id} ran"),
-                        &error,
-                    ),
+                    Err(error) if is_lost(&error) => {
+                        Failure::bus(format_args!("lost the supervisor while job {id} ran"), &error)
+                    }
                     Err(error) => {
-                        return Err(Failure::bus(
-                            format_args!("cannot wait for job {id}"),
-                            &error,
-                        ));
+                        return Err(Failure::bus(format_args!("cannot wait for job {id}"), &error));
                     }
                 },
                 Err(failure) => failure,

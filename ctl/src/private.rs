@@ -20,11 +20,7 @@ const LAST_WORDS_BYTES: u64 = 4096;
 
 /// The directory meant by `--private` alone.
 pub(crate) fn default_dir() -> Option<PathBuf> {
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let state =
         absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|h| h.join(".local/state")));
     state.map(|s| s.join("fetchml"))
@@ -53,10 +49,8 @@ pub(crate) async fn start(dir: &Path) -> Result<zbus::Connection> {
             .hint("run it with sudo, or use the system service by leaving --private out"));
     }
     let program = find_program().ok_or_else(|| {
-        Failure::no(format!(
-            "cannot find {PROGRAM} beside this program, in /usr/sbin or in PATH"
-        ))
-        .hint("install the package fetchml, or build the whole workspace")
+        Failure::no(format!("cannot find {PROGRAM} beside this program, in /usr/sbin or in PATH"))
+            .hint("install the package fetchml, or build the whole workspace")
     })?;
     let (mut log, begin) = open_log(dir)?;
     let mut child = spawn(&program, dir, &log)?;
@@ -65,9 +59,7 @@ pub(crate) async fn start(dir: &Path) -> Result<zbus::Connection> {
     let mut pause = Duration::from_millis(2);
     loop {
         if let Ok(stream) = private_socket(dir) {
-            return handshake(stream)
-                .await
-                .map_err(|e| Failure::bus("no supervisor", &e));
+            return handshake(stream).await.map_err(|e| Failure::bus("no supervisor", &e));
         }
         if ended.is_some() || Instant::now() >= give_up {
             break;
@@ -80,10 +72,7 @@ pub(crate) async fn start(dir: &Path) -> Result<zbus::Connection> {
         || format!("it did not listen within {} seconds", START_LIMIT.as_secs()),
         |status| format!("it ended with {status}"),
     );
-    let what = format!(
-        "cannot start a private supervisor in {}: {how}",
-        dir.display()
-    );
+    let what = format!("cannot start a private supervisor in {}: {how}", dir.display());
     let place = dir.join("run").join(LOG);
     Err(match last_words(&mut log, begin) {
         Some(words) => Failure::no(format!("{what}; it said: {words}"))
@@ -96,19 +85,12 @@ pub(crate) async fn start(dir: &Path) -> Result<zbus::Connection> {
 fn find_program() -> Option<PathBuf> {
     let own = std::env::current_exe().ok();
     let here = own.as_deref().and_then(Path::parent);
-    let near = [
-        here.map(|d| d.join(PROGRAM)),
-        here.map(|d| d.join("../sbin").join(PROGRAM)),
-    ];
+    let near = [here.map(|d| d.join(PROGRAM)), here.map(|d| d.join("../sbin").join(PROGRAM))];
     let path = std::env::var_os("PATH").unwrap_or_default();
     near.into_iter()
         .flatten()
         .chain([Path::new("/usr/sbin").join(PROGRAM)])
-        .chain(
-            std::env::split_paths(&path)
-                .filter(|d| d.is_absolute())
-                .map(|d| d.join(PROGRAM)),
-        )
+        .chain(std::env::split_paths(&path).filter(|d| d.is_absolute()).map(|d| d.join(PROGRAM)))
         .find(|p| rustix::fs::access(p, rustix::fs::Access::EXEC_OK).is_ok() && p.is_file())
 }
 
@@ -153,11 +135,7 @@ fn spawn(program: &Path, dir: &Path, log: &File) -> Result<Child> {
 pub(crate) fn become_supervisor(program: &Path, dir: &Path) -> Failure {
     use std::os::unix::process::CommandExt as _;
     if let Err(errno) = rustix::process::setsid() {
-        return Failure::io(
-            "cannot begin a session for",
-            program.display(),
-            &errno.into(),
-        );
+        return Failure::io("cannot begin a session for", program.display(), &errno.into());
     }
     let error = Command::new(program).arg("--private").arg(dir).exec();
     Failure::io("cannot execute", program.display(), &error)
@@ -171,11 +149,7 @@ fn last_words(log: &mut File, begin: u64) -> Option<String> {
     let mut bytes = Vec::new();
     log.take(LAST_WORDS_BYTES).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .collect();
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let tail = &lines[lines.len().saturating_sub(5)..];
     (!tail.is_empty()).then(|| tail.join("; "))
 }

@@ -29,10 +29,8 @@ fn read(word: &str) -> Result<Reference> {
         && let (Ok(from), Ok(to)) = (from.parse::<u64>(), to.parse::<u64>())
     {
         if from > to || to - from >= MAX_RANGE {
-            return Err(
-                Failure::usage(format!("not a range of at most {MAX_RANGE} jobs: {word}"))
-                    .hint("write the smaller number first, such as 3-7"),
-            );
+            return Err(Failure::usage(format!("not a range of at most {MAX_RANGE} jobs: {word}"))
+                .hint("write the smaller number first, such as 3-7"));
         }
         return Ok(Reference::Range(from, to));
     }
@@ -71,31 +69,19 @@ pub(crate) async fn resolve_one(link: &Link, word: &str) -> Result<u64> {
 }
 
 async fn known(link: &Link) -> Result<Vec<(u64, String)>> {
-    link.names(Filter {
-        limit: Some(MAX_NAMED),
-        ..Filter::default()
-    })
-    .await
+    link.names(Filter { limit: Some(MAX_NAMED), ..Filter::default() }).await
 }
 
 async fn last(link: &Link) -> Result<u64> {
-    let newest = link
-        .names(Filter {
-            limit: Some(1),
-            ..Filter::default()
-        })
-        .await?;
+    let newest = link.names(Filter { limit: Some(1), ..Filter::default() }).await?;
     newest.last().map(|(id, _)| *id).ok_or_else(|| {
         Failure::no("no job yet: @last").hint("begin one with `fetchmlctl run -- COMMAND`")
     })
 }
 
 fn within(known: &[(u64, String)], from: u64, to: u64, word: &str) -> Result<Vec<u64>> {
-    let ids: Vec<_> = known
-        .iter()
-        .map(|(id, _)| *id)
-        .filter(|id| (from..=to).contains(id))
-        .collect();
+    let ids: Vec<_> =
+        known.iter().map(|(id, _)| *id).filter(|id| (from..=to).contains(id)).collect();
     if ids.is_empty() {
         return Err(Failure::no(format!("no job in the range {word}"))
             .hint("`fetchmlctl list` shows the jobs you may see"));
@@ -104,19 +90,13 @@ fn within(known: &[(u64, String)], from: u64, to: u64, word: &str) -> Result<Vec
 }
 
 fn named(known: &[(u64, String)], name: &str) -> Result<u64> {
-    let ids: Vec<_> = known
-        .iter()
-        .filter(|(_, n)| n == name)
-        .map(|(id, _)| *id)
-        .collect();
+    let ids: Vec<_> = known.iter().filter(|(_, n)| n == name).map(|(id, _)| *id).collect();
     match ids.as_slice() {
         [id] => Ok(*id),
         [] => Err(Failure::no(format!("no job has the name {name:?}"))
             .hint("`fetchmlctl list` shows the jobs you may see")),
-        [.., newest] => Err(
-            Failure::no(format!("{} jobs have the name {name:?}", ids.len()))
-                .hint(format!("use the number; the newest is {newest}")),
-        ),
+        [.., newest] => Err(Failure::no(format!("{} jobs have the name {name:?}", ids.len()))
+            .hint(format!("use the number; the newest is {newest}"))),
     }
 }
 
@@ -129,10 +109,7 @@ mod tests {
         assert_eq!(read("12").ok(), Some(Reference::Number(12)));
         assert_eq!(read("3-7").ok(), Some(Reference::Range(3, 7)));
         assert_eq!(read("@last").ok(), Some(Reference::Last));
-        assert_eq!(
-            read("night-3").ok(),
-            Some(Reference::Name("night-3".into()))
-        );
+        assert_eq!(read("night-3").ok(), Some(Reference::Name("night-3".into())));
         for bad in ["7-3", "1-1001", "", "@first"] {
             assert!(read(bad).is_err(), "{bad}");
         }

@@ -63,15 +63,8 @@ impl Submission {
         const OVERHEAD: usize = 16;
         let words = self.job.command.iter().map(String::len);
         let variables = self.env.iter().map(|(n, v)| n.len() + v.len() + OVERHEAD);
-        let labels = self
-            .mounts
-            .iter()
-            .map(|m| m.target.len() + m.label.len() + OVERHEAD);
-        let bytes: usize = words
-            .map(|w| w + OVERHEAD)
-            .chain(variables)
-            .chain(labels)
-            .sum();
+        let labels = self.mounts.iter().map(|m| m.target.len() + m.label.len() + OVERHEAD);
+        let bytes: usize = words.map(|w| w + OVERHEAD).chain(variables).chain(labels).sum();
         if bytes > MAX_SPEC_BYTES {
             return Err(Failure::no(format!(
                 "the job's description is too large: {bytes} bytes of at most {MAX_SPEC_BYTES}"
@@ -86,18 +79,12 @@ impl Submission {
         let job = &self.job;
         let mut spec = HashMap::from([("command", Variant::from(&job.command))]);
         if !self.env.is_empty() {
-            let env: HashMap<&str, &str> = self
-                .env
-                .iter()
-                .map(|(n, v)| (n.as_str(), v.as_str()))
-                .collect();
+            let env: HashMap<&str, &str> =
+                self.env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
             spec.insert("env", Variant::from(env));
         }
-        let words = [
-            ("name", &job.name),
-            ("experiment", &job.experiment),
-            ("profile", &job.profile),
-        ];
+        let words =
+            [("name", &job.name), ("experiment", &job.experiment), ("profile", &job.profile)];
         for (key, word) in words {
             if let Some(word) = word {
                 spec.insert(key, Variant::from(word.as_str()));
@@ -112,11 +99,8 @@ impl Submission {
                 }),
             );
         }
-        let numbers = [
-            ("time-limit-usec", job.time_limit),
-            ("memory-bytes", job.memory),
-            ("pids", job.pids),
-        ];
+        let numbers =
+            [("time-limit-usec", job.time_limit), ("memory-bytes", job.memory), ("pids", job.pids)];
         for (key, number) in numbers {
             if let Some(number) = number {
                 spec.insert(key, Variant::from(number));
@@ -172,13 +156,8 @@ fn open(path: &Path, target: &str, mode: MountMode) -> Result<Opened> {
             .hint("a job is shown directories: name the one that holds the file"),
         errno => failed("cannot open", errno),
     })?;
-    rustix::fs::accessat(
-        &fd,
-        ".",
-        Access::READ_OK | Access::EXEC_OK,
-        AtFlags::EACCESS,
-    )
-    .map_err(|errno| failed("cannot read", errno))?;
+    rustix::fs::accessat(&fd, ".", Access::READ_OK | Access::EXEC_OK, AtFlags::EACCESS)
+        .map_err(|errno| failed("cannot read", errno))?;
     if mode == MountMode::Rw {
         rustix::fs::accessat(&fd, ".", Access::WRITE_OK, AtFlags::EACCESS).map_err(|errno| {
             failed("cannot write", errno)
@@ -192,25 +171,15 @@ fn open(path: &Path, target: &str, mode: MountMode) -> Result<Opened> {
     };
     let label = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let label = visible(&label.to_string_lossy());
-    Ok(Opened {
-        target: target.to_owned(),
-        mode: word,
-        label,
-        fd,
-    })
+    Ok(Opened { target: target.to_owned(), mode: word, label, fd })
 }
 
 /// The home directory of the user database and the one of the environment,
 /// which differ under sudo.
 fn homes() -> impl Iterator<Item = PathBuf> {
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective())
-        .ok()
-        .flatten();
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective()).ok().flatten();
     let named = std::env::var_os("HOME").map(PathBuf::from);
-    user.map(|u| u.dir)
-        .into_iter()
-        .chain(named)
-        .filter(|d| d.is_absolute())
+    user.map(|u| u.dir).into_iter().chain(named).filter(|d| d.is_absolute())
 }
 
 /// Whether a path leads to an open directory, whatever the path is called.

@@ -43,10 +43,7 @@ enum Op {
 /// Compiles a table of calls to the bytes of a `struct sock_filter` array.
 pub(crate) fn compile(table: &BTreeMap<u32, Call>, default: Outcome) -> Result<Vec<u8>, Fault> {
     let mut blocks: BTreeMap<u32, BpfProgram> = BTreeMap::new();
-    for (&number, call) in table
-        .iter()
-        .filter(|(_, call)| !call.conditional.is_empty())
-    {
+    for (&number, call) in table.iter().filter(|(_, call)| !call.conditional.is_empty()) {
         blocks.insert(number, block(call, default)?);
     }
     let mut ops = vec![
@@ -169,10 +166,9 @@ fn link(ops: Vec<Op>, blocks: BTreeMap<u32, BpfProgram>) -> Result<BpfProgram, F
     for (at, op) in ops.into_iter().enumerate() {
         out.push(match op {
             Op::Plain(instruction) => instruction,
-            Op::Block(number) => statement(
-                JUMP,
-                u32::try_from(starts[&number] - at - 1).unwrap_or(u32::MAX),
-            ),
+            Op::Block(number) => {
+                statement(JUMP, u32::try_from(starts[&number] - at - 1).unwrap_or(u32::MAX))
+            }
         });
     }
     out.extend(blocks.into_values().flatten());
@@ -190,12 +186,7 @@ fn encode(program: &[sock_filter]) -> Vec<u8> {
 }
 
 fn statement(code: u16, k: u32) -> sock_filter {
-    sock_filter {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    }
+    sock_filter { code, jt: 0, jf: 0, k }
 }
 
 fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {

@@ -2,56 +2,34 @@ use super::*;
 use crate::oci::Comparison;
 
 fn allowed() -> Call {
-    Call {
-        always: Some(Outcome::Allow),
-        conditional: Vec::new(),
-    }
+    Call { always: Some(Outcome::Allow), conditional: Vec::new() }
 }
 
 #[test]
 fn far_leaves_are_reached_by_plain_jumps() {
     // Every second number has a leaf of its own: the lower half of the tree is
     // longer than a conditional jump reaches.
-    let table: BTreeMap<u32, Call> = (0..1000)
-        .step_by(2)
-        .map(|number| (number, allowed()))
-        .collect();
+    let table: BTreeMap<u32, Call> =
+        (0..1000).step_by(2).map(|number| (number, allowed())).collect();
     let program = compile(&table, Outcome::NO_SUCH_CALL).expect("it fits");
-    let plain_jumps = program
-        .chunks(8)
-        .filter(|i| i[..2] == JUMP.to_ne_bytes())
-        .count();
+    let plain_jumps = program.chunks(8).filter(|i| i[..2] == JUMP.to_ne_bytes()).count();
     assert!(plain_jumps > 0);
     for number in 0..1000 {
-        let expected = if number % 2 == 0 {
-            Outcome::Allow
-        } else {
-            Outcome::NO_SUCH_CALL
-        };
+        let expected = if number % 2 == 0 { Outcome::Allow } else { Outcome::NO_SUCH_CALL };
         assert_eq!(walk(&program, number), expected.code(), "{number}");
     }
 }
 
 #[test]
 fn a_program_longer_than_the_kernel_takes_is_refused() {
-    let condition = |value| Condition {
-        index: 0,
-        comparison: Comparison::Equal,
-        value,
-    };
+    let condition = |value| Condition { index: 0, comparison: Comparison::Equal, value };
     let call = Call {
         always: None,
-        conditional: (0..2000)
-            .map(|value| (Outcome::Allow, vec![condition(value)]))
-            .collect(),
+        conditional: (0..2000).map(|value| (Outcome::Allow, vec![condition(value)])).collect(),
     };
     let fault =
         compile(&BTreeMap::from([(1, call)]), Outcome::NO_SUCH_CALL).expect_err("it is too long");
-    assert!(
-        fault.message.contains("the kernel takes 4096"),
-        "{}",
-        fault.message
-    );
+    assert!(fault.message.contains("the kernel takes 4096"), "{}", fault.message);
 }
 
 /// Follows the tree for a call number of the right architecture.
@@ -60,12 +38,8 @@ fn walk(program: &[u8], number: u32) -> u32 {
     loop {
         let instruction = &program[at * 8..at * 8 + 8];
         let code = u16::from_ne_bytes([instruction[0], instruction[1]]);
-        let k = u32::from_ne_bytes([
-            instruction[4],
-            instruction[5],
-            instruction[6],
-            instruction[7],
-        ]);
+        let k =
+            u32::from_ne_bytes([instruction[4], instruction[5], instruction[6], instruction[7]]);
         at += 1;
         let holds = match code {
             LOAD_WORD => {

@@ -12,10 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 const VENDOR_PROFILES: [(&str, &str); 1] = [("default", include_str!("../profiles/default.toml"))];
-const VENDOR_FILTERS: [(&str, &str); 1] = [(
-    "default-hardened",
-    include_str!("../seccomp/default-hardened.json"),
-)];
+const VENDOR_FILTERS: [(&str, &str); 1] =
+    [("default-hardened", include_str!("../seccomp/default-hardened.json"))];
 const AGENT_BASE: (&str, &str) = ("agent-base", include_str!("../seccomp/agent-base.json"));
 
 /// Every profile and every seccomp profile there is.
@@ -75,12 +73,7 @@ impl Library {
         if !problems.is_empty() {
             return Err(PolicyError::Invalid(problems));
         }
-        Ok(Self {
-            drafts,
-            profiles: resolved,
-            filters,
-            agent: Arc::new(agent),
-        })
+        Ok(Self { drafts, profiles: resolved, filters, agent: Arc::new(agent) })
     }
 
     /// The profile of that name.
@@ -88,13 +81,10 @@ impl Library {
     /// # Errors
     /// [`PolicyError::UnknownProfile`], which lists the known ones.
     pub fn profile(&self, name: &str) -> Result<Arc<Profile>, PolicyError> {
-        self.profiles
-            .get(name)
-            .cloned()
-            .ok_or_else(|| PolicyError::UnknownProfile {
-                name: name.to_owned(),
-                remedy: choices(name, self.names()),
-            })
+        self.profiles.get(name).cloned().ok_or_else(|| PolicyError::UnknownProfile {
+            name: name.to_owned(),
+            remedy: choices(name, self.names()),
+        })
     }
 
     /// Names of the profiles, in order.
@@ -108,13 +98,10 @@ impl Library {
     /// [`PolicyError::UnknownFilter`] for a profile that is not of this library.
     pub fn filter(&self, profile: &Profile) -> Result<Arc<Filter>, PolicyError> {
         let name = &profile.seccomp_profile;
-        self.filters
-            .get(name)
-            .cloned()
-            .ok_or_else(|| PolicyError::UnknownFilter {
-                name: name.clone(),
-                remedy: choices(name, self.filters.keys().map(String::as_str)),
-            })
+        self.filters.get(name).cloned().ok_or_else(|| PolicyError::UnknownFilter {
+            name: name.clone(),
+            remedy: choices(name, self.filters.keys().map(String::as_str)),
+        })
     }
 
     /// The filter that PID 1 of every job carries, whatever the profile: a
@@ -136,9 +123,7 @@ impl Library {
             Err(fault) => return vec![fault.in_file(&file, "")],
         };
         if path.extension().is_some_and(|end| end == "json") {
-            return seccomp(&Source { name, file, text })
-                .err()
-                .unwrap_or_default();
+            return seccomp(&Source { name, file, text }).err().unwrap_or_default();
         }
         let mut drafts = self.drafts.clone();
         match reader::read(&file, &text) {

@@ -30,18 +30,13 @@ impl Site {
     }
 
     fn load(&self) -> Result<Library, PolicyError> {
-        let owner = fs::metadata(self.directory.path())
-            .expect("it exists")
-            .uid();
+        let owner = fs::metadata(self.directory.path()).expect("it exists").uid();
         Library::load_owned_by(owner, &[self.directory.path()])
     }
 
     #[track_caller]
     fn refused(&self, parts: &[&str]) {
-        let text = self
-            .load()
-            .expect_err("the directory is faulty")
-            .to_string();
+        let text = self.load().expect_err("the directory is faulty").to_string();
         for part in parts {
             assert!(text.contains(part), "{part:?} is not in: {text}");
         }
@@ -66,36 +61,18 @@ fn the_default_profile_is_closed() {
     assert_eq!(profile.allowed_caps, Vec::<String>::new());
     assert_eq!(profile.landlock, Demand::BestEffort);
     assert_eq!(profile.max_runtime_usec, 24 * 3600 * 1_000_000);
-    let required: Vec<_> = profile
-        .show
-        .iter()
-        .filter(|shown| !shown.optional)
-        .map(|s| s.path.as_str())
-        .collect();
+    let required: Vec<_> =
+        profile.show.iter().filter(|shown| !shown.optional).map(|s| s.path.as_str()).collect();
     assert_eq!(required, ["/usr"]);
-    assert!(
-        profile
-            .show
-            .iter()
-            .any(|shown| shown.path == "/etc/alternatives")
-    );
+    assert!(profile.show.iter().any(|shown| shown.path == "/etc/alternatives"));
     assert_eq!(profile.env["PYTHONUNBUFFERED"], "1");
 }
 
 #[test]
 fn an_unknown_profile_is_answered_with_the_known_ones() {
-    let error = vendor_library()
-        .profile("defualt")
-        .expect_err("it does not exist")
-        .to_string();
-    assert_eq!(
-        error,
-        "unknown profile \"defualt\"; did you mean default? (known: default)"
-    );
-    let error = vendor_library()
-        .profile("gpu\u{1b}")
-        .expect_err("it does not exist")
-        .to_string();
+    let error = vendor_library().profile("defualt").expect_err("it does not exist").to_string();
+    assert_eq!(error, "unknown profile \"defualt\"; did you mean default? (known: default)");
+    let error = vendor_library().profile("gpu\u{1b}").expect_err("it does not exist").to_string();
     assert_eq!(error, "unknown profile \"gpu\\u{1b}\"; use one of: default");
 }
 
@@ -113,41 +90,24 @@ fn a_site_adds_profiles_that_inherit() {
         )
         .load()
         .expect("both are valid");
-    assert_eq!(
-        library.names().collect::<Vec<_>>(),
-        ["default", "lab", "lab-night"]
-    );
+    assert_eq!(library.names().collect::<Vec<_>>(), ["default", "lab", "lab-night"]);
     let night = library.profile("lab-night").expect("it exists");
     assert_eq!(night.max_runtime_usec, 12 * 3600 * 1_000_000);
     assert_eq!(night.network_mode, Network::Loopback);
     assert_eq!(night.memory_bytes, Some(4 << 30));
-    assert_eq!(
-        (night.env["LANG"].as_str(), night.env["TEAM"].as_str()),
-        ("C", "a")
-    );
+    assert_eq!((night.env["LANG"].as_str(), night.env["TEAM"].as_str()), ("C", "a"));
     assert_eq!(night.env["HOME"], "/tmp");
     assert_eq!(night.show.first().map(|s| s.path.as_str()), Some("/usr"));
-    assert_eq!(
-        night.show.last().map(|s| s.path.as_str()),
-        Some("/srv/models")
-    );
-    assert_eq!(
-        library.profile("default").expect("it exists").network_mode,
-        Network::None
-    );
+    assert_eq!(night.show.last().map(|s| s.path.as_str()), Some("/srv/models"));
+    assert_eq!(library.profile("default").expect("it exists").network_mode, Network::None);
 }
 
 #[test]
 fn a_site_replaces_a_vendor_profile_by_name() {
     let stricter = include_str!("../profiles/default.toml").replace("best-effort\"", "required\"");
-    let library = Site::new()
-        .write("profiles/default.toml", &stricter)
-        .load()
-        .expect("it is valid");
-    assert_eq!(
-        library.profile("default").expect("it exists").landlock,
-        Demand::Required
-    );
+    let library =
+        Site::new().write("profiles/default.toml", &stricter).load().expect("it is valid");
+    assert_eq!(library.profile("default").expect("it exists").landlock, Demand::Required);
 }
 
 #[test]
@@ -159,29 +119,22 @@ fn inheritance_that_leads_nowhere_is_refused() {
             "b.toml: extends: goes in a circle: a → b → a",
             "a.toml: extends: goes in a circle: b → a → b",
         ]);
-    Site::new()
-        .write("profiles/a.toml", "extends = \"a\"\n")
-        .refused(&["goes in a circle: a → a"]);
+    Site::new().write("profiles/a.toml", "extends = \"a\"\n").refused(&["goes in a circle: a → a"]);
     Site::new()
         .write("profiles/a.toml", "extends = \"defaults\"\n")
         .refused(&["no usable profile \"defaults\"", "did you mean default?"]);
     Site::new()
-        .write(
-            "profiles/a.toml",
-            "extends = \"default\"\n[root]\nshow = [\"/usr/share\"]\n",
-        )
+        .write("profiles/a.toml", "extends = \"default\"\n[root]\nshow = [\"/usr/share\"]\n")
         .refused(&["a.toml: root.show: \"/usr/share\" and \"/usr\" lie within each other"]);
 }
 
 #[test]
 fn a_profile_that_stands_alone_says_everything() {
-    Site::new()
-        .write("profiles/bare.toml", "description = \"x\"\n")
-        .refused(&[
-            "bare.toml: network_mode: is missing; set it, or inherit it with extends = \"default\"",
-            "bare.toml: limits.pids: is missing",
-            "bare.toml: root.tmp_size: is missing",
-        ]);
+    Site::new().write("profiles/bare.toml", "description = \"x\"\n").refused(&[
+        "bare.toml: network_mode: is missing; set it, or inherit it with extends = \"default\"",
+        "bare.toml: limits.pids: is missing",
+        "bare.toml: root.tmp_size: is missing",
+    ]);
 }
 
 #[test]
@@ -200,10 +153,7 @@ fn faults_that_need_the_whole_profile_are_found() {
         "extends = \"default\"\ndrop_all_caps = false\nallowed_caps = [\"CAP_SYS_NICE\"]\n",
     );
     let library = site.load().expect("the capability is named");
-    assert_eq!(
-        library.profile("a").expect("it exists").allowed_caps,
-        ["CAP_SYS_NICE"]
-    );
+    assert_eq!(library.profile("a").expect("it exists").allowed_caps, ["CAP_SYS_NICE"]);
 }
 
 #[test]
@@ -218,17 +168,12 @@ fn files_that_others_could_have_written_are_refused() {
         .mode("profiles", 0o777)
         .refused(&["profiles: can be written by others"]);
     let site = Site::new().write("profiles/a.toml", text);
-    let owner = fs::metadata(site.directory.path())
-        .expect("it exists")
-        .uid();
+    let owner = fs::metadata(site.directory.path()).expect("it exists").uid();
     let error = Library::load_owned_by(owner + 1, &[site.directory.path()])
         .expect_err("another owner")
         .to_string();
     assert!(
-        error.contains(&format!(
-            "belongs to user {owner}, not to user {}",
-            owner + 1
-        )),
+        error.contains(&format!("belongs to user {owner}, not to user {}", owner + 1)),
         "{error}"
     );
     let site = Site::new().write("seccomp/elsewhere", text);
@@ -238,12 +183,8 @@ fn files_that_others_could_have_written_are_refused() {
     )
     .expect("linked");
     site.refused(&["a.toml: is not a regular file"]);
-    Site::new()
-        .write("profiles/Bad Name.toml", text)
-        .refused(&["\"Bad Name\" cannot be the name"]);
-    Site::new()
-        .write("profiles/a.toml", &"#\n".repeat(1 << 20))
-        .refused(&["longer than 1 MiB"]);
+    Site::new().write("profiles/Bad Name.toml", text).refused(&["\"Bad Name\" cannot be the name"]);
+    Site::new().write("profiles/a.toml", &"#\n".repeat(1 << 20)).refused(&["longer than 1 MiB"]);
 }
 
 #[test]
@@ -258,15 +199,10 @@ fn a_site_filter_is_used_by_its_profile() {
         {"names": ["read", "execve", "nine_tails"], "action": "SCMP_ACT_ALLOW"}]}"#;
     let library = Site::new()
         .write("seccomp/tight.json", tight)
-        .write(
-            "profiles/tight.toml",
-            "extends = \"default\"\nseccomp_profile = \"tight\"\n",
-        )
+        .write("profiles/tight.toml", "extends = \"default\"\nseccomp_profile = \"tight\"\n")
         .load()
         .expect("both are valid");
-    let filter = library
-        .filter(&library.profile("tight").expect("it exists"))
-        .expect("it exists");
+    let filter = library.filter(&library.profile("tight").expect("it exists")).expect("it exists");
     assert_eq!((filter.name.as_str(), filter.allowed), ("tight", 2));
     assert_eq!(filter.unknown, ["nine_tails"]);
 }
@@ -274,9 +210,7 @@ fn a_site_filter_is_used_by_its_profile() {
 #[test]
 fn the_agents_filter_and_open_filters_cannot_come_from_a_site() {
     let open = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}"#;
-    Site::new()
-        .write("seccomp/agent-base.json", open)
-        .refused(&["agent-base holds for every job"]);
+    Site::new().write("seccomp/agent-base.json", open).refused(&["agent-base holds for every job"]);
     Site::new()
         .write("seccomp/open.json", open)
         .refused(&["defaultAction: lets through every call that no rule names"]);
@@ -287,10 +221,7 @@ fn one_file_can_be_checked_alone() {
     let library = vendor_library();
     let site = Site::new()
         .write("profiles/good.toml", "extends = \"default\"\n")
-        .write(
-            "profiles/bad.toml",
-            "extends = \"default\"\nuser_ns = false\nrun_as_uid = 0\n",
-        )
+        .write("profiles/bad.toml", "extends = \"default\"\nuser_ns = false\nrun_as_uid = 0\n")
         .write("seccomp/bad.json", "{");
     let check = |path: &str| library.check_file(&site.directory.path().join(path)).len();
     assert_eq!(check("profiles/good.toml"), 0);

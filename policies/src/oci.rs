@@ -215,11 +215,7 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Document, Vec<Problem>> {
         }]
     })?;
     let mut problems = Vec::new();
-    for name in raw
-        .architectures
-        .iter()
-        .filter(|name| *name != "SCMP_ARCH_X86_64")
-    {
+    for name in raw.architectures.iter().filter(|name| *name != "SCMP_ARCH_X86_64") {
         let fault = Fault::new(
             format!("{name:?} would open a second way into the kernel"),
             "list SCMP_ARCH_X86_64 alone",
@@ -230,10 +226,8 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Document, Vec<Problem>> {
         .map_err(|fault| problems.push(fault.in_file(file, "defaultAction")));
     let mut rules = Vec::new();
     for (index, raw) in raw.syscalls.into_iter().enumerate() {
-        let key = format!(
-            "syscalls[{index}] ({})",
-            raw.names.first().map_or("no name", String::as_str)
-        );
+        let key =
+            format!("syscalls[{index}] ({})", raw.names.first().map_or("no name", String::as_str));
         match rule(raw) {
             Ok(rule) => rules.push(rule),
             Err(faults) => {
@@ -260,8 +254,7 @@ pub(crate) fn calls(file: &str, rules: &[Rule]) -> Result<Calls, Vec<Problem>> {
             };
             let call = calls.table.entry(number as u32).or_default();
             if !rule.conditions.is_empty() {
-                call.conditional
-                    .push((rule.outcome, rule.conditions.clone()));
+                call.conditional.push((rule.outcome, rule.conditions.clone()));
             } else if call.always.is_some_and(|earlier| earlier != rule.outcome) {
                 let fault = Fault::new(
                     format!("{name} is named twice without args and with different actions"),
@@ -274,15 +267,10 @@ pub(crate) fn calls(file: &str, rules: &[Rule]) -> Result<Calls, Vec<Problem>> {
         }
     }
     for call in calls.table.values_mut() {
-        call.conditional
-            .sort_by_key(|(outcome, _)| std::cmp::Reverse(outcome.strictness()));
+        call.conditional.sort_by_key(|(outcome, _)| std::cmp::Reverse(outcome.strictness()));
     }
     calls.unknown = unknown.into_iter().collect();
-    if problems.is_empty() {
-        Ok(calls)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(calls) } else { Err(problems) }
 }
 
 fn rule(raw: RawRule) -> Result<Rule, Vec<Fault>> {
@@ -300,10 +288,7 @@ fn rule(raw: RawRule) -> Result<Rule, Vec<Fault>> {
         }
     }
     if raw.names.is_empty() {
-        faults.push(Fault::new(
-            "names no system call",
-            "fill in names or remove the rule",
-        ));
+        faults.push(Fault::new("names no system call", "fill in names or remove the rule"));
     }
     let conditions = match conditions(raw.args.unwrap_or_default()) {
         Ok(conditions) => conditions,
@@ -313,12 +298,9 @@ fn rule(raw: RawRule) -> Result<Rule, Vec<Fault>> {
         }
     };
     match outcome(&raw.action, raw.errno_ret) {
-        Ok(outcome) if faults.is_empty() => Ok(Rule {
-            names: raw.names,
-            outcome,
-            conditions,
-            comment: raw.comment,
-        }),
+        Ok(outcome) if faults.is_empty() => {
+            Ok(Rule { names: raw.names, outcome, conditions, comment: raw.comment })
+        }
         Ok(_) => Err(faults),
         Err(fault) => {
             faults.push(fault);
@@ -331,10 +313,7 @@ fn conditions(args: Vec<RawArg>) -> Result<Vec<Condition>, Fault> {
     let mut out: Vec<Condition> = Vec::new();
     for arg in args {
         if arg.index > 5 {
-            return Err(Fault::new(
-                format!("argument {} does not exist", arg.index),
-                "use 0 to 5",
-            ));
+            return Err(Fault::new(format!("argument {} does not exist", arg.index), "use 0 to 5"));
         }
         if out.iter().any(|earlier| earlier.index == arg.index) {
             return Err(Fault::new(
@@ -346,11 +325,7 @@ fn conditions(args: Vec<RawArg>) -> Result<Vec<Condition>, Fault> {
             ));
         }
         let (comparison, value) = comparison(&arg)?;
-        out.push(Condition {
-            index: arg.index,
-            comparison,
-            value,
-        });
+        out.push(Condition { index: arg.index, comparison, value });
     }
     Ok(out)
 }

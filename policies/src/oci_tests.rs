@@ -27,15 +27,11 @@ fn refused(text: &str, parts: &[&str]) {
 fn dockers_conditions_are_refused_and_never_dropped() {
     let allow = r#""names": ["mount", "bpf"], "action": "SCMP_ACT_ALLOW""#;
     refused(
-        &document(&format!(
-            r#"{{{allow}, "includes": {{"caps": ["CAP_SYS_ADMIN"]}}}}"#
-        )),
+        &document(&format!(r#"{{{allow}, "includes": {{"caps": ["CAP_SYS_ADMIN"]}}}}"#)),
         &["x.json: syscalls[0] (mount): includes makes the rule depend on capabilities"],
     );
     refused(
-        &document(&format!(
-            r#"{{{allow}, "excludes": {{"minKernel": "4.8"}}}}"#
-        )),
+        &document(&format!(r#"{{{allow}, "excludes": {{"minKernel": "4.8"}}}}"#)),
         &["excludes"],
     );
     refused(
@@ -43,9 +39,7 @@ fn dockers_conditions_are_refused_and_never_dropped() {
         &["x.json:1:", "unknown field `minKernel`"],
     );
     assert_eq!(
-        faults(&document(&format!(
-            r#"{{{allow}, "includes": {{}}, "excludes": null}}"#
-        ))),
+        faults(&document(&format!(r#"{{{allow}, "includes": {{}}, "excludes": null}}"#))),
         Vec::<String>::new()
     );
 }
@@ -56,10 +50,7 @@ fn a_second_architecture_is_refused() {
         let text = format!(
             r#"{{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64", "{name}"]}}"#
         );
-        refused(
-            &text,
-            &[name, "second way into the kernel", "SCMP_ARCH_X86_64 alone"],
-        );
+        refused(&text, &[name, "second way into the kernel", "SCMP_ARCH_X86_64 alone"]);
     }
 }
 
@@ -67,18 +58,9 @@ fn a_second_architecture_is_refused() {
 fn rules_that_can_be_read_in_two_ways_are_refused() {
     let twice = r#"{"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [
         {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}]}"#;
-    refused(
-        &document(twice),
-        &[
-            "argument 0 is tested twice",
-            "one rule for each alternative",
-        ],
-    );
+    refused(&document(twice), &["argument 0 is tested twice", "one rule for each alternative"]);
     let contradiction = r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW"}, {"names": ["read"], "action": "SCMP_ACT_LOG"}"#;
-    refused(
-        &document(contradiction),
-        &["read is named twice", "keep one"],
-    );
+    refused(&document(contradiction), &["read is named twice", "keep one"]);
     let swapped = r#"{"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [
         {"index": 0, "value": 1, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}]}"#;
     refused(&document(swapped), &["bits that the mask 0x1 removes"]);
@@ -102,19 +84,13 @@ fn actions_and_comparisons_that_are_not_supported_are_named() {
         &document(r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1}"#),
         &["remove errnoRet"],
     );
-    refused(
-        &document(r#"{"names": [], "action": "SCMP_ACT_ALLOW"}"#),
-        &["names no system call"],
-    );
+    refused(&document(r#"{"names": [], "action": "SCMP_ACT_ALLOW"}"#), &["names no system call"]);
     let arg = |index: u8, op: &str| {
         format!(
             r#"{{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{{"index": {index}, "value": 1, "op": "{op}"}}]}}"#
         )
     };
-    refused(
-        &document(&arg(6, "SCMP_CMP_EQ")),
-        &["argument 6 does not exist"],
-    );
+    refused(&document(&arg(6, "SCMP_CMP_EQ")), &["argument 6 does not exist"]);
     refused(&document(&arg(0, "EQ")), &["unknown comparison \"EQ\""]);
 }
 

@@ -12,16 +12,8 @@ const CLOSED: [(&str, &str, &str); 16] = [
     ("/tmp", "the job has a /tmp of its own", OWN_PROJECT),
     ("/work", "the job's project is there", OWN_PROJECT),
     ("/outputs", "the job's outputs are there", OWN_PROJECT),
-    (
-        "/run",
-        "sockets of the host's services are there",
-        "remove it",
-    ),
-    (
-        "/var",
-        "state, logs and spools of the host are there",
-        OWN_PROJECT,
-    ),
+    ("/run", "sockets of the host's services are there", "remove it"),
+    ("/var", "state, logs and spools of the host are there", OWN_PROJECT),
     ("/boot", "no job needs the host's kernel", "remove it"),
     ("/root", "it is root's home directory", OWN_PROJECT),
     ("/home", "it holds the users' home directories", OWN_PROJECT),
@@ -30,60 +22,27 @@ const CLOSED: [(&str, &str, &str); 16] = [
         "control groups and file system settings are there",
         "show a path below /sys/devices",
     ),
-    (
-        "/sys/kernel",
-        "kernel settings and debugging are there",
-        "show a path below /sys/devices",
-    ),
-    (
-        "/sys/firmware",
-        "firmware variables are there",
-        "show a path below /sys/devices",
-    ),
-    (
-        "/etc/shadow",
-        "it holds the host's password hashes",
-        "remove it",
-    ),
-    (
-        "/etc/gshadow",
-        "it holds the host's password hashes",
-        "remove it",
-    ),
-    (
-        "/etc/fetchml",
-        "it holds the supervisor's configuration",
-        "remove it",
-    ),
+    ("/sys/kernel", "kernel settings and debugging are there", "show a path below /sys/devices"),
+    ("/sys/firmware", "firmware variables are there", "show a path below /sys/devices"),
+    ("/etc/shadow", "it holds the host's password hashes", "remove it"),
+    ("/etc/gshadow", "it holds the host's password hashes", "remove it"),
+    ("/etc/fetchml", "it holds the supervisor's configuration", "remove it"),
 ];
 
 /// Refused as they are; what is below may be shown.
 const TOO_MUCH: [(&str, &str, &str); 3] = [
-    (
-        "/",
-        "the job's root is not the host's",
-        "show the directories that the job needs",
-    ),
+    ("/", "the job's root is not the host's", "show the directories that the job needs"),
     (
         "/sys",
         "it holds every device and setting of the host",
         "show a path below it, such as /sys/devices/system/cpu",
     ),
-    (
-        "/etc",
-        "it holds the host's configuration",
-        "show the files that the job needs",
-    ),
+    ("/etc", "it holds the host's configuration", "show the files that the job needs"),
 ];
 
 const LINKS: [&str; 5] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64"];
-const WRITTEN: [&str; 5] = [
-    "/etc/passwd",
-    "/etc/group",
-    "/etc/hosts",
-    "/etc/nsswitch.conf",
-    "/etc/hostname",
-];
+const WRITTEN: [&str; 5] =
+    ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/etc/hostname"];
 
 /// Refuses what must not or need not be shown.
 pub(crate) fn check(path: &str) -> Result<(), Fault> {
@@ -95,10 +54,7 @@ pub(crate) fn check(path: &str) -> Result<(), Fault> {
     if !path.starts_with('/') {
         return refuse("it is not absolute", "begin it with a slash");
     }
-    let normal = path
-        .split('/')
-        .skip(1)
-        .all(|part| !matches!(part, "" | "." | ".."));
+    let normal = path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
     if path != "/" && !normal {
         return refuse(
             "it has empty, . or .. parts",
@@ -106,10 +62,7 @@ pub(crate) fn check(path: &str) -> Result<(), Fault> {
         );
     }
     if LINKS.iter().any(|link| within(path, link)) {
-        return refuse(
-            "the job's root has it as a symbolic link into /usr",
-            "show /usr",
-        );
+        return refuse("the job's root has it as a symbolic link into /usr", "show /usr");
     }
     if WRITTEN.contains(&path) {
         return refuse("the supervisor writes this file for each job", "remove it");
@@ -125,15 +78,11 @@ pub(crate) fn check(path: &str) -> Result<(), Fault> {
 
 /// Refuses a path that is shown already, by itself or with its parent.
 pub(crate) fn not_yet(shown: &[Shown], path: &str) -> Result<(), Fault> {
-    match shown
-        .iter()
-        .find(|earlier| within(path, &earlier.path) || within(&earlier.path, path))
-    {
+    match shown.iter().find(|earlier| within(path, &earlier.path) || within(&earlier.path, path)) {
         None => Ok(()),
-        Some(earlier) if earlier.path == path => Err(Fault::new(
-            format!("{path:?} is listed twice"),
-            "remove one of the two",
-        )),
+        Some(earlier) if earlier.path == path => {
+            Err(Fault::new(format!("{path:?} is listed twice"), "remove one of the two"))
+        }
         Some(earlier) => Err(Fault::new(
             format!("{path:?} and {:?} lie within each other", earlier.path),
             "keep the one that is needed",
@@ -142,6 +91,5 @@ pub(crate) fn not_yet(shown: &[Shown], path: &str) -> Result<(), Fault> {
 }
 
 fn within(path: &str, base: &str) -> bool {
-    path.strip_prefix(base)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -61,22 +61,14 @@ pub(crate) struct Draft {
 
 /// Reads one file. `file` is its name in messages.
 pub(crate) fn read(file: &str, text: &str) -> Result<Draft, Vec<Problem>> {
-    let mut reader = Reader {
-        file,
-        text,
-        problems: Vec::new(),
-    };
+    let mut reader = Reader { file, text, problems: Vec::new() };
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let fault = Fault::new(error.message(), "correct the TOML syntax");
         reader.report(error.span().map(|span| span.start), String::new(), fault);
     }
     let draft = reader.profile(document.get_ref());
-    if reader.problems.is_empty() {
-        Ok(draft)
-    } else {
-        Err(reader.problems)
-    }
+    if reader.problems.is_empty() { Ok(draft) } else { Err(reader.problems) }
 }
 
 struct Reader<'a> {
@@ -115,14 +107,11 @@ impl Reader<'_> {
         }
         if let Some(limits) = self.value(table, "", "limits", value::subtable) {
             self.known(limits, "limits.", &LIMIT_KEYS);
-            draft.open_files = self.value(limits, "limits.", "open_files", |v| {
-                value::whole(v, 64, 1 << 20)
-            });
+            draft.open_files =
+                self.value(limits, "limits.", "open_files", |v| value::whole(v, 64, 1 << 20));
             draft.pids = self.value(limits, "limits.", "pids", |v| value::whole(v, 8, 1 << 22));
             draft.memory_bytes = self.value(limits, "limits.", "memory", value::memory);
-            draft.cpus = self.value(limits, "limits.", "cpus", |v| {
-                value::number(v, 0.01, 4096.0)
-            });
+            draft.cpus = self.value(limits, "limits.", "cpus", |v| value::number(v, 0.01, 4096.0));
         }
         if let Some(env) = self.value(table, "", "env", value::subtable) {
             self.env(env, &mut draft.env);
@@ -149,29 +138,19 @@ impl Reader<'_> {
     }
 
     fn known(&mut self, table: &DeTable<'_>, prefix: &str, known: &[&str]) {
-        for key in table
-            .keys()
-            .filter(|key| !known.contains(&key.get_ref().as_ref()))
-        {
+        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
             let name: &str = key.get_ref();
             let remedy = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("remove it (known: {})", known.join(", ")),
             };
             let fault = Fault::new("unknown key", remedy);
-            self.report(
-                Some(key.span().start),
-                format!("{prefix}{}", name.escape_debug()),
-                fault,
-            );
+            self.report(Some(key.span().start), format!("{prefix}{}", name.escape_debug()), fault);
         }
     }
 
     fn show(&mut self, root: &DeTable<'_>, key: &str, optional: bool, out: &mut Vec<Shown>) {
-        for item in self
-            .value(root, "root.", key, value::array)
-            .unwrap_or_default()
-        {
+        for item in self.value(root, "root.", key, value::array).unwrap_or_default() {
             let checked =
                 value::text(item.get_ref()).and_then(|path| paths::check(&path).map(|()| path));
             match checked.and_then(|path| paths::not_yet(out, &path).map(|()| path)) {
@@ -210,10 +189,7 @@ impl Reader<'_> {
 fn place(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[line_start..].chars().count() + 1,
-    )
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 #[cfg(test)]

@@ -12,11 +12,7 @@ fn refused(text: &str, parts: &[&str]) {
     let found = faults(text);
     assert_eq!(found.len(), 1, "{text}: {found:#?}");
     for part in parts {
-        assert!(
-            found[0].contains(part),
-            "{text}: {part:?} is not in {}",
-            found[0]
-        );
+        assert!(found[0].contains(part), "{text}: {part:?} is not in {}", found[0]);
     }
 }
 
@@ -26,55 +22,31 @@ fn all_faults_are_told_at_once_and_with_their_places() {
         "descripton = \"x\"\nrun_as_uid = 0\n\n[limits]\npids = \"many\"\n[root]\n  show = [\"/usr\",\n    \"usr\"]\n",
     );
     assert_eq!(found.len(), 4, "{found:#?}");
-    assert_eq!(
-        found[0],
-        "x.toml:1:1: descripton: unknown key; did you mean description?"
-    );
+    assert_eq!(found[0], "x.toml:1:1: descripton: unknown key; did you mean description?");
     assert!(
-        found
-            .iter()
-            .any(|f| f.starts_with("x.toml:2:14: run_as_uid: 0 is root")),
+        found.iter().any(|f| f.starts_with("x.toml:2:14: run_as_uid: 0 is root")),
         "{found:#?}"
     );
     assert!(
-        found
-            .iter()
-            .any(|f| f.starts_with("x.toml:5:8: limits.pids: is a string")),
+        found.iter().any(|f| f.starts_with("x.toml:5:8: limits.pids: is a string")),
         "{found:#?}"
     );
     assert!(
-        found
-            .iter()
-            .any(|f| f.starts_with("x.toml:8:5: root.show: \"usr\" is refused")),
+        found.iter().any(|f| f.starts_with("x.toml:8:5: root.show: \"usr\" is refused")),
         "{found:#?}"
     );
 }
 
 #[test]
 fn what_would_weaken_the_sandbox_is_refused_with_the_reason() {
-    refused(
-        "no_new_privileges = false",
-        &["x.toml:1:21", "set-uid", "write true"],
-    );
-    refused(
-        "read_only_root = false",
-        &["never to the root", "write true"],
-    );
+    refused("no_new_privileges = false", &["x.toml:1:21", "set-uid", "write true"]);
+    refused("read_only_root = false", &["never to the root", "write true"]);
     refused("user_ns = false", &["host user id", "write true"]);
     refused("run_as_gid = 0", &["root", "1000"]);
-    refused(
-        "network_mode = \"host\"",
-        &["\"host\" is not offered", "loopback"],
-    );
+    refused("network_mode = \"host\"", &["\"host\" is not offered", "loopback"]);
     refused("network_mode = \"proxy\"", &["not offered"]);
-    refused(
-        "allowed_caps = [\"CAP_SYS_NICEE\"]",
-        &["CAP_SYS_NICEE", "did you mean CAP_SYS_NICE?"],
-    );
-    refused(
-        "[env]\nFETCHML_OUTPUT_DIR = \"/x\"",
-        &["set by the supervisor"],
-    );
+    refused("allowed_caps = [\"CAP_SYS_NICEE\"]", &["CAP_SYS_NICEE", "did you mean CAP_SYS_NICE?"]);
+    refused("[env]\nFETCHML_OUTPUT_DIR = \"/x\"", &["set by the supervisor"]);
 }
 
 #[test]
@@ -120,16 +92,10 @@ fn paths_that_do_not_belong_in_a_job_are_refused() {
         "/usr//lib",
         "/usr/.",
     ] {
-        refused(
-            &format!("[root]\nshow = [{path:?}]"),
-            &["root.show", "is refused"],
-        );
+        refused(&format!("[root]\nshow = [{path:?}]"), &["root.show", "is refused"]);
     }
     refused("[root]\nshow = [\"/usr\\u0007\"]", &["control characters"]);
-    refused(
-        "[root]\nshow = [\"/lib\"]",
-        &["symbolic link into /usr", "show /usr"],
-    );
+    refused("[root]\nshow = [\"/lib\"]", &["symbolic link into /usr", "show /usr"]);
     refused("[root]\nshow = [\"/usr\", \"/usr\"]", &["listed twice"]);
     refused(
         "[root]\nshow = [\"/usr\"]\nshow_optional = [\"/usr/local\"]",
@@ -144,19 +110,13 @@ fn paths_that_do_not_belong_in_a_job_are_refused() {
         "/developer",
         "/srv/data",
     ] {
-        assert_eq!(
-            faults(&format!("[root]\nshow = [{path:?}]")),
-            Vec::<String>::new()
-        );
+        assert_eq!(faults(&format!("[root]\nshow = [{path:?}]")), Vec::<String>::new());
     }
 }
 
 #[test]
 fn numbers_and_sizes_have_ranges() {
-    refused(
-        "max_runtime_hours = 0",
-        &["max_runtime_hours: 0 is out of range", "0.001 to 8760"],
-    );
+    refused("max_runtime_hours = 0", &["max_runtime_hours: 0 is out of range", "0.001 to 8760"]);
     refused("max_runtime_hours = nan", &["out of range"]);
     refused("max_runtime_hours = \"24h\"", &["write a number"]);
     refused("stop_grace_seconds = -1", &["-1 is out of range"]);
@@ -167,10 +127,7 @@ fn numbers_and_sizes_have_ranges() {
     refused("[limits]\nmemory = \"1MiB\"", &["out of range", "16 MiB"]);
     refused("[limits]\nmemory = 4096", &["is an integer", "in quotes"]);
     refused("[limits]\ncpus = 0", &["out of range"]);
-    refused(
-        "[root]\ntmp_size = \"99999999999999TiB\"",
-        &["root.tmp_size"],
-    );
+    refused("[root]\ntmp_size = \"99999999999999TiB\"", &["root.tmp_size"]);
 }
 
 #[test]
@@ -190,10 +147,7 @@ fn sizes_are_binary_and_durations_may_be_fractions() {
 #[test]
 fn broken_toml_is_told_with_its_line() {
     let found = faults("description = \"x\"\nuser_ns = = true\n");
-    assert!(
-        found.iter().any(|fault| fault.starts_with("x.toml:2:")),
-        "{found:#?}"
-    );
+    assert!(found.iter().any(|fault| fault.starts_with("x.toml:2:")), "{found:#?}");
 }
 
 #[test]

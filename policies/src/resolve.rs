@@ -26,10 +26,7 @@ pub(crate) fn resolve(
             ),
         );
     }
-    if let Some(filter) = merged
-        .seccomp_profile
-        .as_deref()
-        .filter(|filter| !filter_exists(filter))
+    if let Some(filter) = merged.seccomp_profile.as_deref().filter(|filter| !filter_exists(filter))
     {
         fault(
             "seccomp_profile",
@@ -39,9 +36,7 @@ pub(crate) fn resolve(
             ),
         );
     }
-    complete(name, merged, &mut problems)
-        .filter(|_| problems.is_empty())
-        .ok_or(problems)
+    complete(name, merged, &mut problems).filter(|_| problems.is_empty()).ok_or(problems)
 }
 
 /// The draft with everything its ancestors say and it does not.
@@ -67,10 +62,7 @@ fn merge(name: &str, drafts: &BTreeMap<String, Draft>) -> Result<Draft, Problem>
             Some(parent) if !drafts.contains_key(parent) => {
                 let remedy = choices(
                     parent,
-                    drafts
-                        .keys()
-                        .map(String::as_str)
-                        .filter(|known| *known != current),
+                    drafts.keys().map(String::as_str).filter(|known| *known != current),
                 );
                 return refuse(format!("there is no usable profile {parent:?}"), remedy);
             }
@@ -109,10 +101,7 @@ fn inherit(to: &mut Draft, from: &Draft) -> Result<(), Problem> {
 /// The profile, or a problem for each value that nobody gave.
 fn complete(name: &str, draft: Draft, problems: &mut Vec<Problem>) -> Option<Profile> {
     let mut missing = |key: &str| {
-        let fault = Fault::new(
-            "is missing",
-            "set it, or inherit it with extends = \"default\"",
-        );
+        let fault = Fault::new("is missing", "set it, or inherit it with extends = \"default\"");
         problems.push(fault.in_file(&draft.file, key));
     };
     macro_rules! given {

@@ -83,10 +83,8 @@ fn read_file(path: &Path, owner: u32) -> Result<String, Fault> {
 /// Reads a text of bounded length.
 pub(crate) fn read_text(file: File) -> Result<String, Fault> {
     let mut text = String::new();
-    let read = file
-        .take(MAX_BYTES + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| unreadable(&error))?;
+    let read =
+        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| unreadable(&error))?;
     if read as u64 > MAX_BYTES {
         return Err(Fault::new("is longer than 1 MiB", "make it shorter"));
     }
@@ -94,10 +92,7 @@ pub(crate) fn read_text(file: File) -> Result<String, Fault> {
 }
 
 pub(crate) fn unreadable(error: &io::Error) -> Fault {
-    Fault::new(
-        format!("cannot be read: {error}"),
-        "make it a readable text file or remove it",
-    )
+    Fault::new(format!("cannot be read: {error}"), "make it a readable text file or remove it")
 }
 
 fn only_writable_by(owner: u32, metadata: &Metadata) -> Result<(), Fault> {

@@ -22,9 +22,7 @@ fn library() -> Library {
 
 fn hardened() -> Arc<Filter> {
     let library = library();
-    let profile = library
-        .profile("default")
-        .expect("there is a default profile");
+    let profile = library.profile("default").expect("there is a default profile");
     library.filter(&profile).expect("its filter is there")
 }
 
@@ -36,11 +34,7 @@ fn call(name: &str, args: &[u64]) -> Call {
     let number = Sysno::from_str(name).unwrap_or_else(|_| panic!("{name} is no system call"));
     let mut all = [0; 6];
     all[..args.len()].copy_from_slice(args);
-    Call {
-        arch: X86_64,
-        number: number as u32,
-        args: all,
-    }
+    Call { arch: X86_64, number: number as u32, args: all }
 }
 
 fn ask(filter: &Filter, name: &str, args: &[u64]) -> Outcome {
@@ -69,11 +63,7 @@ fn every_call_has_the_outcome_that_the_file_gives_it() {
                         [sample, second, 0, 0, 0, 0],
                         [0, second, sample, sample, 0, 0],
                     ] {
-                        let call = Call {
-                            arch: X86_64,
-                            number,
-                            args,
-                        };
+                        let call = Call { arch: X86_64, number, args };
                         assert_eq!(
                             run(&filter.programs, &call),
                             written.outcome(&call),
@@ -94,22 +84,10 @@ fn other_ways_into_the_kernel_are_closed() {
     for filter in [hardened(), agent()] {
         for number in (0..=600).chain([u32::MAX]) {
             for arch in [I386, AARCH64, 0] {
-                let foreign = Call {
-                    arch,
-                    number,
-                    args: [0; 6],
-                };
-                assert_eq!(
-                    run(&filter.programs, &foreign),
-                    Outcome::KillProcess,
-                    "{foreign:x?}"
-                );
+                let foreign = Call { arch, number, args: [0; 6] };
+                assert_eq!(run(&filter.programs, &foreign), Outcome::KillProcess, "{foreign:x?}");
             }
-            let x32 = Call {
-                arch: X86_64,
-                number: number | 0x4000_0000,
-                args: [0; 6],
-            };
+            let x32 = Call { arch: X86_64, number: number | 0x4000_0000, args: [0; 6] };
             assert_eq!(run(&filter.programs, &x32), ENOSYS, "{x32:x?}");
         }
     }
@@ -128,12 +106,7 @@ fn the_kernel_takes_the_programs() {
 fn every_rule_says_why() {
     for filter in [hardened(), agent()] {
         for rule in &filter.rules {
-            assert!(
-                rule.comment.len() > 20,
-                "{}: {:?} has no reason",
-                filter.name,
-                rule.names
-            );
+            assert!(rule.comment.len() > 20, "{}: {:?} has no reason", filter.name, rule.names);
         }
         assert_eq!(filter.unknown, Vec::<String>::new(), "{}", filter.name);
     }
@@ -160,21 +133,11 @@ fn new_namespaces_are_refused_and_threads_are_not() {
     for filter in [hardened(), agent()] {
         assert_eq!(ask(&filter, "clone", &[THREAD]), Outcome::Allow);
         assert_eq!(ask(&filter, "clone", &[17]), Outcome::Allow);
-        for flag in [
-            0x2_0000,
-            0x200_0000,
-            0x400_0000,
-            0x800_0000,
-            0x1000_0000,
-            0x2000_0000,
-            0x4000_0000,
-        ] {
+        for flag in
+            [0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000]
+        {
             assert_eq!(ask(&filter, "clone", &[flag | 17]), EPERM, "{flag:#x}");
-            assert_eq!(
-                ask(&filter, "clone", &[HIGH | flag | 17]),
-                EPERM,
-                "{flag:#x}"
-            );
+            assert_eq!(ask(&filter, "clone", &[HIGH | flag | 17]), EPERM, "{flag:#x}");
         }
         assert_eq!(ask(&filter, "clone3", &[]), ENOSYS);
         assert_eq!(ask(&filter, "fork", &[]), Outcome::Allow);
@@ -219,11 +182,7 @@ fn dangerous_controls_are_refused_also_with_high_bits_set() {
     for filter in [hardened(), agent()] {
         for request in [0x5412, 0x541c, 0x5423] {
             assert_eq!(ask(&filter, "ioctl", &[0, request]), EPERM, "{request:#x}");
-            assert_eq!(
-                ask(&filter, "ioctl", &[0, HIGH | request]),
-                EPERM,
-                "{request:#x}"
-            );
+            assert_eq!(ask(&filter, "ioctl", &[0, HIGH | request]), EPERM, "{request:#x}");
         }
         assert_eq!(ask(&filter, "ioctl", &[0, 0x5401]), Outcome::Allow);
         assert_eq!(ask(&filter, "ioctl", &[0, 0x5413]), Outcome::Allow);
@@ -251,10 +210,7 @@ fn set_id_files_cannot_be_made() {
         assert_eq!(ask(&filter, "mknod", &[0, 0o100_000 | mode]), EPERM);
     }
     assert_eq!(ask(&filter, "chmod", &[0, 0o1777]), Outcome::Allow);
-    assert_eq!(
-        ask(&filter, "openat", &[0, 0, CREATE, 0o644]),
-        Outcome::Allow
-    );
+    assert_eq!(ask(&filter, "openat", &[0, 0, CREATE, 0o644]), Outcome::Allow);
     assert_eq!(ask(&filter, "openat2", &[]), ENOSYS);
 }
 
@@ -287,11 +243,7 @@ fn personality_and_prctl_are_allowed_by_value() {
         (8, EPERM),
         (0x002_0000, EPERM),
     ] {
-        assert_eq!(
-            ask(&filter, "personality", &[value]),
-            expected,
-            "{value:#x}"
-        );
+        assert_eq!(ask(&filter, "personality", &[value]), expected, "{value:#x}");
     }
     for option in [1, 4, 15, 16, 36, 38, 0x5356_4d41] {
         assert_eq!(ask(&filter, "prctl", &[option]), Outcome::Allow, "{option}");
@@ -335,17 +287,9 @@ fn what_training_uses_is_allowed() {
 #[test]
 fn the_agent_can_install_the_commands_filter_and_start_it() {
     let filter = agent();
-    for name in [
-        "seccomp",
-        "prctl",
-        "fork",
-        "execve",
-        "wait4",
-        "kill",
-        "openat",
-        "setsid",
-        "personality",
-    ] {
+    for name in
+        ["seccomp", "prctl", "fork", "execve", "wait4", "kill", "openat", "setsid", "personality"]
+    {
         assert_eq!(ask(&filter, name, &[]), Outcome::Allow, "{name}");
     }
 }
@@ -353,31 +297,15 @@ fn the_agent_can_install_the_commands_filter_and_start_it() {
 #[test]
 fn programs_are_small_enough_to_be_loaded_for_every_job() {
     for filter in [hardened(), agent()] {
-        let instructions: usize = filter
-            .programs
-            .iter()
-            .map(|program| program.len() / 8)
-            .sum();
-        assert!(
-            instructions < 1200,
-            "{}: {instructions} instructions",
-            filter.name
-        );
+        let instructions: usize = filter.programs.iter().map(|program| program.len() / 8).sum();
+        assert!(instructions < 1200, "{}: {instructions} instructions", filter.name);
     }
 }
 
 #[test]
 fn calls_without_conditions_are_found_in_few_steps() {
     let filter = hardened();
-    for name in [
-        "read",
-        "write",
-        "futex",
-        "mmap",
-        "madvise",
-        "epoll_pwait2",
-        "clock_gettime",
-    ] {
+    for name in ["read", "write", "futex", "mmap", "madvise", "epoll_pwait2", "clock_gettime"] {
         let steps = kernel::steps(&filter.programs[0], &call(name, &[]));
         assert!(steps < 16, "{name}: {steps} instructions");
     }

@@ -166,6 +166,18 @@ impl Container {
         process
     }
 
+    /// Runs a script of the shell as a user without PID 1 or a bus.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn without_bus(&self, user: &str, script: &str) -> Output {
+        let mut process = self.enter();
+        process.args(["runuser", "-l", user, "-c", script]).stdin(Stdio::null());
+        let output = process.output().expect("nsenter is there");
+        Output::of(format!("{user}: {script}"), &output)
+    }
+
     /// Asks again and again until a script ends with 0, and gives its last output.
     ///
     /// # Panics
@@ -225,6 +237,17 @@ impl Container {
         fs::read_to_string(self.root.path.join("console.log")).unwrap_or_default()
     }
 
+    /// What somebody wants to see of a system in which a test failed.
+    #[allow(clippy::print_stderr)]
+    fn tell(&self) {
+        let units = ["--unit=fetchmld.service", "--unit=fetchml-jobs.service"];
+        let journal =
+            self.enter().arg("journalctl").args(["--no-pager", "--lines=60"]).args(units).output();
+        if let Ok(journal) = journal {
+            eprintln!("--- journal\n{}", String::from_utf8_lossy(&journal.stdout));
+        }
+    }
+
     /// Asks `systemd-nspawn` to halt its payload; whether it did.
     fn stop(&mut self) -> bool {
         signal(self.nspawn.id(), Signal::TERM);
@@ -241,6 +264,9 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         let ended = self.nspawn.try_wait().is_ok_and(|ended| ended.is_some());
         if !ended && !self.stop() {
             signal(self.nspawn.id(), Signal::KILL);

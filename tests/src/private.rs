@@ -33,7 +33,10 @@ impl Private {
         let agent = target.join("x86_64-unknown-linux-gnu/release/fetchml-agent");
         for binary in [&ctl, &agent] {
             if !binary.exists() {
-                return Err(Unavailable(format!("{} is missing: run make build", binary.display())));
+                return Err(Unavailable(format!(
+                    "{} is missing: run make build",
+                    binary.display()
+                )));
             }
         }
         let home = TempDir::with_prefix("fetchml-test-")

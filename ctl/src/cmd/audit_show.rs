@@ -13,20 +13,12 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::fd::OwnedFd;
 
 pub(crate) async fn run(context: &Context, show: &AuditShow) -> Result<u8> {
-    if let Some(event) = show
-        .event
-        .as_deref()
-        .filter(|name| Event::from_name(name).is_none())
-    {
+    if let Some(event) = show.event.as_deref().filter(|name| Event::from_name(name).is_none()) {
         let known: Vec<_> = Event::ALL.iter().map(|e| e.name()).collect();
         return Err(Failure::usage(format!("unknown event {event:?}"))
             .hint(format!("use one of {}", known.join(", "))));
     }
-    let mut chosen = Chosen {
-        context,
-        show,
-        kept: VecDeque::new(),
-    };
+    let mut chosen = Chosen { context, show, kept: VecDeque::new() };
     for (name, file) in segments(&context.link).await? {
         let unreadable = |e: io::Error| Failure::io("cannot read", &name, &e);
         let mut reader = BufReader::with_capacity(MAX_LINE_BYTES, file);
@@ -44,10 +36,7 @@ pub(crate) async fn run(context: &Context, show: &AuditShow) -> Result<u8> {
 /// The supervisor's segments in order.
 pub(crate) async fn segments(link: &Link) -> Result<Vec<(String, File)>> {
     let segments = link.segments().await?;
-    Ok(segments
-        .into_iter()
-        .map(|(name, fd)| (name, File::from(OwnedFd::from(fd))))
-        .collect())
+    Ok(segments.into_iter().map(|(name, fd)| (name, File::from(OwnedFd::from(fd)))).collect())
 }
 
 /// The end of the log as the supervisor knows it.
@@ -107,24 +96,16 @@ impl Chosen<'_> {
         }
         Record::parse(line).is_ok_and(|record| {
             self.show.job.is_none_or(|job| record.job == Some(job))
-                && self
-                    .show
-                    .event
-                    .as_deref()
-                    .is_none_or(|event| &*record.event == event)
+                && self.show.event.as_deref().is_none_or(|event| &*record.event == event)
         })
     }
 
     fn print(&self, line: &[u8]) -> Result<()> {
         if self.context.json {
-            return self
-                .context
-                .print(&format!("{}\n", String::from_utf8_lossy(line)));
+            return self.context.print(&format!("{}\n", String::from_utf8_lossy(line)));
         }
         match Record::parse(line) {
-            Ok(record) => self
-                .context
-                .print(&audit::record(&record, self.context.style)),
+            Ok(record) => self.context.print(&audit::record(&record, self.context.style)),
             Err(error) => {
                 say(&format_args!(
                     "a line of the log cannot be shown: {error}; see `audit verify`"

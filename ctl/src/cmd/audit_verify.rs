@@ -18,11 +18,8 @@ const HEAD_FILE: &str = "head";
 const UNREADABLE: u8 = 3;
 
 pub(crate) async fn run(context: &Context, files: &[PathBuf], given: Option<Head>) -> Result<u8> {
-    let outcome = if files.is_empty() {
-        supervised(context, given).await
-    } else {
-        offline(files, given)
-    };
+    let outcome =
+        if files.is_empty() { supervised(context, given).await } else { offline(files, given) };
     match outcome {
         Ok(report) => {
             let status = report.verdict.exit_code();
@@ -68,9 +65,7 @@ fn offline(files: &[PathBuf], given: Option<Head>) -> Result<Report> {
 fn stored_head(segment: &Path) -> Option<Head> {
     let mut bytes = Vec::new();
     let file = File::open(segment.parent()?.join(HEAD_FILE)).ok()?;
-    file.take(Head::STORED_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .ok()?;
+    file.take(Head::STORED_BYTES as u64 + 1).read_to_end(&mut bytes).ok()?;
     Head::from_stored(&bytes)
 }
 
@@ -100,18 +95,12 @@ mod tests {
         assert!(matches!(verdict(None), Ok(Verdict::Unreadable(_))));
         std::fs::write(&path, b"").expect("a write");
         assert!(matches!(verdict(None), Ok(Verdict::Incomplete(_))));
-        let head = Head {
-            seq: 3,
-            hash: "ab".repeat(32).parse().expect("a hash"),
-        };
+        let head = Head { seq: 3, hash: "ab".repeat(32).parse().expect("a hash") };
         assert!(
             matches!(verdict(Some(head)), Ok(Verdict::Tampered(_))),
             "three records are missing"
         );
         std::fs::write(dir.path().join(HEAD_FILE), head.to_stored()).expect("a write");
-        assert!(
-            matches!(verdict(None), Ok(Verdict::Tampered(_))),
-            "the file beside it says so"
-        );
+        assert!(matches!(verdict(None), Ok(Verdict::Tampered(_))), "the file beside it says so");
     }
 }

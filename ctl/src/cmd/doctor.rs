@@ -14,10 +14,9 @@ pub(crate) async fn run(context: &Context) -> Result<u8> {
     let (supervisor, more) = match target.connect_running().await {
         Ok(supervisor) => match supervisor.manager.describe_host().await {
             Ok(text) => (Finding::good("supervisor", "answers"), text),
-            Err(error) => (
-                Finding::bad("supervisor", error.to_string(), "see its log"),
-                String::new(),
-            ),
+            Err(error) => {
+                (Finding::bad("supervisor", error.to_string(), "see its log"), String::new())
+            }
         },
         Err(_) => (absent(target), String::new()),
     };
@@ -33,9 +32,7 @@ pub(crate) async fn run(context: &Context) -> Result<u8> {
     } else {
         context.print(&table(&findings, context.width, context.style))?;
     }
-    Ok(u8::from(
-        findings.iter().any(|f| f.state() == State::Missing),
-    ))
+    Ok(u8::from(findings.iter().any(|f| f.state() == State::Missing)))
 }
 
 fn absent(target: &Target) -> Finding {

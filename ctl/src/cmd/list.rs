@@ -10,11 +10,7 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) async fn run(context: &Context, list: &List) -> Result<u8> {
-    let filter = Filter {
-        all_users: list.all_users,
-        state: list.state,
-        limit: Some(list.limit),
-    };
+    let filter = Filter { all_users: list.all_users, state: list.state, limit: Some(list.limit) };
     if !context.json && list.output == Form::Name {
         let mut numbers = String::new();
         for (id, _) in context.link.names(filter).await? {
@@ -50,8 +46,6 @@ pub(crate) async fn run(context: &Context, list: &List) -> Result<u8> {
 
 /// Now, in microseconds since the epoch.
 pub(crate) fn now_usec() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

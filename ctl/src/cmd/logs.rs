@@ -26,12 +26,7 @@ pub(crate) async fn run(context: &Context, logs: &Logs) -> Result<u8> {
     let mut printer = Printer::new(only, form).map_err(|e| Failure::output(&e))?;
     let position = |log: OwnedFd| position(log, logs.tail, only);
     if logs.follow {
-        let follow = Follow {
-            link: &context.link,
-            id,
-            owner: false,
-            quiet: context.quiet,
-        };
+        let follow = Follow { link: &context.link, id, owner: false, quiet: context.quiet };
         follow.to_end(printer, position, None).await?;
         return Ok(0);
     }

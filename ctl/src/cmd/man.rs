@@ -17,10 +17,7 @@ pub(crate) fn run(dir: &Path, command: Command) -> Result<u8> {
 }
 
 fn write(dir: &Path, command: &Command) -> Result<()> {
-    let name = command
-        .get_display_name()
-        .unwrap_or_else(|| command.get_name())
-        .to_owned();
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let path = dir.join(format!("{name}.1"));
     let page = page(command, &name).map_err(|e| Failure::io("cannot make", path.display(), &e))?;
     std::fs::write(&path, page).map_err(|e| Failure::io("cannot write", path.display(), &e))?;
@@ -32,9 +29,7 @@ fn write(dir: &Path, command: &Command) -> Result<()> {
 
 fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
     let mut command = command.clone();
-    let man = Man::new(command.clone().name(name.to_owned()))
-        .source("FetchML")
-        .manual("FetchML");
+    let man = Man::new(command.clone().name(name.to_owned())).source("FetchML").manual("FetchML");
     let mut out = Vec::new();
     man.render_title(&mut out)?;
     man.render_name_section(&mut out)?;
@@ -44,10 +39,7 @@ fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
     if command.has_subcommands() {
         man.render_subcommands_section(&mut out)?;
     }
-    let notes = [
-        ("EXAMPLE", command.get_before_help()),
-        ("NOTES", command.get_after_help()),
-    ];
+    let notes = [("EXAMPLE", command.get_before_help()), ("NOTES", command.get_after_help())];
     for (title, text) in notes {
         if let Some(text) = text {
             let text = text.to_string();
@@ -60,9 +52,7 @@ fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
     }
     let mut roff = Roff::new();
     roff.control("SH", ["SEE ALSO"]);
-    roff.text([roman(
-        "fetchml(7), fetchmlctl(1), fetchmld(8), fetchml-profile(5)",
-    )]);
+    roff.text([roman("fetchml(7), fetchmlctl(1), fetchmld(8), fetchml-profile(5)")]);
     roff.to_writer(&mut out)?;
     Ok(out)
 }
@@ -89,18 +79,10 @@ mod tests {
         run(dir.path(), Cli::command()).expect("the pages");
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).expect(name);
         let page = read("fetchmlctl-run.1");
-        for words in [
-            "time\\-limit",
-            "train.py",
-            "SH EXAMPLE",
-            "124 for the time limit",
-        ] {
+        for words in ["time\\-limit", "train.py", "SH EXAMPLE", "124 for the time limit"] {
             assert!(page.contains(words), "{words} is not in {page}");
         }
         assert!(read("fetchmlctl-audit-verify.1").contains("tampered"));
-        assert!(
-            !dir.path().join("fetchmlctl-man.1").exists(),
-            "hidden verbs have no page"
-        );
+        assert!(!dir.path().join("fetchmlctl-man.1").exists(), "hidden verbs have no page");
     }
 }

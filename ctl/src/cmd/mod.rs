@@ -129,10 +129,7 @@ mod tests {
     #[test]
     fn the_verb_is_known_even_when_its_options_are_wrong() {
         let verb = |line| intended_verb(&words(line));
-        assert_eq!(
-            verb("fetchmlctl run --memory lots -- true").as_deref(),
-            Some("run")
-        );
+        assert_eq!(verb("fetchmlctl run --memory lots -- true").as_deref(), Some("run"));
         assert_eq!(
             verb("fetchmlctl --private=/x --color never run --nope").as_deref(),
             Some("run")
@@ -143,15 +140,12 @@ mod tests {
 
     #[test]
     fn options_of_every_verb_may_stand_anywhere_before_the_command() {
-        let cli = Cli::try_parse_from(words(
-            "fetchmlctl run --private --json --name n -- ls --json -q",
-        ))
-        .expect("a good command line");
+        let cli =
+            Cli::try_parse_from(words("fetchmlctl run --private --json --name n -- ls --json -q"))
+                .expect("a good command line");
         assert_eq!(cli.global.private, Some(None));
         assert!(cli.global.json && !cli.global.quiet);
-        let Verb::Run(job) = cli.verb else {
-            unreachable!("the verb is run")
-        };
+        let Verb::Run(job) = cli.verb else { unreachable!("the verb is run") };
         assert_eq!(job.command, ["ls", "--json", "-q"]);
     }
 

@@ -31,19 +31,13 @@ pub(crate) async fn run(context: &Context, outputs: &Outputs) -> Result<u8> {
     if context.json {
         context.print_json(&json(&entries))?;
     } else if entries.is_empty() {
-        let place = if outputs.work {
-            "in /work"
-        } else {
-            "in its output directory"
-        };
+        let place = if outputs.work { "in /work" } else { "in its output directory" };
         context.tell(&format_args!("job {id} left nothing {place}"));
     } else {
         context.print(&table(&entries, context.width, context.style))?;
     }
     if !whole {
-        return Err(Failure::no(format!(
-            "the list stops after {MAX_ENTRIES} entries"
-        )));
+        return Err(Failure::no(format!("the list stops after {MAX_ENTRIES} entries")));
     }
     Ok(0)
 }
@@ -51,13 +45,7 @@ pub(crate) async fn run(context: &Context, outputs: &Outputs) -> Result<u8> {
 /// Opens below `root`, whatever the path says and whoever changes it meanwhile.
 fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    Ok(rustix::fs::openat2(
-        root,
-        path,
-        flags | OFlags::CLOEXEC,
-        Mode::empty(),
-        resolve,
-    )?)
+    Ok(rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
 /// Everything below `root` in the order of its names, and whether that is all.
@@ -65,11 +53,7 @@ fn walk(root: BorrowedFd<'_>) -> io::Result<(Vec<Entry>, bool)> {
     let mut entries = Vec::new();
     let mut open = vec![PathBuf::new()];
     while let Some(dir) = open.pop() {
-        let at = if dir.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            &dir
-        };
+        let at = if dir.as_os_str().is_empty() { Path::new(".") } else { &dir };
         let handle = match open_below(root, at, OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(handle) => handle,
             // Gone or closed to us since it was seen: it stays in the list as a directory.
@@ -119,14 +103,8 @@ fn look(handle: &OwnedFd, dir: &Path, name: &CStr) -> io::Result<Option<Entry>> 
     };
     Ok(Some(Entry {
         path: dir.join(OsStr::from_bytes(name.to_bytes())),
-        size_bytes: if kind == Kind::File {
-            u64::try_from(stat.st_size).unwrap_or(0)
-        } else {
-            0
-        },
-        modified_usec: u64::try_from(stat.st_mtime)
-            .unwrap_or(0)
-            .saturating_mul(1_000_000),
+        size_bytes: if kind == Kind::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
+        modified_usec: u64::try_from(stat.st_mtime).unwrap_or(0).saturating_mul(1_000_000),
         kind,
     }))
 }
@@ -134,10 +112,8 @@ fn look(handle: &OwnedFd, dir: &Path, name: &CStr) -> io::Result<Option<Entry>> 
 /// Copies one regular file out.
 fn fetch(root: BorrowedFd<'_>, path: &Path, out: Option<&Path>) -> Result<()> {
     let shown = visible(&path.to_string_lossy());
-    let relative = path
-        .strip_prefix("/outputs")
-        .or_else(|_| path.strip_prefix("/work"))
-        .unwrap_or(path);
+    let relative =
+        path.strip_prefix("/outputs").or_else(|_| path.strip_prefix("/work")).unwrap_or(path);
     // Opening a pipe for reading would wait for a writer.
     let file = open_below(root, relative, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|e| {
         let failure = Failure::io("cannot fetch", &shown, &e);
@@ -150,18 +126,16 @@ fn fetch(root: BorrowedFd<'_>, path: &Path, out: Option<&Path>) -> Result<()> {
         }
     })?;
     let mut file = File::from(file);
-    let metadata = file
-        .metadata()
-        .map_err(|e| Failure::io("cannot fetch", &shown, &e))?;
+    let metadata = file.metadata().map_err(|e| Failure::io("cannot fetch", &shown, &e))?;
     if !metadata.is_file() {
         return Err(Failure::no(format!("not a regular file: {shown}"))
             .hint("list the files with `fetchmlctl outputs JOB`"));
     }
     match out {
         Some(out) if out != Path::new("-") => save(&mut file, path, out),
-        _ => io::copy(&mut file, &mut io::stdout().lock())
-            .map(drop)
-            .map_err(|e| Failure::output(&e)),
+        _ => {
+            io::copy(&mut file, &mut io::stdout().lock()).map(drop).map_err(|e| Failure::output(&e))
+        }
     }
 }
 
@@ -171,18 +145,14 @@ fn save(file: &mut File, path: &Path, out: &Path) -> Result<()> {
         _ => out.to_owned(),
     };
     let failed = |step, e: &io::Error| Failure::io(step, place.display(), e);
-    let mut target = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&place)
-        .map_err(|e| {
-            let failure = failed("cannot create", &e);
-            if e.kind() == io::ErrorKind::AlreadyExists {
-                failure.hint("choose another name, or remove it first")
-            } else {
-                failure
-            }
-        })?;
+    let mut target = OpenOptions::new().write(true).create_new(true).open(&place).map_err(|e| {
+        let failure = failed("cannot create", &e);
+        if e.kind() == io::ErrorKind::AlreadyExists {
+            failure.hint("choose another name, or remove it first")
+        } else {
+            failure
+        }
+    })?;
     let copied = io::copy(file, &mut target).and_then(|_| target.sync_all());
     copied.map_err(|e| {
         // Half a file under the whole one's name would be worse than none.
@@ -213,10 +183,7 @@ mod tests {
     fn everything_is_listed_and_nothing_is_followed() {
         let (_dir, root) = tree();
         let (entries, whole) = walk(root.as_fd()).expect("a list");
-        let paths: Vec<_> = entries
-            .iter()
-            .map(|e| e.path.display().to_string())
-            .collect();
+        let paths: Vec<_> = entries.iter().map(|e| e.path.display().to_string()).collect();
         assert_eq!(paths, ["a", "a/b", "a/b/model.json", "escape", "up"]);
         assert!(whole);
         assert_eq!(entries[2].size_bytes, 2);
@@ -227,27 +194,13 @@ mod tests {
     fn a_file_is_fetched_and_never_one_from_outside() {
         let (dir, root) = tree();
         let out = dir.path().join("copy");
-        for bad in [
-            "escape",
-            "up/secret",
-            "../secret",
-            "/etc/passwd",
-            "a",
-            "a/nothing",
-        ] {
-            assert!(
-                fetch(root.as_fd(), Path::new(bad), Some(&out)).is_err(),
-                "{bad}"
-            );
+        for bad in ["escape", "up/secret", "../secret", "/etc/passwd", "a", "a/nothing"] {
+            assert!(fetch(root.as_fd(), Path::new(bad), Some(&out)).is_err(), "{bad}");
         }
         assert!(!out.exists());
         fetch(root.as_fd(), Path::new("a/b/model.json"), Some(&out)).expect("the file");
         assert_eq!(std::fs::read(&out).expect("the copy"), b"{}");
-        let again = fetch(
-            root.as_fd(),
-            Path::new("/outputs/a/b/model.json"),
-            Some(&out),
-        );
+        let again = fetch(root.as_fd(), Path::new("/outputs/a/b/model.json"), Some(&out));
         assert!(again.is_err_and(|f| f.to_string().contains("another name")));
     }
 }

@@ -23,12 +23,7 @@ pub(crate) async fn run(context: &Context, job: cli::Job) -> Result<u8> {
     let mut signals = Signals::catch().map_err(|e| Failure::io("cannot catch", "Ctrl-C", &e))?;
     let id = submit(context, &submission, &mut signals).await?;
     drop(submission);
-    let follow = Follow {
-        link: &context.link,
-        id,
-        owner: true,
-        quiet: context.quiet,
-    };
+    let follow = Follow { link: &context.link, id, owner: true, quiet: context.quiet };
     let whole = |log| Ok(Reader::new(log, 0, 0));
     let described = follow.to_end(streams, whole, Some(&mut signals)).await?;
     if context.json {

@@ -7,10 +7,7 @@ use crate::submission::Submission;
 
 pub(crate) async fn run(context: &Context, job: cli::Job) -> Result<u8> {
     let submission = Submission::prepare(job)?;
-    let id = context
-        .link
-        .submit(submission.spec(), submission.mounts())
-        .await?;
+    let id = context.link.submit(submission.spec(), submission.mounts()).await?;
     if context.json {
         context.print_json(&context.link.describe(id).await?.text)?;
     } else {

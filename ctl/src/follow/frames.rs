@@ -20,12 +20,7 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// A decoder for a log read from `offset`, where a frame begins.
     pub(crate) fn at(offset: u64) -> Self {
-        Self {
-            buffer: vec![0; BUFFER_BYTES].into(),
-            start: 0,
-            end: 0,
-            offset,
-        }
+        Self { buffer: vec![0; BUFFER_BYTES].into(), start: 0, end: 0, offset }
     }
 
     /// Where to put the next bytes. Never empty once [`Decoder::next`] said `None`.
@@ -77,12 +72,7 @@ impl Decoder {
 /// The bytes of one frame, for tests here and elsewhere.
 #[cfg(test)]
 pub(crate) fn frame(stream: fetchml_api::log::Stream, time_usec: u64, payload: &[u8]) -> Vec<u8> {
-    let header = FrameHeader {
-        len: payload.len(),
-        stream,
-        time_usec,
-    }
-    .encode();
+    let header = FrameHeader { len: payload.len(), stream, time_usec }.encode();
     [&header, payload, &header[..TRAILER_BYTES]].concat()
 }
 
@@ -126,11 +116,7 @@ mod tests {
 
     #[test]
     fn a_log_cut_inside_a_frame_gives_all_before_it() {
-        let log = [
-            frame(Stream::Stdout, 1, b"one"),
-            frame(Stream::Stdout, 2, b"two"),
-        ]
-        .concat();
+        let log = [frame(Stream::Stdout, 1, b"one"), frame(Stream::Stdout, 2, b"two")].concat();
         let first = log.len() / 2;
         for cut in first..log.len() {
             let (got, pending) = decode(&log[..cut], 5);
@@ -141,11 +127,7 @@ mod tests {
 
     #[test]
     fn damage_is_named_and_its_place_known() {
-        let mut log = [
-            frame(Stream::Stdout, 1, b"one"),
-            frame(Stream::Stdout, 2, b"two"),
-        ]
-        .concat();
+        let mut log = [frame(Stream::Stdout, 1, b"one"), frame(Stream::Stdout, 2, b"two")].concat();
         let at = log.len() / 2;
         let last = log.len() - 1;
         log[last] ^= 1;

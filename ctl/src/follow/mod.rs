@@ -108,10 +108,7 @@ impl Follow<'_> {
         match (end, trouble) {
             (Some(Ok(_)), Some(trouble)) => Err(trouble),
             (Some(end), _) => end,
-            (None, _) => Err(Failure::no(format!(
-                "job {} was not followed to its end",
-                self.id
-            ))),
+            (None, _) => Err(Failure::no(format!("job {} was not followed to its end", self.id))),
         }
     }
 
@@ -186,10 +183,7 @@ impl Follow<'_> {
     async fn unread(&self, error: &io::Error) -> Failure {
         if self.owner {
             if !self.quiet {
-                say(&format_args!(
-                    "cancelling job {}: its output cannot be written",
-                    self.id
-                ));
+                say(&format_args!("cancelling job {}: its output cannot be written", self.id));
             }
             let _ = tokio::time::timeout(PARTING_LIMIT, self.cancel()).await;
         }

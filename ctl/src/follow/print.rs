@@ -38,12 +38,7 @@ struct Line {
 
 impl Printer {
     pub(crate) fn new(only: Option<Stream>, form: Form) -> io::Result<Self> {
-        Ok(Self {
-            streams: Streams::standard()?,
-            only,
-            form,
-            lines: Default::default(),
-        })
+        Ok(Self { streams: Streams::standard()?, only, form, lines: Default::default() })
     }
 }
 
@@ -128,12 +123,8 @@ fn shape(form: Form, stream: Stream, line: &Line) -> Vec<u8> {
             };
             let text = std::str::from_utf8(bytes).map_or(Text::Bytes(bytes), Text::Utf8);
             // Numbers and text always have a JSON form.
-            serde_json::to_vec(&JsonLine {
-                time_usec: line.time_usec,
-                stream,
-                text,
-            })
-            .unwrap_or_default()
+            serde_json::to_vec(&JsonLine { time_usec: line.time_usec, stream, text })
+                .unwrap_or_default()
         }
         Form::Plain | Form::Stamped => {
             let mut out = text::exact_time(line.time_usec).into_bytes();
@@ -151,10 +142,7 @@ mod tests {
     use super::*;
 
     fn line(bytes: &[u8]) -> Line {
-        Line {
-            time_usec: 1_763_000_000_000_001,
-            bytes: bytes.to_vec(),
-        }
+        Line { time_usec: 1_763_000_000_000_001, bytes: bytes.to_vec() }
     }
 
     #[test]
@@ -162,10 +150,7 @@ mod tests {
         let text = |form, bytes: &[u8]| {
             String::from_utf8(shape(form, Stream::Stderr, &line(bytes))).expect("text")
         };
-        assert_eq!(
-            text(Form::Stamped, b"a b\n"),
-            "2025-11-13T02:13:20.000001Z a b\n"
-        );
+        assert_eq!(text(Form::Stamped, b"a b\n"), "2025-11-13T02:13:20.000001Z a b\n");
         assert_eq!(
             text(Form::Json, b"\"\n"),
             "{\"time_usec\":1763000000000001,\"stream\":\"stderr\",\"text\":\"\\\"\"}\n"

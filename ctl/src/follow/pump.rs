@@ -49,11 +49,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// Reads from a frame's beginning, leaving out the first bytes of its payload.
     pub(crate) fn new(log: OwnedFd, offset: u64, skip: usize) -> Self {
-        Self {
-            log: log.into(),
-            decoder: Decoder::at(offset),
-            skip,
-        }
+        Self { log: log.into(), decoder: Decoder::at(offset), skip }
     }
 
     /// Carries everything that is there now.
@@ -80,8 +76,7 @@ impl Reader {
                 Ok(None) => return Ok(()),
                 Ok(Some((header, payload))) => {
                     let skip = std::mem::take(&mut self.skip).min(payload.len());
-                    sink.frame(header, &payload[skip..])
-                        .map_err(PumpError::Write)?;
+                    sink.frame(header, &payload[skip..]).map_err(PumpError::Write)?;
                 }
                 Err(error) => return Err(PumpError::Damaged { offset, error }),
             }
@@ -115,11 +110,7 @@ impl Pump {
                 let _ = tell.send(carry(&mut reader, &mut sink, &watch, &seen));
             })
             .map_err(|_| PumpError::Thread)?;
-        Ok(Self {
-            ended,
-            bell,
-            result,
-        })
+        Ok(Self { ended, bell, result })
     }
 
     /// The job is over: what is in the log now is all there will be.

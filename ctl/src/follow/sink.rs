@@ -56,11 +56,7 @@ impl Lane {
             }
             None => self.batch.extend_from_slice(payload),
         }
-        if self.batch.len() >= BATCH_BYTES {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.batch.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
@@ -83,11 +79,7 @@ impl Lane {
     }
 
     fn write_through(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.closed {
-            Ok(())
-        } else {
-            self.file.write_all(bytes)
-        }
+        if self.closed { Ok(()) } else { self.file.write_all(bytes) }
     }
 }
 
@@ -105,18 +97,9 @@ impl Streams {
     /// The streams this program was started with.
     pub(crate) fn standard() -> io::Result<Self> {
         let (stdout, stderr) = (Lane::new(io::stdout())?, Lane::new(io::stderr())?);
-        let place = |f: &File| {
-            rustix::fs::fstat(f)
-                .map(|s| (s.st_dev, s.st_ino, s.st_rdev))
-                .ok()
-        };
+        let place = |f: &File| rustix::fs::fstat(f).map(|s| (s.st_dev, s.st_ino, s.st_rdev)).ok();
         let joined = place(&stdout.file) == place(&stderr.file);
-        Ok(Self {
-            stdout,
-            stderr,
-            joined,
-            last: Stream::Stdout,
-        })
+        Ok(Self { stdout, stderr, joined, last: Stream::Stdout })
     }
 
     /// A reader of standard error that went away is no reason to end the job.

@@ -18,10 +18,7 @@ pub(crate) fn find(log: &File, lines: u64, only: Option<Stream>) -> io::Result<P
     let mut end = whole_frames(log)?;
     let mut wanted = lines;
     let mut last = true;
-    let mut place = Place {
-        offset: end,
-        skip: 0,
-    };
+    let mut place = Place { offset: end, skip: 0 };
     let mut payload = Vec::new();
     while wanted > 0 {
         let Some((begin, header)) = frame_before(log, end)? else {
@@ -34,23 +31,13 @@ pub(crate) fn find(log: &File, lines: u64, only: Option<Stream>) -> io::Result<P
         payload.resize(header.len, 0);
         log.read_exact_at(&mut payload, begin + HEADER_BYTES as u64)?;
         // The line end that ends the log begins no line.
-        let counted = if std::mem::take(&mut last) {
-            header.len - 1
-        } else {
-            header.len
-        };
-        place = Place {
-            offset: begin,
-            skip: 0,
-        };
+        let counted = if std::mem::take(&mut last) { header.len - 1 } else { header.len };
+        place = Place { offset: begin, skip: 0 };
         for at in (0..counted).rev() {
             if payload.get(at) == Some(&b'\n') {
                 wanted -= 1;
                 if wanted == 0 {
-                    return Ok(Place {
-                        offset: begin,
-                        skip: at + 1,
-                    });
+                    return Ok(Place { offset: begin, skip: at + 1 });
                 }
             }
         }
@@ -87,9 +74,7 @@ fn frame_before(log: &File, end: u64) -> io::Result<Option<(u64, FrameHeader)>> 
     let Some(begin) = at.checked_sub(len + HEADER_BYTES as u64) else {
         return Ok(None);
     };
-    Ok(header_at(log, begin)?
-        .filter(|h| h.len as u64 == len)
-        .map(|h| (begin, h)))
+    Ok(header_at(log, begin)?.filter(|h| h.len as u64 == len).map(|h| (begin, h)))
 }
 
 fn header_at(log: &File, at: u64) -> io::Result<Option<FrameHeader>> {
@@ -110,8 +95,7 @@ mod tests {
     fn log(parts: &[(Stream, &str)], torn: usize) -> File {
         let mut file = tempfile::tempfile().expect("a temporary file");
         for (stream, text) in parts {
-            file.write_all(&frame(*stream, 1, text.as_bytes()))
-                .expect("a write");
+            file.write_all(&frame(*stream, 1, text.as_bytes())).expect("a write");
         }
         let cut = frame(Stream::Stdout, 1, b"torn\n");
         file.write_all(&cut[..torn]).expect("a write");
@@ -124,11 +108,7 @@ mod tests {
         let mut out = String::new();
         for (stream, text) in parts {
             if offset >= place.offset && only.is_none_or(|s| s == *stream) {
-                let skip = if offset == place.offset {
-                    place.skip
-                } else {
-                    0
-                };
+                let skip = if offset == place.offset { place.skip } else { 0 };
                 out.push_str(&text[skip..]);
             }
             offset += (HEADER_BYTES + text.len() + TRAILER_BYTES) as u64;
@@ -152,10 +132,7 @@ mod tests {
             assert_eq!(tail(&parts, 4, None, torn), "two\nbad\nthree\nfour");
             assert_eq!(tail(&parts, 99, None, torn), "one\ntwo\nbad\nthree\nfour");
             assert_eq!(tail(&parts, 1, Some(Stream::Stderr), torn), "bad\n");
-            assert_eq!(
-                tail(&parts, 3, Some(Stream::Stdout), torn),
-                "two\nthree\nfour"
-            );
+            assert_eq!(tail(&parts, 3, Some(Stream::Stdout), torn), "two\nthree\nfour");
         }
         assert_eq!(tail(&[], 5, None, 0), "");
         assert_eq!(tail(&[(Stream::Stdout, "a\nb\n")], 1, None, 0), "b\n");

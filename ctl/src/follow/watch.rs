@@ -40,10 +40,7 @@ impl Watch {
     /// A caller who may not open the log by its name gets no notice of writes
     /// from the kernel, only from looking.
     pub(crate) fn new(log: &File, bell: Bell) -> Self {
-        Self {
-            inotify: notices(log).ok(),
-            bell,
-        }
+        Self { inotify: notices(log).ok(), bell }
     }
 
     pub(crate) fn sleep(&self) -> io::Result<()> {
@@ -67,11 +64,7 @@ impl Watch {
 
 fn notices(log: &File) -> io::Result<OwnedFd> {
     let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    inotify::add_watch(
-        &inotify,
-        format!("/proc/self/fd/{}", log.as_raw_fd()),
-        WatchFlags::MODIFY,
-    )?;
+    inotify::add_watch(&inotify, format!("/proc/self/fd/{}", log.as_raw_fd()), WatchFlags::MODIFY)?;
     Ok(inotify)
 }
 

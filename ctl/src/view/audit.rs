@@ -43,11 +43,9 @@ pub(crate) fn verdict(report: &Report, style: Style) -> String {
     let mut text = format!("{word}: {}\n", visible(&report.verdict.to_string()));
     // Writing to a string cannot fail.
     let _ = match &report.end {
-        Some(end) => writeln!(
-            text,
-            "{} records hold; the last has the hash {}",
-            report.records, end.hash
-        ),
+        Some(end) => {
+            writeln!(text, "{} records hold; the last has the hash {}", report.records, end.hash)
+        }
         None => writeln!(text, "no record holds"),
     };
     text

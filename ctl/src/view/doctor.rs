@@ -31,12 +31,7 @@ pub(crate) enum State {
 
 impl Finding {
     pub(crate) fn good(name: &str, detail: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            state: "ok".into(),
-            detail: detail.into(),
-            remedy: None,
-        }
+        Self { name: name.into(), state: "ok".into(), detail: detail.into(), remedy: None }
     }
 
     pub(crate) fn partial(
@@ -44,19 +39,11 @@ impl Finding {
         detail: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self {
-            state: "partial".into(),
-            remedy: Some(remedy.into()),
-            ..Self::good(name, detail)
-        }
+        Self { state: "partial".into(), remedy: Some(remedy.into()), ..Self::good(name, detail) }
     }
 
     pub(crate) fn bad(name: &str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            state: "missing".into(),
-            remedy: Some(remedy.into()),
-            ..Self::good(name, detail)
-        }
+        Self { state: "missing".into(), remedy: Some(remedy.into()), ..Self::good(name, detail) }
     }
 
     pub(crate) fn state(&self) -> State {
@@ -88,17 +75,10 @@ pub(crate) fn table(findings: &[Finding], width: Option<usize>, style: Style) ->
     let mut text = draw(&["CHECK", "STATE", "DETAIL"], &rows, width, style);
     for finding in findings.iter().filter(|f| f.state() != State::Ok) {
         if let Some(remedy) = &finding.remedy {
-            text.push_str(&format!(
-                "\n{}: {}",
-                visible(&finding.name),
-                visible(remedy)
-            ));
+            text.push_str(&format!("\n{}: {}", visible(&finding.name), visible(remedy)));
         }
     }
-    if findings
-        .iter()
-        .any(|f| f.state() != State::Ok && f.remedy.is_some())
-    {
+    if findings.iter().any(|f| f.state() != State::Ok && f.remedy.is_some()) {
         text.push('\n');
     }
     text

@@ -26,11 +26,7 @@ pub(crate) fn running(id: u64) -> JobDescription {
             profile: "default".into(),
             network: None,
             time_limit_usec: Some(7_200_000_000),
-            limits: Limits {
-                memory_bytes: Some(4 << 30),
-                cpus: Some(1.5),
-                pids: None,
-            },
+            limits: Limits { memory_bytes: Some(4 << 30), cpus: Some(1.5), pids: None },
             mounts: vec![MountRequest {
                 target: "/work".into(),
                 mode: MountMode::Project,
@@ -53,11 +49,8 @@ pub(crate) fn failed(id: u64) -> JobDescription {
     job.reason = "exit code 3".into();
     job.finished_usec = Some(SUBMITTED + 3_000_000);
     job.host_uid = None;
-    let layer = |name: &str, state, detail: &str| Layer {
-        name: name.into(),
-        state,
-        detail: detail.into(),
-    };
+    let layer =
+        |name: &str, state, detail: &str| Layer { name: name.into(), state, detail: detail.into() };
     job.report = Some(ExitReport {
         summary: "exit code 3".into(),
         failure: Some(FailureClass::UserError),

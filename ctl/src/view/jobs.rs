@@ -13,15 +13,7 @@ pub(crate) fn table(
     width: Option<usize>,
     style: Style,
 ) -> String {
-    let mut header = vec![
-        "JOB",
-        "NAME",
-        "EXPERIMENT",
-        "STATE",
-        "SUBMITTED",
-        "TIME",
-        "REASON",
-    ];
+    let mut header = vec!["JOB", "NAME", "EXPERIMENT", "STATE", "SUBMITTED", "TIME", "REASON"];
     if users {
         header.insert(1, "USER");
     }
@@ -34,9 +26,7 @@ pub(crate) fn table(
                 visible(&job.spec.experiment).into(),
                 Cell::toned(job.state.as_str(), of_state(job.state)),
                 ago(job.submitted_usec, now_usec).into(),
-                ran(job, now_usec)
-                    .map_or_else(|| "-".into(), duration)
-                    .into(),
+                ran(job, now_usec).map_or_else(|| "-".into(), duration).into(),
                 visible(&job.reason).into(),
             ];
             if users {
@@ -50,9 +40,7 @@ pub(crate) fn table(
 
 /// The name of a job's user, or the number where there is no name.
 pub(crate) fn user(job: &JobDescription) -> String {
-    job.user
-        .as_deref()
-        .map_or_else(|| job.uid.to_string(), visible)
+    job.user.as_deref().map_or_else(|| job.uid.to_string(), visible)
 }
 
 /// How long the command ran, or runs.
@@ -64,10 +52,7 @@ pub(crate) fn ran(job: &JobDescription, now_usec: u64) -> Option<u64> {
 /// One line on the end of a job.
 pub(crate) fn ended(job: &JobDescription) -> String {
     let state = job.state.as_str();
-    let why = job
-        .report
-        .as_ref()
-        .map_or(job.reason.as_str(), |r| r.summary.as_str());
+    let why = job.report.as_ref().map_or(job.reason.as_str(), |r| r.summary.as_str());
     let mut line = format!("job {} {state}", job.id);
     if job.state != JobState::Succeeded && !why.is_empty() && why != state {
         line = format!("{line}: {}", visible(why));
@@ -80,10 +65,7 @@ pub(crate) fn ended(job: &JobDescription) -> String {
 
 /// Output that did not reach the log, if there was any.
 pub(crate) fn lost_output(job: &JobDescription) -> Option<u64> {
-    job.report
-        .as_ref()
-        .map(|r| r.lost_output_bytes)
-        .filter(|bytes| *bytes > 0)
+    job.report.as_ref().map(|r| r.lost_output_bytes).filter(|bytes| *bytes > 0)
 }
 
 #[cfg(test)]

@@ -56,10 +56,9 @@ pub(crate) fn table(entries: &[Entry], width: Option<usize>, style: Style) -> St
         let (first, name): (Cell, _) = match &entry.kind {
             Kind::File => (size(entry.size_bytes).into(), path),
             Kind::Directory => ("-".into(), format!("{path}/")),
-            Kind::Link(target) => (
-                "link".into(),
-                format!("{path} -> {}", visible(&target.to_string_lossy())),
-            ),
+            Kind::Link(target) => {
+                ("link".into(), format!("{path} -> {}", visible(&target.to_string_lossy())))
+            }
             other => (Cell::toned(other.word(), Tone::Careful), path),
         };
         rows.push(vec![first, time(entry.modified_usec).into(), name.into()]);

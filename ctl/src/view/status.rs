@@ -25,10 +25,7 @@ impl Page {
 pub(crate) fn show(job: &JobDescription, now_usec: u64, style: Style) -> String {
     let title = style.paint(Tone::Strong, &format!("job {}", job.id));
     let state = style.paint(of_state(job.state), job.state.as_str());
-    let mut page = Page {
-        text: format!("{title} {} - {state}\n", visible(&job.spec.name)),
-        style,
-    };
+    let mut page = Page { text: format!("{title} {} - {state}\n", visible(&job.spec.name)), style };
     // The report says it again, with its class.
     if job.report.as_ref().is_none_or(|r| r.summary != job.reason) {
         page.line("reason", &visible(&job.reason));
@@ -40,17 +37,10 @@ pub(crate) fn show(job: &JobDescription, now_usec: u64, style: Style) -> String 
     asked(&mut page, job);
     page.line(
         "submitted",
-        &format!(
-            "{} ({})",
-            time(job.submitted_usec),
-            ago(job.submitted_usec, now_usec)
-        ),
+        &format!("{} ({})", time(job.submitted_usec), ago(job.submitted_usec, now_usec)),
     );
     if let Some(started) = job.started_usec {
-        page.line(
-            "started",
-            &format!("{} (attempt {})", time(started), job.attempt),
-        );
+        page.line("started", &format!("{} (attempt {})", time(started), job.attempt));
     }
     if let Some(finished) = job.finished_usec {
         page.line("finished", &time(finished));
@@ -79,11 +69,7 @@ fn asked(page: &mut Page, job: &JobDescription) {
         };
         page.line(
             "directory",
-            &format!(
-                "{} at {} ({mode})",
-                visible(&mount.label),
-                visible(&mount.target)
-            ),
+            &format!("{} at {} ({mode})", visible(&mount.label), visible(&mount.target)),
         );
     }
     for (name, value) in &spec.env {
@@ -98,9 +84,7 @@ fn asked(page: &mut Page, job: &JobDescription) {
         page.line("time limit", &duration(usec));
     }
     let limits = [
-        spec.limits
-            .memory_bytes
-            .map(|b| format!("{} of memory", size(b))),
+        spec.limits.memory_bytes.map(|b| format!("{} of memory", size(b))),
         spec.limits.cpus.map(|n| format!("{n} CPUs")),
         spec.limits.pids.map(|n| format!("{n} processes")),
     ];
@@ -130,11 +114,7 @@ fn outcome(page: &mut Page, job: &JobDescription, report: &ExitReport) {
     page.line("used", &used);
     page.line(
         "output",
-        &format!(
-            "{} standard, {} error",
-            size(report.stdout_bytes),
-            size(report.stderr_bytes)
-        ),
+        &format!("{} standard, {} error", size(report.stdout_bytes), size(report.stderr_bytes)),
     );
     if let Some(lost) = lost_output(job) {
         page.line("lost output", &page.style.paint(Tone::Bad, &size(lost)));
@@ -145,8 +125,7 @@ fn layers(page: &mut Page, report: &ExitReport) {
     if report.layers.is_empty() {
         return;
     }
-    page.text
-        .push_str(&page.style.paint(Tone::Strong, "layers of the sandbox"));
+    page.text.push_str(&page.style.paint(Tone::Strong, "layers of the sandbox"));
     page.text.push('\n');
     for layer in &report.layers {
         let (word, tone) = match layer.state {
@@ -156,10 +135,7 @@ fn layers(page: &mut Page, report: &ExitReport) {
         };
         let word = page.style.paint(tone, &format!("{word:<7}"));
         let name = visible(&layer.name);
-        page.text.push_str(&format!(
-            "{name:>LABEL$}  {word}  {}\n",
-            visible(&layer.detail)
-        ));
+        page.text.push_str(&format!("{name:>LABEL$}  {word}  {}\n", visible(&layer.detail)));
     }
 }
 
@@ -186,11 +162,7 @@ mod tests {
     #[test]
     fn an_ended_job_is_explained() {
         let job = example::failed(12);
-        let page = show(
-            &job,
-            example::SUBMITTED + 60_000_000,
-            Style { colour: false },
-        );
+        let page = show(&job, example::SUBMITTED + 60_000_000, Style { colour: false });
         assert_eq!(
             page,
             "job 12 train - failed

@@ -73,20 +73,12 @@ mod tests {
     #[test]
     fn the_flag_beats_the_environment_and_that_the_terminal() {
         let with = |set: &'static [(&str, &str)]| {
-            move |name: &str| {
-                set.iter()
-                    .find(|(n, _)| *n == name)
-                    .map(|(_, v)| (*v).to_owned())
-            }
+            move |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
         };
         let colour = |when, tty, set| Style::choose(when, tty, with(set)).colour;
         assert!(colour(When::Auto, true, &[]));
         assert!(!colour(When::Auto, false, &[]));
-        assert!(!colour(
-            When::Auto,
-            true,
-            &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]
-        ));
+        assert!(!colour(When::Auto, true, &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]));
         assert!(colour(When::Auto, false, &[("CLICOLOR_FORCE", "1")]));
         assert!(!colour(When::Auto, true, &[("TERM", "dumb")]));
         assert!(colour(When::Always, false, &[("NO_COLOR", "1")]));

@@ -17,19 +17,13 @@ pub(crate) struct Cell {
 
 impl<S: Into<String>> From<S> for Cell {
     fn from(text: S) -> Self {
-        Self {
-            text: text.into(),
-            tone: None,
-        }
+        Self { text: text.into(), tone: None }
     }
 }
 
 impl Cell {
     pub(crate) fn toned(text: impl Into<String>, tone: Tone) -> Self {
-        Self {
-            text: text.into(),
-            tone: Some(tone),
-        }
+        Self { text: text.into(), tone: Some(tone) }
     }
 }
 
@@ -50,10 +44,7 @@ pub(crate) fn draw(
     if let Some(limit) = width {
         fit(&mut widths, limit);
     }
-    let head: Vec<Cell> = header
-        .iter()
-        .map(|h| Cell::toned(*h, Tone::Quiet))
-        .collect();
+    let head: Vec<Cell> = header.iter().map(|h| Cell::toned(*h, Tone::Quiet)).collect();
     let mut out = String::new();
     for row in std::iter::once(&head).chain(rows) {
         line(&mut out, row, &widths, style);
@@ -138,9 +129,6 @@ mod tests {
     fn colour_does_not_change_the_columns() {
         let rows = vec![vec![Cell::toned("a", Tone::Good), "b".into()]];
         let coloured = draw(&["AAA", "B"], &rows, None, Style { colour: true });
-        assert!(
-            coloured.ends_with("\u{1b}[32ma\u{1b}[0m    b\n"),
-            "{coloured:?}"
-        );
+        assert!(coloured.ends_with("\u{1b}[32ma\u{1b}[0m    b\n"), "{coloured:?}");
     }
 }

@@ -126,15 +126,9 @@ mod tests {
 
     #[test]
     fn text_progress_bars_and_colours_pass() {
-        assert_eq!(
-            shown(&[b"a\tb\r 50%\r100%\x08\n"]),
-            "a\tb\r 50%\r100%\x08\n"
-        );
+        assert_eq!(shown(&[b"a\tb\r 50%\r100%\x08\n"]), "a\tb\r 50%\r100%\x08\n");
         assert_eq!(shown(&["é ✓ 🦀\n".as_bytes()]), "é ✓ 🦀\n");
-        assert_eq!(
-            shown(&[b"\x1b[1;38:5:2mx\x1b[0m"]),
-            "\x1b[1;38:5:2mx\x1b[0m"
-        );
+        assert_eq!(shown(&[b"\x1b[1;38:5:2mx\x1b[0m"]), "\x1b[1;38:5:2mx\x1b[0m");
     }
 
     #[test]
@@ -147,10 +141,7 @@ mod tests {
         assert_eq!(shown(&[b"\x1b]0;title\x07"]), "^[]0;title^G");
         assert_eq!(shown(&[b"\x1b[2J\x1b[6n"]), "^[[2J^[[6n");
         assert_eq!(shown(&[b"\x1b\x1b[31"]), "^[^[[31");
-        assert_eq!(
-            shown(&["\u{9b}2J\u{202e}".as_bytes()]),
-            "\\u{9b}2J\\u{202e}"
-        );
+        assert_eq!(shown(&["\u{9b}2J\u{202e}".as_bytes()]), "\\u{9b}2J\\u{202e}");
         assert_eq!(shown(&[b"\xff\xc0\x9b"]), "\u{fffd}\u{fffd}\u{fffd}");
         let long = [b"\x1b[".as_slice(), &[b'1'; 40], b"m"].concat();
         assert!(!shown(&[&long]).contains('\u{1b}'));

@@ -22,37 +22,23 @@ pub(crate) fn visible(text: &str) -> String {
 /// A command as it could be typed into a shell.
 pub(crate) fn command(words: &[String]) -> String {
     let plain = |w: &str| {
-        !w.is_empty()
-            && w.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b))
+        !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b))
     };
     let quoted: Vec<_> = words
         .iter()
-        .map(|w| {
-            if plain(w) {
-                w.clone()
-            } else {
-                format!("'{}'", w.replace('\'', "'\\''"))
-            }
-        })
+        .map(|w| if plain(w) { w.clone() } else { format!("'{}'", w.replace('\'', "'\\''")) })
         .collect();
     visible(&quoted.join(" "))
 }
 
 /// Microseconds since the epoch as RFC 3339 with a full second.
 pub(crate) fn time(usec: u64) -> String {
-    stamp(usec).map_or_else(
-        || "-".into(),
-        |t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    )
+    stamp(usec).map_or_else(|| "-".into(), |t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// Microseconds since the epoch as RFC 3339 with microseconds.
 pub(crate) fn exact_time(usec: u64) -> String {
-    stamp(usec).map_or_else(
-        || "-".into(),
-        |t| t.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
-    )
+    stamp(usec).map_or_else(|| "-".into(), |t| t.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
 }
 
 fn stamp(usec: u64) -> Option<Timestamp> {
@@ -73,11 +59,7 @@ pub(crate) fn ago(usec: u64, now_usec: u64) -> String {
 pub(crate) fn duration(usec: u64) -> String {
     let seconds = usec / 1_000_000;
     let pair = |big: u64, unit: &str, small: u64, rest: &str| {
-        if small == 0 {
-            format!("{big}{unit}")
-        } else {
-            format!("{big}{unit}{small}{rest}")
-        }
+        if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{rest}") }
     };
     match seconds {
         0 if usec < 1_000 => format!("{usec}µs"),
@@ -116,13 +98,8 @@ mod tests {
 
     #[test]
     fn sizes_are_short() {
-        let cases = [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1 KiB"),
-            (1536, "1.5 KiB"),
-            (4 << 30, "4 GiB"),
-        ];
+        let cases =
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1536, "1.5 KiB"), (4 << 30, "4 GiB")];
         for (bytes, words) in cases {
             assert_eq!(size(bytes), words);
         }
@@ -150,10 +127,7 @@ mod tests {
 
     #[test]
     fn names_cannot_control_a_terminal() {
-        assert_eq!(
-            visible("a\u{1b}[2Jb\u{9b}c\u{202e}d é"),
-            "a\\u{1b}[2Jb\\u{9b}c\\u{202e}d é"
-        );
+        assert_eq!(visible("a\u{1b}[2Jb\u{9b}c\u{202e}d é"), "a\\u{1b}[2Jb\\u{9b}c\\u{202e}d é");
         assert_eq!(
             command(&["sh".into(), "-c".into(), "it's \u{7}".into()]),
             "sh -c 'it'\\''s \\u{7}'"
@@ -164,10 +138,7 @@ mod tests {
     #[test]
     fn times_are_rfc_3339() {
         assert_eq!(time(1_763_000_000_000_001), "2025-11-13T02:13:20Z");
-        assert_eq!(
-            exact_time(1_763_000_000_000_001),
-            "2025-11-13T02:13:20.000001Z"
-        );
+        assert_eq!(exact_time(1_763_000_000_000_001), "2025-11-13T02:13:20.000001Z");
         assert_eq!(time(u64::MAX), "-");
     }
 }

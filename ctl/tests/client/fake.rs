@@ -59,18 +59,10 @@ impl Fake {
         let listener = UnixListener::bind(&socket).expect("a socket");
         let served = shared.clone();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            runtime
-                .expect("a runtime")
-                .block_on(serve(served, listener, socket));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(serve(served, listener, socket));
         });
-        Self {
-            dir,
-            shared,
-            program,
-        }
+        Self { dir, shared, program }
     }
 
     /// The client with this supervisor, in the project.
@@ -92,22 +84,15 @@ impl Fake {
 
     /// What the supervisor read of the project through the descriptor it got.
     pub(crate) fn project_file(&self, id: u64) -> String {
-        self.shared.jobs.lock().expect("no panic while held")[&id]
-            .project_file
-            .clone()
+        self.shared.jobs.lock().expect("no panic while held")[&id].project_file.clone()
     }
 
     pub(crate) fn description(&self, id: u64) -> JobDescription {
-        self.shared.jobs.lock().expect("no panic while held")[&id]
-            .described
-            .borrow()
-            .clone()
+        self.shared.jobs.lock().expect("no panic while held")[&id].described.borrow().clone()
     }
 
     pub(crate) fn was_cancelled(&self, id: u64) -> bool {
-        *self.shared.jobs.lock().expect("no panic while held")[&id]
-            .cancelled
-            .borrow()
+        *self.shared.jobs.lock().expect("no panic while held")[&id].cancelled.borrow()
     }
 }
 
@@ -158,16 +143,7 @@ impl zbus::DBusError for No {
     }
 }
 
-type Row = (
-    u64,
-    u32,
-    String,
-    String,
-    String,
-    String,
-    u64,
-    OwnedObjectPath,
-);
+type Row = (u64, u32, String, String, String, String, u64, OwnedObjectPath);
 
 #[interface(name = "org.fetchml.FetchML1.Manager")]
 impl Manager {
@@ -176,11 +152,8 @@ impl Manager {
         spec: HashMap<String, OwnedVariant>,
         mounts: Vec<(String, String, String, WireFd)>,
     ) -> Result<(u64, OwnedObjectPath), No> {
-        let command: Vec<String> = spec["command"]
-            .try_clone()
-            .ok()
-            .and_then(|v| v.try_into().ok())
-            .unwrap_or_default();
+        let command: Vec<String> =
+            spec["command"].try_clone().ok().and_then(|v| v.try_into().ok()).unwrap_or_default();
         if command[0] == "refused" {
             return Err(No(name::POLICY_DENIED, "you may not run this"));
         }
@@ -190,10 +163,7 @@ impl Manager {
     }
 
     async fn list_jobs(&self, filter: HashMap<String, OwnedVariant>) -> Vec<Row> {
-        let limit = filter
-            .get("limit")
-            .and_then(|v| u32::try_from(v).ok())
-            .unwrap_or(50);
+        let limit = filter.get("limit").and_then(|v| u32::try_from(v).ok()).unwrap_or(50);
         let jobs = self.0.jobs.lock().expect("no panic while held");
         let rows: Vec<Row> = jobs
             .values()
@@ -219,10 +189,7 @@ impl Manager {
 
     async fn describe_jobs(&self, _filter: HashMap<String, OwnedVariant>) -> String {
         let jobs = self.0.jobs.lock().expect("no panic while held");
-        let all: Vec<_> = jobs
-            .values()
-            .map(|job| job.described.borrow().clone())
-            .collect();
+        let all: Vec<_> = jobs.values().map(|job| job.described.borrow().clone()).collect();
         serde_json::to_string(&all).expect("JSON")
     }
 
@@ -233,17 +200,12 @@ impl Manager {
 
     async fn wait_job(&self, id: u64) -> Result<String, No> {
         let mut described = self.0.job(id, |job| job.described.subscribe())?;
-        let over = described
-            .wait_for(|d| d.state.is_final())
-            .await
-            .expect("the job stays");
+        let over = described.wait_for(|d| d.state.is_final()).await.expect("the job stays");
         Ok(serde_json::to_string(&*over).expect("JSON"))
     }
 
     async fn cancel_job(&self, id: u64) -> Result<(), No> {
-        self.0
-            .job(id, |job| job.cancelled.send_replace(true))
-            .map(drop)
+        self.0.job(id, |job| job.cancelled.send_replace(true)).map(drop)
     }
 
     async fn open_log(&self, id: u64) -> Result<WireFd, No> {
@@ -261,9 +223,7 @@ impl Manager {
 impl Shared {
     fn job<T>(&self, id: u64, of: impl FnOnce(&Job) -> T) -> Result<T, No> {
         let jobs = self.jobs.lock().expect("no panic while held");
-        jobs.get(&id)
-            .map(of)
-            .ok_or(No(name::NO_SUCH_JOB, "there is no such job"))
+        jobs.get(&id).map(of).ok_or(No(name::NO_SUCH_JOB, "there is no such job"))
     }
 
     fn accept(
@@ -274,11 +234,8 @@ impl Shared {
     ) -> u64 {
         let mut jobs = self.jobs.lock().expect("no panic while held");
         let id = jobs.len() as u64 + 1;
-        let text = |key: &str| {
-            spec.get(key)
-                .and_then(|v| <&str>::try_from(v).ok())
-                .map(str::to_owned)
-        };
+        let text =
+            |key: &str| spec.get(key).and_then(|v| <&str>::try_from(v).ok()).map(str::to_owned);
         let number = |key: &str| spec.get(key).and_then(|v| u64::try_from(v).ok());
         let mode = |word: &str| match word {
             "project" => MountMode::Project,
@@ -329,15 +286,9 @@ impl Shared {
             rustix::fs::OFlags::RDONLY,
             rustix::fs::Mode::empty(),
         ) {
-            File::from(file)
-                .read_to_string(&mut project_file)
-                .expect("a file");
+            File::from(file).read_to_string(&mut project_file).expect("a file");
         }
-        let log = self
-            .logs
-            .lock()
-            .expect("no panic while held")
-            .join(format!("{id}.log"));
+        let log = self.logs.lock().expect("no panic while held").join(format!("{id}.log"));
         let job = Job {
             described: watch::Sender::new(described),
             cancelled: watch::Sender::new(false),
@@ -350,13 +301,9 @@ impl Shared {
 
     /// Does what the first word of the command says.
     async fn perform(self: Arc<Self>, id: u64, command: Vec<String>) {
-        let (path, mut cancelled) = self
-            .job(id, |job| (job.log.clone(), job.cancelled.subscribe()))
-            .expect("the job");
-        let number = command
-            .get(1)
-            .and_then(|w| w.parse::<i32>().ok())
-            .unwrap_or(0);
+        let (path, mut cancelled) =
+            self.job(id, |job| (job.log.clone(), job.cancelled.subscribe())).expect("the job");
+        let number = command.get(1).and_then(|w| w.parse::<i32>().ok()).unwrap_or(0);
         if command[0] == "late" {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -453,12 +400,8 @@ impl Log {
     }
 
     fn write(&mut self, stream: Stream, payload: &[u8]) {
-        let head = FrameHeader {
-            len: payload.len(),
-            stream,
-            time_usec: 1_763_000_000_000_001,
-        }
-        .encode();
+        let head =
+            FrameHeader { len: payload.len(), stream, time_usec: 1_763_000_000_000_001 }.encode();
         let frame = [&head, payload, &head[..TRAILER_BYTES]].concat();
         assert_eq!(frame.len(), HEADER_BYTES + payload.len() + TRAILER_BYTES);
         self.0.write_all(&frame).expect("a log");

@@ -15,15 +15,9 @@ use std::process::{Child, Output, Stdio};
 
 /// Status, standard output, standard error.
 fn run(fake: &Fake, words: &[&str]) -> (i32, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = fake.client(words).output().expect("the client runs");
+    let Output { status, stdout, stderr } = fake.client(words).output().expect("the client runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let status = status
-        .code()
-        .unwrap_or_else(|| 1000 + status.signal().unwrap_or(0));
+    let status = status.code().unwrap_or_else(|| 1000 + status.signal().unwrap_or(0));
     (status, text(stdout), text(stderr))
 }
 
@@ -51,16 +45,10 @@ fn press_ctrl_c(child: &Child) {
 #[test]
 fn run_gives_the_jobs_output_untouched_and_its_status() {
     let fake = Fake::start();
-    let output = fake
-        .client(&["run", "--", "both", "3"])
-        .output()
-        .expect("the client runs");
+    let output = fake.client(&["run", "--", "both", "3"]).output().expect("the client runs");
     assert_eq!(output.status.code(), Some(3));
     assert_eq!(output.stdout, b"to out\n\x1b[2Jraw\xff\x00");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stderr),
-        "to err\njob 1 failed: exit code 3\n"
-    );
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "to err\njob 1 failed: exit code 3\n");
 }
 
 #[test]
@@ -78,26 +66,12 @@ fn run_ends_with_the_status_of_the_contract() {
 #[test]
 fn twenty_megabytes_of_any_bytes_arrive_whole() {
     let fake = Fake::start();
-    let output = fake
-        .client(&["run", "--", "big"])
-        .output()
-        .expect("the client runs");
+    let output = fake.client(&["run", "--", "big"]).output().expect("the client runs");
     assert!(output.status.success());
-    assert!(
-        output.stdout == big(),
-        "{} bytes arrived",
-        output.stdout.len()
-    );
+    assert!(output.stdout == big(), "{} bytes arrived", output.stdout.len());
     assert_eq!(output.stderr, b"e\n".repeat(400));
-    let output = fake
-        .client(&["logs", "--stream", "stdout"])
-        .output()
-        .expect("the client runs");
-    assert!(
-        output.stdout == big(),
-        "{} bytes arrived",
-        output.stdout.len()
-    );
+    let output = fake.client(&["logs", "--stream", "stdout"]).output().expect("the client runs");
+    assert!(output.stdout == big(), "{} bytes arrived", output.stdout.len());
 }
 
 #[test]
@@ -106,31 +80,14 @@ fn the_directories_travel_open() {
     let data = fake.dir.path().join("data");
     std::fs::create_dir(&data).expect("a directory");
     let mount = format!("{}:/data:rw", data.display());
-    let words = [
-        "run",
-        "--mount",
-        &mount,
-        "--memory",
-        "4G",
-        "--time-limit",
-        "1h30m",
-        "--",
-        "both",
-    ];
+    let words = ["run", "--mount", &mount, "--memory", "4G", "--time-limit", "1h30m", "--", "both"];
     assert_eq!(run(&fake, &words).0, 0);
     assert_eq!(fake.project_file(1), "print('the project')");
     let spec = fake.description(1).spec;
     assert_eq!(spec.limits.memory_bytes, Some(4 << 30));
     assert_eq!(spec.time_limit_usec, Some(5_400_000_000));
-    let mounts: Vec<_> = spec
-        .mounts
-        .iter()
-        .map(|m| (m.target.as_str(), m.mode))
-        .collect();
-    assert_eq!(
-        mounts,
-        [("/work", MountMode::Project), ("/data", MountMode::Rw)]
-    );
+    let mounts: Vec<_> = spec.mounts.iter().map(|m| (m.target.as_str(), m.mode)).collect();
+    assert_eq!(mounts, [("/work", MountMode::Project), ("/data", MountMode::Rw)]);
 }
 
 #[test]
@@ -150,11 +107,7 @@ fn ctrl_c_cancels_and_the_end_is_still_shown() {
         .stdout(Stdio::null())
         .spawn()
         .expect("the client runs");
-    while fake
-        .client(&["cancel", "2"])
-        .output()
-        .is_ok_and(|o| !o.status.success())
-    {}
+    while fake.client(&["cancel", "2"]).output().is_ok_and(|o| !o.status.success()) {}
     assert_eq!(child.wait().expect("an end").code(), Some(143));
 }
 
@@ -199,55 +152,25 @@ fn everything_that_fetchml_refuses_is_125_for_run() {
         (&["run", "--", ""], "empty command"),
         (&["run", "--memory", "lots", "--", "true"], "4G"),
         (&["run", "--time-limit", "90", "--", "true"], "no unit"),
-        (
-            &["run", "--name", "a\nb", "--", "true"],
-            "control characters",
-        ),
-        (
-            &["run", "--network", "host", "--", "true"],
-            "none or loopback",
-        ),
+        (&["run", "--name", "a\nb", "--", "true"], "control characters"),
+        (&["run", "--network", "host", "--", "true"], "none or loopback"),
         (&["run", "--nonsense", "--", "true"], "--nonsense"),
-        (
-            &["run", "--dir", "/nowhere", "--", "true"],
-            "cannot open /nowhere: no such file",
-        ),
+        (&["run", "--dir", "/nowhere", "--", "true"], "cannot open /nowhere: no such file"),
         (&["run", "--dir", "/", "--", "true"], "root directory"),
-        (
-            &["run", "--mount", "/nowhere:/data", "--", "true"],
-            "/nowhere",
-        ),
+        (&["run", "--mount", "/nowhere:/data", "--", "true"], "/nowhere"),
         (&["run", "--mount", &file, "--", "true"], "not a directory"),
         (&["run", "--", "refused"], "you may not run this"),
     ];
     for (words, expected) in cases {
         let (status, stdout, stderr) = run(&fake, words);
         assert_eq!((status, stdout.as_str()), (125, ""), "{words:?}: {stderr}");
-        assert!(
-            stderr.starts_with("error: ") && stderr.contains(expected),
-            "{words:?}: {stderr}"
-        );
+        assert!(stderr.starts_with("error: ") && stderr.contains(expected), "{words:?}: {stderr}");
     }
     assert_eq!(
-        run(
-            &fake,
-            &[
-                "run",
-                "--name",
-                &"x".repeat(60_000),
-                "--",
-                "sh",
-                &"y".repeat(100_000)
-            ]
-        )
-        .0,
+        run(&fake, &["run", "--name", &"x".repeat(60_000), "--", "sh", &"y".repeat(100_000)]).0,
         0
     );
-    let huge = fake
-        .client(&["run", "--"])
-        .arg("x")
-        .args(vec!["y".repeat(100_000); 11])
-        .output();
+    let huge = fake.client(&["run", "--"]).arg("x").args(vec!["y".repeat(100_000); 11]).output();
     let huge = huge.expect("the client runs");
     assert_eq!(huge.status.code(), Some(125));
     assert!(String::from_utf8_lossy(&huge.stderr).contains("too large"));
@@ -257,11 +180,8 @@ fn everything_that_fetchml_refuses_is_125_for_run() {
 fn the_home_directory_is_no_project() {
     let fake = Fake::start();
     let home = fake.dir.path().join("project");
-    let output = fake
-        .client(&["run", "--", "true"])
-        .env("HOME", home)
-        .output()
-        .expect("the client runs");
+    let output =
+        fake.client(&["run", "--", "true"]).env("HOME", home).output().expect("the client runs");
     assert_eq!(output.status.code(), Some(125));
     assert!(String::from_utf8_lossy(&output.stderr).contains("your home directory"));
 }
@@ -282,18 +202,12 @@ fn other_verbs_end_with_1_for_a_no_and_2_for_usage() {
 fn jobs_are_submitted_named_waited_for_and_listed() {
     let fake = Fake::start();
     let submit = |words: &[&str]| run(&fake, &[&["submit", "-q"], words].concat());
-    assert_eq!(
-        submit(&["--name", "first", "--", "late"]),
-        (0, "1\n".into(), String::new())
-    );
+    assert_eq!(submit(&["--name", "first", "--", "late"]), (0, "1\n".into(), String::new()));
     assert_eq!(submit(&["--", "late", "5"]).1, "2\n");
     assert_eq!(submit(&["--", "late", "6"]).1, "3\n");
     let waited = run(&fake, &["wait", "first", "2-3"]);
     assert_eq!(waited.0, 5);
-    assert_eq!(
-        waited.1,
-        "job 1 succeeded\njob 2 failed: exit code 5\njob 3 failed: exit code 6\n"
-    );
+    assert_eq!(waited.1, "job 1 succeeded\njob 2 failed: exit code 5\njob 3 failed: exit code 6\n");
     assert_eq!(run(&fake, &["list", "-o", "name"]).1, "1\n2\n3\n");
     let listed: Vec<JobDescription> =
         serde_json::from_str(&run(&fake, &["list", "--json"]).1).expect("JSON");
@@ -311,10 +225,7 @@ fn logs_are_printed_in_order_from_where_they_are_wanted() {
     assert_eq!(run(&fake, &["run", "-q", "--", "lines"]).0, 0);
     assert_eq!(run(&fake, &["logs", "-n", "2"]).1, "line 4\nline 5\n");
     assert_eq!(run(&fake, &["logs", "-f", "-n", "1", "1"]).1, "line 5\n");
-    assert_eq!(
-        run(&fake, &["logs", "-t", "-n", "1"]).1,
-        "2025-11-13T02:13:20.000001Z line 5\n"
-    );
+    assert_eq!(run(&fake, &["logs", "-t", "-n", "1"]).1, "2025-11-13T02:13:20.000001Z line 5\n");
     assert_eq!(run(&fake, &["logs", "--stream", "stderr"]).1, "");
     assert_eq!(run(&fake, &["run", "-q", "--", "both"]).0, 0);
     let json = run(&fake, &["logs", "--json"]).1;
@@ -341,17 +252,11 @@ fn a_supervisor_that_cannot_start_has_its_words_shown() {
     use std::os::unix::fs::PermissionsExt as _;
     let fake = Fake::start();
     let program = fake.dir.path().join("fetchmld");
-    std::fs::write(
-        &program,
-        "#!/bin/sh\necho 'the store is damaged' >&2\nexit 4\n",
-    )
-    .expect("a script");
+    std::fs::write(&program, "#!/bin/sh\necho 'the store is damaged' >&2\nexit 4\n")
+        .expect("a script");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("a mode");
     let dir = fake.dir.path().join("other");
-    let output = fake
-        .client_of(&dir, &["list"])
-        .output()
-        .expect("the client runs");
+    let output = fake.client_of(&dir, &["list"]).output().expect("the client runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     if nix::unistd::geteuid().is_root() {

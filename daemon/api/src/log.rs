@@ -82,11 +82,9 @@ impl FrameHeader {
             _ => return Err(FrameError::Stream(stream)),
         };
         match usize::try_from(len) {
-            Ok(n @ 1..=MAX_PAYLOAD) => Ok(Self {
-                len: n,
-                stream,
-                time_usec: u64::from_le_bytes(time),
-            }),
+            Ok(n @ 1..=MAX_PAYLOAD) => {
+                Ok(Self { len: n, stream, time_usec: u64::from_le_bytes(time) })
+            }
             _ => Err(FrameError::Length(len)),
         }
     }
@@ -98,7 +96,8 @@ mod tests {
 
     #[test]
     fn a_header_survives_the_round_trip() {
-        let h = FrameHeader { len: 65_536, stream: Stream::Stderr, time_usec: 1_763_000_000_000_001 };
+        let h =
+            FrameHeader { len: 65_536, stream: Stream::Stderr, time_usec: 1_763_000_000_000_001 };
         assert_eq!(FrameHeader::decode(&h.encode()), Ok(h));
     }
 

@@ -10,12 +10,17 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 pub(super) fn boot_id() -> Result<Id128, AuditError> {
     let text = std::fs::read_to_string(BOOT_ID).map_err(AuditError::io("read", BOOT_ID.into()))?;
     let digits: String = text.trim_end().chars().filter(|c| *c != '-').collect();
-    digits.parse().map_err(|_| AuditError::Clock { path: BOOT_ID, why: format!("not an id: {text:?}") })
+    digits
+        .parse()
+        .map_err(|_| AuditError::Clock { path: BOOT_ID, why: format!("not an id: {text:?}") })
 }
 
 /// Now. The boot clock never steps back, so a wall clock that did shows.
 pub(super) fn stamp() -> Stamp {
-    Stamp { time_usec: microseconds(ClockId::Realtime), boottime_usec: microseconds(ClockId::Boottime) }
+    Stamp {
+        time_usec: microseconds(ClockId::Realtime),
+        boottime_usec: microseconds(ClockId::Boottime),
+    }
 }
 
 fn microseconds(clock: ClockId) -> u64 {

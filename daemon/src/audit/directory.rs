@@ -27,9 +27,14 @@ pub(super) struct Directory {
 impl Directory {
     pub(super) fn open(path: &Path) -> Result<Self, AuditError> {
         let at = || path.to_owned();
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(AuditError::io("create", at()))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(AuditError::io("create", at()))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(AuditError::io("open", at()))?;
+        let fd =
+            rustix::fs::open(path, flags, Mode::empty()).map_err(AuditError::io("open", at()))?;
         let stat = fstat(&fd).map_err(AuditError::io("examine", at()))?;
         let uid = rustix::process::geteuid().as_raw();
         let mode = stat.st_mode & 0o7777;
@@ -41,9 +46,13 @@ impl Directory {
         if let Some(why) = why {
             return Err(AuditError::Unsafe { path: at(), why, uid });
         }
-        let lock =
-            openat(&fd, LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC, OWNER_ONLY)
-                .map_err(AuditError::io("open", path.join(LOCK)))?;
+        let lock = openat(
+            &fd,
+            LOCK,
+            OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            OWNER_ONLY,
+        )
+        .map_err(AuditError::io("open", path.join(LOCK)))?;
         let lock = File::from(lock);
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => AuditError::Busy { path: at() },
@@ -56,7 +65,11 @@ impl Directory {
         &self.path
     }
 
-    fn io<E: Into<std::io::Error>>(&self, step: &'static str, name: &str) -> impl FnOnce(E) -> AuditError {
+    fn io<E: Into<std::io::Error>>(
+        &self,
+        step: &'static str,
+        name: &str,
+    ) -> impl FnOnce(E) -> AuditError {
         AuditError::io(step, self.path.join(name))
     }
 
@@ -125,7 +138,10 @@ impl Directory {
         }
         let mut bytes = Vec::with_capacity(Head::STORED_BYTES + 1);
         let limit = u64::try_from(Head::STORED_BYTES).unwrap_or(u64::MAX) + 1;
-        self.open_to_read(HEAD)?.take(limit).read_to_end(&mut bytes).map_err(self.io("read", HEAD))?;
+        self.open_to_read(HEAD)?
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(self.io("read", HEAD))?;
         match Head::from_stored(&bytes) {
             Some(head) => Ok(Some(head)),
             None => Err(self.damaged("the file head does not hold a record's number and hash")),

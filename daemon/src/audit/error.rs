@@ -65,7 +65,10 @@ pub enum AuditError {
 
 impl AuditError {
     /// For `map_err` on a step.
-    pub(super) fn io<E: Into<io::Error>>(step: &'static str, path: PathBuf) -> impl FnOnce(E) -> Self {
+    pub(super) fn io<E: Into<io::Error>>(
+        step: &'static str,
+        path: PathBuf,
+    ) -> impl FnOnce(E) -> Self {
         move |source| Self::Io { step, path, source: Arc::new(source.into()) }
     }
 }

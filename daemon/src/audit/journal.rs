@@ -137,7 +137,10 @@ macro_rules! to_journal {
 
 fn emit(copy: &Copy) {
     // Our own line, just written: both hold.
-    let (Ok(record), Ok(line)) = (Record::parse(&copy.line), std::str::from_utf8(&copy.line)) else { return };
+    let (Ok(record), Ok(line)) = (Record::parse(&copy.line), std::str::from_utf8(&copy.line))
+    else {
+        return;
+    };
     let message = sentence(&record);
     match record.result {
         Outcome::Success => to_journal!(info, copy, record, line, message),

@@ -134,7 +134,9 @@ impl Log {
     fn expect_untouched(&self) -> Result<(), AuditError> {
         let found = self.segment.metadata().map_err(self.io("examine"))?;
         if found.nlink() == 0 {
-            return Err(self.directory.damaged(format!("{} was removed while it was written", self.name)));
+            return Err(self
+                .directory
+                .damaged(format!("{} was removed while it was written", self.name)));
         }
         if found.len() != self.good_bytes {
             return Err(self.directory.damaged(format!(
@@ -164,18 +166,22 @@ impl Log {
     /// show what the disk does not hold.
     pub(super) fn reopen(&mut self) -> Result<(), AuditError> {
         self.segment = self.directory.open_to_append(&self.name)?;
-        if self.dirty && self.segment.metadata().map_err(self.io("examine"))?.len() > self.good_bytes {
+        if self.dirty
+            && self.segment.metadata().map_err(self.io("examine"))?.len() > self.good_bytes
+        {
             self.cut_back()?;
         }
         self.expect_untouched()?;
         let mut line = vec![0; self.last_line_bytes];
-        let start = self.good_bytes - u64::try_from(line.len()).unwrap_or(u64::MAX).min(self.good_bytes);
+        let start =
+            self.good_bytes - u64::try_from(line.len()).unwrap_or(u64::MAX).min(self.good_bytes);
         self.segment.read_exact_at(&mut line, start).map_err(self.io("read"))?;
         let end = line.strip_suffix(b"\n").and_then(|line| Head::of_line(line).ok());
         if end != Some(self.chain.head()) {
-            return Err(self
-                .directory
-                .damaged(format!("{} does not end with the last record that was written", self.name)));
+            return Err(self.directory.damaged(format!(
+                "{} does not end with the last record that was written",
+                self.name
+            )));
         }
         self.dirty = false;
         Ok(())

@@ -89,12 +89,16 @@ impl Audit {
     /// writable, or the log is damaged. The supervisor must not take work then.
     pub fn open(directory: &Path, journald: bool) -> Result<(Self, OpenReport), AuditError> {
         let (log, mut report) = open::open(directory)?;
-        let mut journal = if journald { journal::Journal::connect() } else { journal::Journal::off() };
+        let mut journal =
+            if journald { journal::Journal::connect() } else { journal::Journal::off() };
         journal.send(log.last_batch().records());
         report.journal = journal.copy();
         let directory = log.directory();
-        let shared =
-            Arc::new(Shared(Mutex::new(Status { head: log.head(), failure: None, journal: journal.copy() })));
+        let shared = Arc::new(Shared(Mutex::new(Status {
+            head: log.head(),
+            failure: None,
+            journal: journal.copy(),
+        })));
         let (requests, writer) = writer::spawn(log, journal, Arc::clone(&shared))?;
         Ok((Self { directory, shared, requests: Some(requests), writer: Some(writer) }, report))
     }

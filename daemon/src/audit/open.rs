@@ -5,8 +5,8 @@ use super::journal::JournalCopy;
 use super::log::Log;
 use super::{AuditError, clock};
 use fetchml_api::audit::{
-    Actor, Anchor, Chain, Event, Gap, Head, Id128, MAX_LINE_BYTES, NewRecord, Origin, Outcome, Verdict,
-    Verifier,
+    Actor, Anchor, Chain, Event, Gap, Head, Id128, MAX_LINE_BYTES, NewRecord, Origin, Outcome,
+    Verdict, Verifier,
 };
 use std::fs::File;
 use std::io::{Read, Write};
@@ -57,7 +57,9 @@ pub(super) fn open(path: &Path) -> Result<(Log, OpenReport), AuditError> {
         (Some(head), _) => head,
         (None, true) => Chain::begin(origin(Id128([0; 16]))?).head(),
         (None, false) => {
-            return Err(directory.damaged("the file head is missing, so a missing end would not show"));
+            return Err(
+                directory.damaged("the file head is missing, so a missing end would not show")
+            );
         }
     };
     let found = verify(&directory, &names, anchor)?;
@@ -70,8 +72,11 @@ pub(super) fn open(path: &Path) -> Result<(Log, OpenReport), AuditError> {
     };
     // The head first: from the first record on, a missing end must show.
     let head_file = directory.create_head(chain.head())?;
-    let segment =
-        if names.is_empty() { directory.create(&name)? } else { directory.open_to_append(&name)? };
+    let segment = if names.is_empty() {
+        directory.create(&name)?
+    } else {
+        directory.open_to_append(&name)?
+    };
     let torn = set_aside(&directory, &name, &segment, found.torn_bytes)?;
     directory.sync()?;
     let (good_bytes, last_line_bytes) = end_of(&directory, &name, &segment)?;

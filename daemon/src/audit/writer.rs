@@ -67,7 +67,9 @@ impl Writer {
     fn wait(&self, waiting: &Receiver<Request>, batch: &mut Vec<Request>) -> bool {
         let first = match &self.failure {
             None => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(failure) => waiting.recv_timeout(failure.retry_at.saturating_duration_since(Instant::now())),
+            Some(failure) => {
+                waiting.recv_timeout(failure.retry_at.saturating_duration_since(Instant::now()))
+            }
         };
         match first {
             Ok(request) => batch.push(request),
@@ -119,7 +121,8 @@ impl Writer {
     /// Once a second: reopens the log and writes that there was a gap. That
     /// record is the proof that writing works again.
     fn try_again(&mut self) {
-        let Some(failure) = self.failure.take_if(|failure| failure.retry_at <= Instant::now()) else {
+        let Some(failure) = self.failure.take_if(|failure| failure.retry_at <= Instant::now())
+        else {
             return;
         };
         let gap = own_record(Event::LogResumed, "resume")

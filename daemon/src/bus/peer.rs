@@ -36,11 +36,7 @@ pub async fn serve_peer(
     Ok(())
 }
 
-async fn connect(
-    door: &Door,
-    greeting: Greeting,
-    socket: UnixStream,
-) -> zbus::Result<Connection> {
+async fn connect(door: &Door, greeting: Greeting, socket: UnixStream) -> zbus::Result<Connection> {
     let mut builder = Builder::unix_stream(socket)
         .server(Guid::generate())
         .p2p()

@@ -69,8 +69,8 @@ impl Cgroups {
         match parent_group(name) {
             Ok(parent) => {
                 enable_controllers(&parent);
-                let enabled = fs::read_to_string(parent.join("cgroup.subtree_control"))
-                    .unwrap_or_default();
+                let enabled =
+                    fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
                 let has = |c: &Controller| enabled.split_whitespace().any(|w| w == c.name());
                 found.available = Controller::ALL.into_iter().filter(has).collect();
                 found.parent = Some(parent);
@@ -140,8 +140,8 @@ impl Cgroups {
             other => other.map_err(|e| failed("make", e))?,
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(&path, flags, Mode::empty())
-            .map_err(|e| failed("open", e.into()))?;
+        let directory =
+            rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| failed("open", e.into()))?;
         let group = JobCgroup { path: path.clone(), directory };
         group.set(limits).map_err(|e| failed("set the limits of", e))?;
         Ok(Some(group))

@@ -4,8 +4,8 @@
 
 use super::{Failure, Step};
 use crate::plan::Plan;
-use fetchml_sys::confine::{landlock_allow_beneath, landlock_restrict_self};
 use fetchml_sys::Errno;
+use fetchml_sys::confine::{landlock_allow_beneath, landlock_restrict_self};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 

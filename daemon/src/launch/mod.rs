@@ -109,8 +109,7 @@ fn launch(
     templates: &mut Templates,
     stack: &mut Stack,
 ) -> Result<Child, LaunchError> {
-    plan.template =
-        templates.path_of(&plan.skeleton, profile).map_err(LaunchError::Template)?;
+    plan.template = templates.path_of(&plan.skeleton, profile).map_err(LaunchError::Template)?;
     let plan = &*plan;
     let mut failure = None;
     let cgroup = plan.cgroup.as_ref().map(crate::cgroup::JobCgroup::directory);

@@ -128,7 +128,10 @@ impl LandlockSupport {
         let ruleset = Option::<OwnedFd>::from(created).ok_or_else(|| {
             Refusal::BarrierUnavailable("the kernel refused a Landlock ruleset".into())
         })?;
-        Ok(Some(LandlockPlan { ruleset: super::high(ruleset)?, rules: rules(abi, profile, mounts)? }))
+        Ok(Some(LandlockPlan {
+            ruleset: super::high(ruleset)?,
+            rules: rules(abi, profile, mounts)?,
+        }))
     }
 }
 

@@ -111,7 +111,6 @@ impl Resolved {
     }
 }
 
-
 /// The limit, but never above the supervisor's own: raising one needs a
 /// capability (CAP_SYS_RESOURCE) that a supervisor in a container may lack.
 fn within_ours(resource: Resource, current: Option<u64>, maximum: Option<u64>) -> Rlimit {

@@ -41,6 +41,8 @@ const DIRECTORIES: [&str; 4] = [
 pub(crate) fn masks_of_this_kernel() -> Vec<ProcMask> {
     let all = FILES.iter().map(|f| (f, false)).chain(DIRECTORIES.iter().map(|d| (d, true)));
     all.filter(|(name, _)| std::path::Path::new("/proc").join(name).exists())
-        .filter_map(|(name, directory)| Some(ProcMask { path: CString::new(*name).ok()?, directory }))
+        .filter_map(|(name, directory)| {
+            Some(ProcMask { path: CString::new(*name).ok()?, directory })
+        })
         .collect()
 }

@@ -143,10 +143,8 @@ pub(crate) fn build(
     directory: &JobDirectory,
 ) -> Result<(Plan, Vec<Layer>), Refusal> {
     let profile = Arc::clone(&request.profile);
-    let filter = host
-        .library()
-        .filter(&profile)
-        .map_err(|e| Refusal::BarrierUnavailable(e.to_string()))?;
+    let filter =
+        host.library().filter(&profile).map_err(|e| Refusal::BarrierUnavailable(e.to_string()))?;
     let host_id = host.host_ids().take()?;
     let network = network_of(&request, &profile);
     let limits = limits::Resolved::new(&request.spec.limits, &profile)?;
@@ -166,7 +164,8 @@ pub(crate) fn build(
         },
         tmp_size: c_string("tmp_size", profile.tmp_bytes.to_string())?,
         shm_size: c_string("shm_size", profile.shm_bytes.to_string())?,
-        work_upper: mapped.tree_for_overlay(&directory.open_work_area()?, mounts.project.is_some())?,
+        work_upper: mapped
+            .tree_for_overlay(&directory.open_work_area()?, mounts.project.is_some())?,
         outputs: mapped.tree(&directory.open_for_mount("outputs")?, "/outputs", true)?,
         project: mounts.project,
         mounts: mounts.others,
@@ -178,7 +177,8 @@ pub(crate) fn build(
         gid: Gid::from_raw(profile.run_as_gid),
         last_capability: host.last_capability(),
         agent_filter: host.library().agent_filter(),
-        agent_argv: CStringVector::new(["fetchml-agent", "init"]).map_err(failed("name the agent"))?,
+        agent_argv: CStringVector::new(["fetchml-agent", "init"])
+            .map_err(failed("name the agent"))?,
         // The agent's environment is empty: /proc/1/environ tells nothing.
         agent_env: CStringVector::new([""; 0]).map_err(failed("empty the environment"))?,
         agent_image: host.agent_image(),
@@ -272,11 +272,8 @@ fn layers(
     limits: &limits::Resolved,
     host: &Host,
 ) -> Vec<Layer> {
-    let held = |name: &str, detail: String| Layer {
-        name: name.into(),
-        state: LayerState::Held,
-        detail,
-    };
+    let held =
+        |name: &str, detail: String| Layer { name: name.into(), state: LayerState::Held, detail };
     let network = match network {
         Network::None => "own namespace, no interface is up",
         Network::Loopback => "own namespace, only its own loopback is up",

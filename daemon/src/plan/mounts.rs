@@ -118,8 +118,7 @@ fn mapped(
         )),
         e => Refusal::Invalid(format!("cannot show directory `{label}`: {e}")),
     })?;
-    restrict(tree.as_fd(), c"", Scope::One, attributes)
-        .map_err(failed("restrict a mount"))?;
+    restrict(tree.as_fd(), c"", Scope::One, attributes).map_err(failed("restrict a mount"))?;
     map_ids(tree.as_fd(), ids.as_fd()).map_err(|e| {
         Refusal::BarrierUnavailable(format!(
             "the file system of `{label}` cannot map user ids ({e}); move the directory to \

@@ -9,7 +9,7 @@ use super::{Refusal, Submitter};
 use crate::plan::failed;
 use fetchml_api::job::JobId;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid, fchown, fchmod, mkdirat, openat2};
+use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid, fchmod, fchown, mkdirat, openat2};
 use rustix::io::Errno;
 use std::io;
 use std::path::Path;
@@ -26,8 +26,7 @@ const OURS: Mode = Mode::RWXU;
 
 /// Opens below a directory; the kernel refuses every way out of it.
 fn below(base: &OwnedFd, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     openat2(base, name, flags | OFlags::CLOEXEC, mode, resolve)
 }
 
@@ -41,7 +40,12 @@ fn ensure(base: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
 
 impl JobDirectory {
     /// Opens the directory of a job; `users` is the state directory's.
-    pub(super) fn open(users: &OwnedFd, uid: u32, experiment: &str, job: JobId) -> io::Result<Self> {
+    pub(super) fn open(
+        users: &OwnedFd,
+        uid: u32,
+        experiment: &str,
+        job: JobId,
+    ) -> io::Result<Self> {
         let path = format!("{uid}/{experiment}/{job}");
         Ok(Self { directory: below(users, &path, DIRECTORY, Mode::empty())? })
     }

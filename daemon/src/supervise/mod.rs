@@ -176,12 +176,7 @@ impl Attempt {
 }
 
 /// Reads what an attempt left, and cleans up behind it.
-fn collect(
-    host: &Host,
-    about: &About,
-    group: Option<&JobCgroup>,
-    layers: &[Layer],
-) -> ExitReport {
+fn collect(host: &Host, about: &About, group: Option<&JobCgroup>, layers: &[Layer]) -> ExitReport {
     let used = group.map(JobCgroup::usage).unwrap_or_default();
     if let Some(group) = group {
         group.remove();

@@ -1,7 +1,7 @@
 //! From the agent's numbers to an exit report in words.
 
-use crate::cgroup::GroupUse;
 use super::Refusal;
+use crate::cgroup::GroupUse;
 use crate::jail::Failure;
 use fetchml_api::agent::{AgentReport, AgentStep, CommandEnd, ReportError};
 use fetchml_api::job::{
@@ -142,10 +142,10 @@ fn end_words(end: CommandEnd, program: &str) -> String {
 }
 
 fn oom_words(group: &GroupUse) -> String {
-    let limit = group.memory_max_bytes.map_or_else(String::new, |b| format!(" of {}", bytes_words(b)));
-    let peak = group
-        .memory_peak_bytes
-        .map_or_else(String::new, |b| format!("; peak {}", bytes_words(b)));
+    let limit =
+        group.memory_max_bytes.map_or_else(String::new, |b| format!(" of {}", bytes_words(b)));
+    let peak =
+        group.memory_peak_bytes.map_or_else(String::new, |b| format!("; peak {}", bytes_words(b)));
     format!("out of memory: reached its memory limit{limit}{peak}")
 }
 
@@ -171,7 +171,11 @@ fn bytes_words(bytes: u64) -> String {
         unit += 1;
     }
     let name = UNITS.get(unit).copied().unwrap_or("B");
-    if unit == 0 || tenths == 0 { format!("{whole} {name}") } else { format!("{whole}.{tenths} {name}") }
+    if unit == 0 || tenths == 0 {
+        format!("{whole} {name}")
+    } else {
+        format!("{whole}.{tenths} {name}")
+    }
 }
 
 fn duration_words(usec: u64) -> String {
@@ -291,8 +295,18 @@ mod tests {
             (Exited(3), 3, Some(UserError), "exited with code 3"),
             (Signaled(9), 137, Some(UserError), "ended by signal 9 (SIGKILL)"),
             (Signaled(11), 139, Some(UserError), "ended by signal 11 (SIGSEGV)"),
-            (ExecFailed(2), 127, Some(UserError), "command `train` was not found in the job's root"),
-            (ExecFailed(13), 126, Some(UserError), "command `train` cannot be executed: Permission denied"),
+            (
+                ExecFailed(2),
+                127,
+                Some(UserError),
+                "command `train` was not found in the job's root",
+            ),
+            (
+                ExecFailed(13),
+                126,
+                Some(UserError),
+                "command `train` cannot be executed: Permission denied",
+            ),
             (
                 AgentFailed(AgentStep::Verify, 1),
                 125,
@@ -301,7 +315,10 @@ mod tests {
             ),
         ] {
             let report = of_agent(&agent(end), &context(GroupUse::default()));
-            assert_eq!((report.status, report.failure, report.summary.as_str()), (status, class, words));
+            assert_eq!(
+                (report.status, report.failure, report.summary.as_str()),
+                (status, class, words)
+            );
         }
     }
 
@@ -315,7 +332,10 @@ mod tests {
         };
         let report = of_agent(&agent(CommandEnd::Signaled(9)), &context(group));
         assert_eq!(report.failure, Some(FailureClass::OutOfMemory));
-        assert_eq!(report.summary, "out of memory: reached its memory limit of 64 MiB; peak 64 MiB");
+        assert_eq!(
+            report.summary,
+            "out of memory: reached its memory limit of 64 MiB; peak 64 MiB"
+        );
     }
 
     #[test]

@@ -76,7 +76,8 @@ pub fn restrict(
 pub fn map_ids(tree: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<(), Errno> {
     const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
     let userns_fd = u64::try_from(user_namespace.as_raw_fd()).unwrap_or(u64::MAX);
-    let attr = libc::mount_attr { attr_set: MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd };
+    let attr =
+        libc::mount_attr { attr_set: MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd };
     setattr(tree, c"", Scope::One, &attr)
 }
 

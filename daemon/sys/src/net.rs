@@ -16,9 +16,10 @@ pub fn loopback_up() -> Result<(), Errno> {
     request.ifr_name[1] = b'o' as libc::c_char;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: SIOCSIFFLAGS reads one ifreq.
-    check(unsafe {
+    let ret = unsafe {
         libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, std::ptr::from_ref(&request))
-    }.into())?;
+    };
+    check(ret.into())?;
     Ok(())
 }
 
@@ -32,7 +33,7 @@ pub fn peer_pidfd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let mut fd: libc::c_int = -1;
     let mut len = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
     // SAFETY: the kernel writes one int.
-    check(unsafe {
+    let ret = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
@@ -40,7 +41,8 @@ pub fn peer_pidfd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
             std::ptr::from_mut(&mut fd).cast(),
             &raw mut len,
         )
-    }.into())?;
+    };
+    check(ret.into())?;
     // SAFETY: the kernel made a fresh descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

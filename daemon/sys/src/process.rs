@@ -36,7 +36,11 @@ impl CStringVector {
 
 /// Executes the file behind a descriptor. Returns only on failure. Child-safe.
 #[must_use]
-pub fn execute_descriptor(file: BorrowedFd<'_>, argv: &CStringVector, env: &CStringVector) -> Errno {
+pub fn execute_descriptor(
+    file: BorrowedFd<'_>,
+    argv: &CStringVector,
+    env: &CStringVector,
+) -> Errno {
     // SAFETY: both vectors are NULL-terminated arrays of NUL-terminated strings.
     let ret = unsafe {
         libc::syscall(
@@ -258,11 +262,7 @@ pub fn start_empty_session_keyring() -> Result<(), Errno> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: a null name asks for an anonymous keyring.
     let ret = unsafe {
-        libc::syscall(
-            libc::SYS_keyctl,
-            KEYCTL_JOIN_SESSION_KEYRING,
-            std::ptr::null::<c_char>(),
-        )
+        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<c_char>())
     };
     match check(ret) {
         Ok(_) | Err(Errno::NOSYS) => Ok(()),

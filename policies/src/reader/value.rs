@@ -15,18 +15,11 @@ fn wrong_type(value: &DeValue<'_>, wanted: &str) -> Fault {
 }
 
 fn article(word: &str) -> &'static str {
-    if word.starts_with(['a', 'e', 'i', 'o', 'u']) {
-        "an"
-    } else {
-        "a"
-    }
+    if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
 pub(super) fn text(value: &DeValue<'_>) -> Result<String, Fault> {
-    value
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| wrong_type(value, "a text in quotes"))
+    value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(value, "a text in quotes"))
 }
 
 pub(super) fn line(value: &DeValue<'_>) -> Result<String, Fault> {
@@ -45,25 +38,17 @@ pub(super) fn subtable<'t>(value: &'t DeValue<'t>) -> Result<&'t DeTable<'t>, Fa
 }
 
 pub(super) fn array<'t>(value: &'t DeValue<'t>) -> Result<&'t [Spanned<DeValue<'t>>], Fault> {
-    value
-        .as_array()
-        .map(AsRef::as_ref)
-        .ok_or_else(|| wrong_type(value, "a list in brackets"))
+    value.as_array().map(AsRef::as_ref).ok_or_else(|| wrong_type(value, "a list in brackets"))
 }
 
 pub(super) fn switch(value: &DeValue<'_>) -> Result<bool, Fault> {
-    value
-        .as_bool()
-        .ok_or_else(|| wrong_type(value, "true or false"))
+    value.as_bool().ok_or_else(|| wrong_type(value, "true or false"))
 }
 
 fn always(value: &DeValue<'_>, reason: &str) -> Result<bool, Fault> {
     match switch(value)? {
         true => Ok(true),
-        false => Err(Fault::new(
-            format!("false is refused: {reason}"),
-            "write true",
-        )),
+        false => Err(Fault::new(format!("false is refused: {reason}"), "write true")),
     }
 }
 
@@ -96,10 +81,7 @@ pub(super) fn network(value: &DeValue<'_>) -> Result<Network, Fault> {
             format!("{mode:?} is not offered by this version"),
             "use \"none\", or \"loopback\" for jobs that talk to themselves",
         )),
-        other => Err(Fault::new(
-            format!("unknown mode {other:?}"),
-            "use \"none\" or \"loopback\"",
-        )),
+        other => Err(Fault::new(format!("unknown mode {other:?}"), "use \"none\" or \"loopback\"")),
     }
 }
 
@@ -127,10 +109,7 @@ pub(super) fn capabilities(value: &DeValue<'_>) -> Result<Vec<String>, Fault> {
             return Err(Fault::new(format!("unknown capability {name:?}"), remedy));
         }
         if out.contains(&name) {
-            return Err(Fault::new(
-                format!("{name} is listed twice"),
-                "remove one of the two",
-            ));
+            return Err(Fault::new(format!("{name} is listed twice"), "remove one of the two"));
         }
         out.push(name);
     }
@@ -138,28 +117,17 @@ pub(super) fn capabilities(value: &DeValue<'_>) -> Result<Vec<String>, Fault> {
 }
 
 fn integer(value: &DeValue<'_>) -> Result<i64, Fault> {
-    let number = value
-        .as_integer()
-        .ok_or_else(|| wrong_type(value, "a whole number"))?;
+    let number = value.as_integer().ok_or_else(|| wrong_type(value, "a whole number"))?;
     i64::from_str_radix(number.as_str(), number.radix()).map_err(|_| {
-        Fault::new(
-            format!("{} is out of range", number.as_str()),
-            "write a smaller number",
-        )
+        Fault::new(format!("{} is out of range", number.as_str()), "write a smaller number")
     })
 }
 
 pub(super) fn whole(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, Fault> {
     let number = integer(value)?;
-    u64::try_from(number)
-        .ok()
-        .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| {
-            Fault::new(
-                format!("{number} is out of range"),
-                format!("use {least} to {most}"),
-            )
-        })
+    u64::try_from(number).ok().filter(|number| (least..=most).contains(number)).ok_or_else(|| {
+        Fault::new(format!("{number} is out of range"), format!("use {least} to {most}"))
+    })
 }
 
 pub(super) fn unprivileged_id(value: &DeValue<'_>) -> Result<u32, Fault> {
@@ -168,15 +136,9 @@ pub(super) fn unprivileged_id(value: &DeValue<'_>) -> Result<u32, Fault> {
             "0 is root, also to programs inside the job",
             "use 1000, or another id from 1 to 65533",
         )),
-        number => u32::try_from(number)
-            .ok()
-            .filter(|id| *id <= 65_533)
-            .ok_or_else(|| {
-                Fault::new(
-                    format!("{number} is out of range"),
-                    "use 1 to 65533; 65534 is nobody",
-                )
-            }),
+        number => u32::try_from(number).ok().filter(|id| *id <= 65_533).ok_or_else(|| {
+            Fault::new(format!("{number} is out of range"), "use 1 to 65533; 65534 is nobody")
+        }),
     }
 }
 
@@ -188,14 +150,9 @@ pub(super) fn number(value: &DeValue<'_>, least: f64, most: f64) -> Result<f64, 
         }
         _ => return Err(wrong_type(value, "a number")),
     };
-    parsed
-        .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| {
-            Fault::new(
-                format!("{text} is out of range"),
-                format!("use {least} to {most}"),
-            )
-        })
+    parsed.filter(|number| (least..=most).contains(number)).ok_or_else(|| {
+        Fault::new(format!("{text} is out of range"), format!("use {least} to {most}"))
+    })
 }
 
 fn usec(seconds: f64) -> Result<u64, Fault> {
@@ -203,10 +160,7 @@ fn usec(seconds: f64) -> Result<u64, Fault> {
         .ok()
         .and_then(|duration| u64::try_from(duration.as_micros()).ok())
         .ok_or_else(|| {
-            Fault::new(
-                format!("{seconds} seconds are out of range"),
-                "use a smaller number",
-            )
+            Fault::new(format!("{seconds} seconds are out of range"), "use a smaller number")
         })
 }
 
@@ -245,10 +199,7 @@ pub(super) fn memory(value: &DeValue<'_>) -> Result<u64, Fault> {
 pub(super) fn variable_name(name: &str) -> Result<(), Fault> {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if name.is_empty() || !plain || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(Fault::new(
-            "is no name of a variable",
-            "use letters, digits and underscores",
-        ));
+        return Err(Fault::new("is no name of a variable", "use letters, digits and underscores"));
     }
     if name.starts_with("FETCHML_") {
         return Err(Fault::new(

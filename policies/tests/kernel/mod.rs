@@ -20,15 +20,9 @@ pub(crate) struct Call {
 /// The outcome of installed programs: the strictest, and of equally strict ones
 /// the last installed.
 pub(crate) fn run(programs: &[Vec<u8>], call: &Call) -> Outcome {
-    let verdict = programs
-        .iter()
-        .map(|program| execute(program, call).0)
-        .reduce(|earlier, later| {
-            if action(later) <= action(earlier) {
-                later
-            } else {
-                earlier
-            }
+    let verdict =
+        programs.iter().map(|program| execute(program, call).0).reduce(|earlier, later| {
+            if action(later) <= action(earlier) { later } else { earlier }
         });
     outcome(verdict.expect("there is a program"))
 }
@@ -90,9 +84,7 @@ fn execute(program: &[u8], call: &Call) -> (u32, usize) {
     let data = data(call);
     let (mut at, mut accumulator, mut steps) = (0usize, 0u32, 0usize);
     loop {
-        let instruction = program
-            .get(at * 8..at * 8 + 8)
-            .expect("the program ends with a verdict");
+        let instruction = program.get(at * 8..at * 8 + 8).expect("the program ends with a verdict");
         let code = u16::from_ne_bytes([instruction[0], instruction[1]]);
         let (jt, jf) = (usize::from(instruction[2]), usize::from(instruction[3]));
         let k = u32::from_ne_bytes(instruction[4..8].try_into().expect("four bytes"));
@@ -137,10 +129,7 @@ pub(crate) struct Written {
 impl Written {
     pub(crate) fn read(text: &str) -> Self {
         let document: Value = serde_json::from_str(text).expect("the file is JSON");
-        let rules = document["syscalls"]
-            .as_array()
-            .expect("syscalls is a list")
-            .clone();
+        let rules = document["syscalls"].as_array().expect("syscalls is a list").clone();
         let mut by_number: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for (index, rule) in rules.iter().enumerate() {
             for name in rule["names"].as_array().expect("names is a list") {
@@ -157,27 +146,18 @@ impl Written {
 
     /// Every value that an argument is compared with.
     pub(crate) fn values(&self) -> Vec<u64> {
-        self.args()
-            .filter_map(|arg| arg["valueTwo"].as_u64())
-            .collect()
+        self.args().filter_map(|arg| arg["valueTwo"].as_u64()).collect()
     }
 
     fn args(&self) -> impl Iterator<Item = &Value> {
-        self.rules
-            .iter()
-            .filter_map(|rule| rule["args"].as_array())
-            .flatten()
+        self.rules.iter().filter_map(|rule| rule["args"].as_array()).flatten()
     }
 
     /// A refusal whose arguments match, then a permission whose arguments
     /// match, then the rule without arguments, then the default.
     pub(crate) fn outcome(&self, call: &Call) -> Outcome {
         let rules = || {
-            self.by_number
-                .get(&call.number)
-                .into_iter()
-                .flatten()
-                .map(|&index| &self.rules[index])
+            self.by_number.get(&call.number).into_iter().flatten().map(|&index| &self.rules[index])
         };
         let outcome = |rule: &Value| stated(&rule["action"], &rule["errnoRet"]);
         let matching = || rules().filter(|rule| matches(rule, call));
@@ -208,10 +188,7 @@ fn stated(action: &Value, errno: &Value) -> Outcome {
     match action.as_str() {
         Some("SCMP_ACT_ALLOW") => Outcome::Allow,
         Some("SCMP_ACT_ERRNO") => Outcome::Errno(
-            errno
-                .as_u64()
-                .and_then(|number| number.try_into().ok())
-                .expect("an error number"),
+            errno.as_u64().and_then(|number| number.try_into().ok()).expect("an error number"),
         ),
         other => panic!("{other:?} is not used by the vendor's files"),
     }

@@ -31,7 +31,7 @@ fn main() {
     let mut resident = Resident::new(place.path());
     let private = Private::new().expect("make bench runs as root after make build");
     private.shell("true").ok();
-    let mut rows: Vec<(String, Vec<Duration>, Box<dyn FnMut() -> Duration>)> = vec![
+    let mut rows: Vec<(String, Vec<Duration>, Launch)> = vec![
         ("bare fork and exec".into(), Vec::new(), Box::new(|| run(&mut Command::new("/bin/true")))),
         ("fetchml, resident supervisor".into(), Vec::new(), Box::new(move || resident.run())),
         (
@@ -63,6 +63,9 @@ fn main() {
         println!("not installed, left out: {missing}");
     }
 }
+
+/// Launches once and says how long it took.
+type Launch = Box<dyn FnMut() -> Duration>;
 
 /// Runs a program to its end.
 fn run(command: &mut Command) -> Duration {
@@ -104,7 +107,9 @@ fn table(rows: &[Row]) -> String {
     for row in rows {
         let ratios: String = base
             .iter()
-            .map(|b| b.map_or_else(|| format!("{:>9}", "-"), |b| format!("{:>9.2}", row.median / b)))
+            .map(|b| {
+                b.map_or_else(|| format!("{:>9}", "-"), |b| format!("{:>9.2}", row.median / b))
+            })
             .collect();
         let _ = writeln!(
             text,
@@ -130,7 +135,8 @@ impl Resident {
             .enable_all()
             .build()
             .expect("a runtime can be built");
-        let library = Arc::new(Library::load::<&Path>(&[]).expect("the vendor's policies are sound"));
+        let library =
+            Arc::new(Library::load::<&Path>(&[]).expect("the vendor's policies are sound"));
         let project = place.join("project");
         std::fs::create_dir(&project).expect("a directory can be made");
         let config = HostConfig {

@@ -41,7 +41,8 @@ fn each_tampering_is_found_and_placed() {
     let at = honest.len() / 2;
     let seq = at + 1;
     let mut changed = honest.clone();
-    changed[at] = changed[at].replacen("success", "failure", 1).replacen("\"uid\":0", "\"uid\":7", 1);
+    changed[at] =
+        changed[at].replacen("success", "failure", 1).replacen("\"uid\":0", "\"uid\":7", 1);
     let mut deleted = honest.clone();
     deleted.remove(at);
     let mut inserted = honest.clone();

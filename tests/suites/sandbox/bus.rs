@@ -20,13 +20,23 @@ fn busctl_introspects_and_calls() {
     let address = format!("--address=unix:path={}", private.socket().display());
     let (name, path) = ("org.fetchml.FetchML1", ROOT);
     let seen = tool("busctl", &[&address, "introspect", name, path]);
-    for member in [".SubmitJob", ".ListJobs", ".CancelJob", ".WaitJob", ".JobRemoved", ".Version", ".OpenSegments"] {
+    for member in [
+        ".SubmitJob",
+        ".ListJobs",
+        ".CancelJob",
+        ".WaitJob",
+        ".JobRemoved",
+        ".Version",
+        ".OpenSegments",
+    ] {
         assert!(seen.ok().contains(member), "{member}: {seen}");
     }
     let manager = "org.fetchml.FetchML1.Manager";
-    let described = tool("busctl", &[&address, "call", name, path, manager, "DescribeJob", "t", "1"]);
+    let described =
+        tool("busctl", &[&address, "call", name, path, manager, "DescribeJob", "t", "1"]);
     assert!(described.ok().contains("succeeded"), "{described}");
-    let missing = tool("busctl", &[&address, "call", name, path, manager, "DescribeJob", "t", "99"]);
+    let missing =
+        tool("busctl", &[&address, "call", name, path, manager, "DescribeJob", "t", "99"]);
     assert_ne!(missing.status, 0);
     assert!(missing.says("99"), "{missing}");
 }
@@ -78,7 +88,8 @@ fn a_python_client_submits_and_waits() {
 fn half_open_handshakes_do_not_keep_others_out() {
     let private = private!();
     private.shell("true").ok();
-    let silent: Vec<_> = (0..300).filter_map(|_| UnixStream::connect(private.socket()).ok()).collect();
+    let silent: Vec<_> =
+        (0..300).filter_map(|_| UnixStream::connect(private.socket()).ok()).collect();
     assert!(silent.len() >= 250, "{}", silent.len());
     // The supervisor drops what it does not allow at once, and the rest after its
     // time limit; an honest client gets through in the meantime or soon after.
@@ -103,9 +114,11 @@ fn a_strangers_claim_to_be_root_is_not_believed() {
     // The directory keeps others out already; give the socket away to see that
     // the kernel's word about the peer is what counts.
     for path in [private.dir(), private.dir().join("run"), private.dir().parent().unwrap().into()] {
-        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
     }
-    std::fs::set_permissions(private.socket(), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    std::fs::set_permissions(private.socket(), std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .unwrap();
     let script = format!(
         "import os, socket\nos.setgroups([]); os.setgid(65534); os.setuid(65534)\n\
          s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect('{}')\n\
@@ -114,6 +127,7 @@ fn a_strangers_claim_to_be_root_is_not_believed() {
     );
     let output = tool("/usr/bin/python3", &["-c", &script]);
     assert!(!output.ok().contains("OK "), "{output}");
-    let denied = private.audit_lines().iter().any(|l| l.contains("\"denied\"") && l.contains("65534"));
+    let denied =
+        private.audit_lines().iter().any(|l| l.contains("\"denied\"") && l.contains("65534"));
     assert!(denied, "the attempt is on record");
 }

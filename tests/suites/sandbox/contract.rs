@@ -28,7 +28,12 @@ fn each_status_of_the_contract_is_reached() {
 fn a_job_that_ignores_term_at_its_time_limit_is_killed_with_all_it_started() {
     let private = private!();
     let output = private.ctl([
-        "run", "--time-limit", "1s", "--", "sh", "-c",
+        "run",
+        "--time-limit",
+        "1s",
+        "--",
+        "sh",
+        "-c",
         "trap '' TERM; sleep 1000 & sleep 1000 & wait; wait; sleep 1000",
     ]);
     output.expect(124);
@@ -43,7 +48,10 @@ fn the_project_is_read_and_written_and_never_changed() {
          && rm -f input.txt && ls && echo result > \"$FETCHML_OUTPUT_DIR/result.txt\"",
     );
     assert_eq!(output.ok(), "as it was\nnew");
-    assert_eq!(std::fs::read_to_string(private.project().join("input.txt")).unwrap(), "as it was\n");
+    assert_eq!(
+        std::fs::read_to_string(private.project().join("input.txt")).unwrap(),
+        "as it was\n"
+    );
     assert!(!private.project().join("new").exists());
     let outputs = private.ctl(["outputs", "@last"]);
     assert!(outputs.ok().contains("result.txt"), "{outputs}");
@@ -63,10 +71,15 @@ fn mounts_appear_where_they_were_asked_for_and_as_they_were_asked_for() {
     let host = data.display();
     let output = private.ctl([
         "run",
-        "--mount", &format!("{host}:/data"),
-        "--mount", &format!("{host}:/scratch/deep:rw"),
-        "--mount", &format!("{host}:/work/inner"),
-        "--", "sh", "-c",
+        "--mount",
+        &format!("{host}:/data"),
+        "--mount",
+        &format!("{host}:/scratch/deep:rw"),
+        "--mount",
+        &format!("{host}:/work/inner"),
+        "--",
+        "sh",
+        "-c",
         "cat /data/sample inner/sample; touch /data/x 2>&1; touch inner/x 2>&1; \
          echo new > /scratch/deep/made; stat -c %u /scratch/deep/made",
     ]);
@@ -83,9 +96,8 @@ fn mounts_appear_where_they_were_asked_for_and_as_they_were_asked_for() {
 fn a_mount_below_work_needs_its_mount_point() {
     let private = private!();
     let host = private.project();
-    let output = private.ctl([
-        "run", "--mount", &format!("{}:/work/nowhere", host.display()), "--", "true",
-    ]);
+    let output =
+        private.ctl(["run", "--mount", &format!("{}:/work/nowhere", host.display()), "--", "true"]);
     output.expect(125);
     assert!(output.says("mount point must exist"), "{output}");
 }
@@ -95,7 +107,11 @@ fn a_link_in_the_project_does_not_redirect_a_mount() {
     let private = private!();
     std::os::unix::fs::symlink("/etc", private.project().join("trap")).unwrap();
     let output = private.ctl([
-        "run", "--mount", &format!("{}:/work/trap", private.project().display()), "--", "true",
+        "run",
+        "--mount",
+        &format!("{}:/work/trap", private.project().display()),
+        "--",
+        "true",
     ]);
     output.expect(125);
 }
@@ -106,7 +122,13 @@ fn an_interrupt_ends_the_job_and_waits_for_its_report() {
     use std::io::{BufRead, BufReader};
     let private = private!();
     let mut child = private
-        .command(["run", "--", "sh", "-c", "trap 'echo bye; exit 7' TERM; echo ready; sleep 100 & wait"])
+        .command([
+            "run",
+            "--",
+            "sh",
+            "-c",
+            "trap 'echo bye; exit 7' TERM; echo ready; sleep 100 & wait",
+        ])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();

@@ -8,7 +8,11 @@ use std::time::Duration;
 fn a_job_outlives_its_supervisor_and_loses_nothing() {
     let private = private!();
     let id = private.ctl([
-        "submit", "--", "sh", "-c", "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.3; done; exit 5",
+        "submit",
+        "--",
+        "sh",
+        "-c",
+        "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.3; done; exit 5",
     ]);
     let id = id.ok();
     while private.ctl(["logs", id]).stdout.is_empty() {
@@ -42,7 +46,13 @@ fn a_job_that_ended_while_nobody_looked_has_its_true_status() {
 fn a_client_that_follows_survives_the_restart() {
     let private = private!();
     let child = private
-        .command(["run", "--", "sh", "-c", "for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done; exit 6"])
+        .command([
+            "run",
+            "--",
+            "sh",
+            "-c",
+            "for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done; exit 6",
+        ])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();

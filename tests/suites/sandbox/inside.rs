@@ -130,18 +130,39 @@ fn the_agent_tells_its_job_nothing_and_cannot_be_touched() {
 fn nothing_of_the_supervisor_leaks_in() {
     let private = private!();
     let output = private
-        .command(["run", "--env", "MINE=1", "--", "sh", "-c", "env | sort; ls -l /proc/self/fd; pwd"])
+        .command([
+            "run",
+            "--env",
+            "MINE=1",
+            "--",
+            "sh",
+            "-c",
+            "env | sort; ls -l /proc/self/fd; pwd",
+        ])
         .env("SUPERVISOR_SECRET", "hunter2")
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("MINE=1") && text.trim_end().ends_with("/work"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
-    let names: Vec<_> =
-        text.lines().filter_map(|l| l.split_once('=')).map(|(k, _)| k).filter(|k| !k.contains(' ')).collect();
+    let names: Vec<_> = text
+        .lines()
+        .filter_map(|l| l.split_once('='))
+        .map(|(k, _)| k)
+        .filter(|k| !k.contains(' '))
+        .collect();
     let known = [
-        "FETCHML_JOB_ID", "FETCHML_OUTPUT_DIR", "HOME", "LANG", "MINE", "OLDPWD", "PATH", "PWD",
-        "PYTHONUNBUFFERED", "SHLVL", "_",
+        "FETCHML_JOB_ID",
+        "FETCHML_OUTPUT_DIR",
+        "HOME",
+        "LANG",
+        "MINE",
+        "OLDPWD",
+        "PATH",
+        "PWD",
+        "PYTHONUNBUFFERED",
+        "SHLVL",
+        "_",
     ];
     assert!(names.iter().all(|n| known.contains(n)), "{names:?}");
     // 0, 1, 2 and the directory that ls reads.
@@ -232,7 +253,8 @@ if True:
     pathlib.Path('/dev/shm/x').write_text('y'); pathlib.Path('/tmp/x').write_text('y')
     print('all met')";
     private.put("needs.py", script);
-    let output = private.ctl(["run", "--network", "loopback", "--", "/usr/bin/python3", "needs.py"]);
+    let output =
+        private.ctl(["run", "--network", "loopback", "--", "/usr/bin/python3", "needs.py"]);
     assert_eq!(output.ok(), "all met");
 }
 

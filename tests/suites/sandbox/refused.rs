@@ -90,7 +90,11 @@ fn a_directory_descriptor_that_proves_nothing_is_refused() {
          except dbus.DBusException as e: print(e.get_dbus_name(), e.get_dbus_message())",
         private.socket().display()
     );
-    let output = std::process::Command::new("/usr/bin/python3").args(["-c", &script]).output().unwrap();
+    let output =
+        std::process::Command::new("/usr/bin/python3").args(["-c", &script]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("org.fetchml.FetchML1.InvalidSpec") && text.contains("O_PATH"), "{output:?}");
+    assert!(
+        text.contains("org.fetchml.FetchML1.InvalidSpec") && text.contains("O_PATH"),
+        "{output:?}"
+    );
 }

@@ -138,7 +138,11 @@ impl Chain {
             actor: new.actor.clone(),
             boot_id: self.origin.boot_id,
             boottime_usec: stamp.boottime_usec.min(MAX_INTEGER),
-            details: new.details.iter().map(|(k, v)| (Text::from(&**k), Text::from(&**v))).collect(),
+            details: new
+                .details
+                .iter()
+                .map(|(k, v)| (Text::from(&**k), Text::from(&**v)))
+                .collect(),
             event: new.event.name().into(),
             host: Text::from(&*self.origin.host),
             job: new.job,

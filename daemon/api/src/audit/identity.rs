@@ -86,9 +86,13 @@ mod tests {
     fn only_the_one_spelling_is_read() {
         let id: Result<Id128, _> = "00ff00000000000000000000000000ab".parse();
         assert_eq!(id.map(|id| id.to_string()).as_deref(), Ok("00ff00000000000000000000000000ab"));
-        for bad in
-            ["", "00FF00000000000000000000000000ab", "00ff", "00ff00000000000000000000000000abcd", "zz"]
-        {
+        for bad in [
+            "",
+            "00FF00000000000000000000000000ab",
+            "00ff",
+            "00ff00000000000000000000000000abcd",
+            "zz",
+        ] {
             assert_eq!(bad.parse::<Id128>(), Err(MalformedHex { digits: 32 }), "{bad}");
         }
     }

@@ -114,13 +114,20 @@ impl Trouble {
         let suspect_seq = self.suspect.link().map(|link| link.seq);
         match (&mut self.resumed, line.link()) {
             (None, Some(link)) if self.last.is_followed_by(link) => {
-                let point = Point { seq: link.seq, link: Some((link.log_id, link.hash)), line: line.number };
+                let point = Point {
+                    seq: link.seq,
+                    link: Some((link.log_id, link.hash)),
+                    line: line.number,
+                };
                 self.resumed = Some(Resumed { point, moved: None });
             }
             (Some(resumed), Some(link)) if resumed.moved.is_none() => {
                 if resumed.point.is_followed_by(link) {
-                    resumed.point =
-                        Point { seq: link.seq, link: Some((link.log_id, link.hash)), line: line.number };
+                    resumed.point = Point {
+                        seq: link.seq,
+                        link: Some((link.log_id, link.hash)),
+                        line: line.number,
+                    };
                     if suspect_seq == Some(link.seq) {
                         resumed.moved = Some(false);
                     }
@@ -140,7 +147,10 @@ impl Trouble {
                 Damage::Inserted,
                 self.place(),
                 line,
-                format!("line {line} was inserted: record {} was the last that was written", self.last.seq),
+                format!(
+                    "line {line} was inserted: record {} was the last that was written",
+                    self.last.seq
+                ),
             );
         }
         self.two_of_one_number(anchor)
@@ -154,7 +164,9 @@ impl Trouble {
                     self.suspect.number,
                     format!("it says it is record {}", link.seq),
                 ),
-                Seen::Whole(link) if link.seq == self.place() => self.link_does_not_hold(link, anchor),
+                Seen::Whole(link) if link.seq == self.place() => {
+                    self.link_does_not_hold(link, anchor)
+                }
                 Seen::Whole(link) => self.number_does_not_hold(link, anchor),
             })
     }
@@ -187,11 +199,16 @@ impl Trouble {
                 Damage::Inserted,
                 seq + 1,
                 line,
-                format!("line {line} was inserted: it is a copy of record {seq} in the line before it"),
+                format!(
+                    "line {line} was inserted: it is a copy of record {seq} in the line before it"
+                ),
             ));
         }
-        let witness =
-            self.next_link().filter(|next| next.seq == seq + 1).map(|next| next.prev).or(anchor.hash_of(seq));
+        let witness = self
+            .next_link()
+            .filter(|next| next.seq == seq + 1)
+            .map(|next| next.prev)
+            .or(anchor.hash_of(seq));
         let (inserted, words) = if witness == Some(kept) {
             (line, "the log goes on from the line before it")
         } else if witness == Some(link.hash) {
@@ -203,7 +220,9 @@ impl Trouble {
             Damage::Inserted,
             seq,
             inserted,
-            format!("line {inserted} was inserted: two lines claim to be record {seq}, and {words}"),
+            format!(
+                "line {inserted} was inserted: two lines claim to be record {seq}, and {words}"
+            ),
         ))
     }
 
@@ -238,7 +257,8 @@ impl Trouble {
         // The log ended before the chain came to the suspect's number: then the
         // original is not there, unless the suspect was invented.
         let moved = resumed.moved.unwrap_or_else(|| {
-            resumed.point.is_followed_by(link) || self.next_link().is_some_and(|next| next.seq > place)
+            resumed.point.is_followed_by(link)
+                || self.next_link().is_some_and(|next| next.seq > place)
         });
         Some(if link.seq > place && moved {
             self.finding(
@@ -251,7 +271,9 @@ impl Trouble {
                 ),
             )
         } else if link.seq == place {
-            inserted(format!("it claims to be record {place} and is not linked to the record before it"))
+            inserted(format!(
+                "it claims to be record {place} and is not linked to the record before it"
+            ))
         } else {
             inserted(format!("it is a copy of record {}", link.seq))
         })
@@ -270,7 +292,11 @@ impl Trouble {
     fn foreign(&self, link: &Link) -> Finding {
         let (place, line) = (self.place(), self.suspect.number);
         if self.last.is_named_by(link) {
-            return self.changed(place, line, format!("it says it belongs to another log, {}", link.log_id));
+            return self.changed(
+                place,
+                line,
+                format!("it says it belongs to another log, {}", link.log_id),
+            );
         }
         let own = self.last.link.map(|(id, _)| id.to_string()).unwrap_or_default();
         self.finding(
@@ -295,7 +321,11 @@ impl Trouble {
             .or(anchor.hash_of(place));
         let before = self.last.seq;
         if before == 0 || (witness.is_some() && witness == self.relinked) {
-            return self.changed(place, line, "what it says of the record before it is false".into());
+            return self.changed(
+                place,
+                line,
+                "what it says of the record before it is false".into(),
+            );
         }
         if witness == Some(link.hash) {
             return self.changed(
@@ -312,7 +342,8 @@ impl Trouble {
     /// Neither number nor link belong there.
     fn number_does_not_hold(&self, link: &Link, anchor: &Anchor) -> Finding {
         let (place, line) = (self.place(), self.suspect.number);
-        let replaced = || self.changed(place, line, format!("record {} stands in its place", link.seq));
+        let replaced =
+            || self.changed(place, line, format!("record {} stands in its place", link.seq));
         if link.seq > place {
             if self.next_keeps_its_place() && link.seq != place + 1 {
                 return replaced();
@@ -321,7 +352,11 @@ impl Trouble {
                 Damage::Removed,
                 place,
                 line,
-                format!("{} missing: record {} follows in line {line}", span(place, link.seq - 1), link.seq),
+                format!(
+                    "{} missing: record {} follows in line {line}",
+                    span(place, link.seq - 1),
+                    link.seq
+                ),
             );
         }
         if self.next_keeps_its_place() || anchor.covers(place) {
@@ -339,7 +374,12 @@ impl Trouble {
     }
 
     fn changed(&self, seq: u64, line: u64, why: String) -> Finding {
-        self.finding(Damage::Changed, seq, line, format!("record {seq} (line {line}) was changed: {why}"))
+        self.finding(
+            Damage::Changed,
+            seq,
+            line,
+            format!("record {seq} (line {line}) was changed: {why}"),
+        )
     }
 
     fn finding(&self, damage: Damage, seq: u64, line: u64, words: String) -> Finding {

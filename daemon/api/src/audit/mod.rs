@@ -32,5 +32,7 @@ mod verify;
 pub use chain::{Chain, Head, Origin, Stamp};
 pub use event::{Event, message_id};
 pub use identity::{Hash, Id128, MalformedHex};
-pub use record::{Actor, MAX_INTEGER, MAX_LINE_BYTES, NewRecord, Outcome, Record, RecordError, Source, Text};
+pub use record::{
+    Actor, MAX_INTEGER, MAX_LINE_BYTES, NewRecord, Outcome, Record, RecordError, Source, Text,
+};
 pub use verify::{Anchor, Damage, Finding, Gap, Report, Verdict, Verifier};

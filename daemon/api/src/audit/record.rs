@@ -208,7 +208,8 @@ impl NewRecord {
             self.details.insert(name, clipped(&value.to_string(), MAX_VALUE_BYTES));
         } else {
             self.left_out += 1;
-            self.details.insert("details_left_out".into(), Text(Cow::Owned(self.left_out.to_string())));
+            self.details
+                .insert("details_left_out".into(), Text(Cow::Owned(self.left_out.to_string())));
         }
         self
     }
@@ -300,7 +301,8 @@ impl<'a> Record<'a> {
         if line.len() > MAX_LINE_BYTES {
             return Err(RecordError::TooLong);
         }
-        let record: Self = serde_json::from_slice(line).map_err(|e| RecordError::Malformed(e.to_string()))?;
+        let record: Self =
+            serde_json::from_slice(line).map_err(|e| RecordError::Malformed(e.to_string()))?;
         if record.v != VERSION {
             return Err(RecordError::Version(record.v));
         }

@@ -26,7 +26,8 @@ fn honest_of(log_id: Id128, n: u64) -> (Vec<Vec<u8>>, Vec<Head>) {
     (1..=n)
         .map(|i| {
             let mut line = Vec::new();
-            let stamp = Stamp { time_usec: 1_763_000_000_000_000 + i, boottime_usec: 5_000_000 + i };
+            let stamp =
+                Stamp { time_usec: 1_763_000_000_000_000 + i, boottime_usec: 5_000_000 + i };
             let head = chain.append(&new_record(i), stamp, &mut line);
             (line, head)
         })
@@ -89,7 +90,10 @@ fn an_honest_log_holds_and_says_how_much_it_proves() {
         let [none, at_least, exactly] = anchors(&heads);
         let report = verify(&lines, exactly);
         assert_eq!(report.verdict, Verdict::Intact);
-        assert_eq!((report.records, report.end, report.log_id), (n, heads.last().copied(), Some(LOG)));
+        assert_eq!(
+            (report.records, report.end, report.log_id),
+            (n, heads.last().copied(), Some(LOG))
+        );
         assert_eq!(verify(&lines, at_least).verdict, Verdict::Intact);
         assert_eq!(verify(&lines, none).verdict, Verdict::Incomplete(Gap::Unanchored));
         assert_eq!(
@@ -201,8 +205,12 @@ fn inserted_lines_are_named() {
         };
         let mut forged = Vec::new();
         chain.append(&new_record(500), Stamp { time_usec: 1, boottime_usec: 1 }, &mut forged);
-        let mut candidates =
-            vec![forged, b"garbage\n".to_vec(), foreign[foreign.len() - 1].clone(), foreign[0].clone()];
+        let mut candidates = vec![
+            forged,
+            b"garbage\n".to_vec(),
+            foreign[foreign.len() - 1].clone(),
+            foreign[0].clone(),
+        ];
         candidates.extend(positions().map(|k| lines[k].clone()));
         for (which, extra) in candidates.into_iter().enumerate() {
             let mut bad = lines.clone();
@@ -214,12 +222,20 @@ fn inserted_lines_are_named() {
                     continue;
                 }
                 let found = finding(&bad, anchor);
-                assert_eq!(found.damage, Damage::Inserted, "candidate {which} at {at}, {anchor:?}: {found}");
+                assert_eq!(
+                    found.damage,
+                    Damage::Inserted,
+                    "candidate {which} at {at}, {anchor:?}: {found}"
+                );
                 // A copy beside its original is one of two equal lines.
                 let beside = at.checked_sub(1).is_some_and(|before| bad[before] == bad[at])
                     || bad.get(at + 1) == Some(&bad[at]);
                 if !beside {
-                    assert_eq!(found.line, number(at), "candidate {which} at {at}, {anchor:?}: {found}");
+                    assert_eq!(
+                        found.line,
+                        number(at),
+                        "candidate {which} at {at}, {anchor:?}: {found}"
+                    );
                 }
             }
         }
@@ -298,7 +314,8 @@ fn a_log_cut_at_any_byte_is_named() {
         if whole > 0 {
             let known = Anchor::AtLeast(heads[whole - 1]);
             let report = verify_bytes(&bytes[..cut], known);
-            let torn = Verdict::Incomplete(Gap::TornTail { seq: number(whole), bytes: report.torn_bytes });
+            let torn =
+                Verdict::Incomplete(Gap::TornTail { seq: number(whole), bytes: report.torn_bytes });
             assert_eq!(report.verdict, if inside { torn } else { Verdict::Intact });
         }
     }
@@ -309,13 +326,17 @@ fn a_stranger_s_file_is_unreadable_and_other_versions_are_said() {
     assert_eq!(verify_bytes(b"#!/bin/sh\necho hello\n", Anchor::None).verdict.exit_code(), 3);
     let (lines, _) = honest(1);
     let newer = edited(&lines[0], "\"v\":1}", "\"v\":2}");
-    assert_eq!(verify_bytes(&newer, Anchor::None).verdict, Verdict::Unreadable(RecordError::Version(2)));
+    assert_eq!(
+        verify_bytes(&newer, Anchor::None).verdict,
+        Verdict::Unreadable(RecordError::Version(2))
+    );
 }
 
 #[test]
 fn whatever_is_recorded_fits_in_a_line_and_is_cut_visibly() {
     let long = "\u{1}".repeat(100_000);
-    let mut new = NewRecord::new(Event::JobStarted, Actor::uid(1).named(&long).with_key(&long), &long, &long);
+    let mut new =
+        NewRecord::new(Event::JobStarted, Actor::uid(1).named(&long).with_key(&long), &long, &long);
     for n in 0..100 {
         new = new.detail(&format!("{n} {long}"), &long);
     }
@@ -330,7 +351,10 @@ fn whatever_is_recorded_fits_in_a_line_and_is_cut_visibly() {
     assert!(line.len() <= MAX_LINE_BYTES, "{}", line.len());
     let record = Record::parse(&line).unwrap();
     assert_eq!((record.seq, record.resource.chars().last()), (head.seq, Some('…')));
-    assert_eq!(record.details.get(&Text::from("details_left_out")).map(|t| t.to_string()), Some("76".into()));
+    assert_eq!(
+        record.details.get(&Text::from("details_left_out")).map(|t| t.to_string()),
+        Some("76".into())
+    );
 }
 
 #[test]
@@ -339,8 +363,13 @@ fn a_head_is_stored_in_one_spelling() {
     let stored = head.to_stored();
     assert_eq!(stored.len(), Head::STORED_BYTES);
     assert_eq!(Head::from_stored(stored.as_bytes()), Some(head));
-    for bad in ["", "57 abab\n", &stored[1..], &stored[..stored.len() - 1], &stored.replace("00057", "   57")]
-    {
+    for bad in [
+        "",
+        "57 abab\n",
+        &stored[1..],
+        &stored[..stored.len() - 1],
+        &stored.replace("00057", "   57"),
+    ] {
         assert_eq!(Head::from_stored(bad.as_bytes()), None, "{bad:?}");
     }
 }
@@ -357,7 +386,10 @@ fn speed_of_verification() {
     let seconds = start.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss)]
     let (rate, mib) = (n as f64 / seconds, bytes.len() as f64 / seconds / f64::from(1 << 20));
-    eprintln!("verified {rate:.0} records/s, {mib:.0} MiB/s, {} bytes a record", bytes.len() as u64 / n);
+    eprintln!(
+        "verified {rate:.0} records/s, {mib:.0} MiB/s, {} bytes a record",
+        bytes.len() as u64 / n
+    );
 }
 
 proptest! {

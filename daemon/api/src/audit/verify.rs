@@ -230,7 +230,9 @@ impl Verifier {
         let seen = self.look(line);
         match &seen {
             Seen::Whole(_) => self.whole_lines += 1,
-            Seen::Broken(error) if self.first_error.is_none() => self.first_error = Some(error.clone()),
+            Seen::Broken(error) if self.first_error.is_none() => {
+                self.first_error = Some(error.clone())
+            }
             Seen::Broken(_) => {}
         }
         let at = Line { number: self.lines, seen };
@@ -324,7 +326,10 @@ impl Verifier {
                     damage: Damage::Cut,
                     seq: next,
                     line: self.lines + 1,
-                    words: format!("record {next} (line {}) was cut: the log ends inside it", self.lines + 1),
+                    words: format!(
+                        "record {next} (line {}) was cut: the log ends inside it",
+                        self.lines + 1
+                    ),
                 })
             } else {
                 Verdict::Incomplete(Gap::TornTail { seq: next, bytes: self.partial_bytes })
@@ -349,5 +354,9 @@ impl Verifier {
 
 /// `record 7 is` or `records 7 to 9 are`.
 pub(super) fn span(first: u64, last: u64) -> String {
-    if first >= last { format!("record {first} is") } else { format!("records {first} to {last} are") }
+    if first >= last {
+        format!("record {first} is")
+    } else {
+        format!("records {first} to {last} are")
+    }
 }

@@ -22,7 +22,11 @@ fn in_a_world_with_its_own_journal(test: &str) {
             eprintln!("skipped: needs root: {}", output.status)
         }
         Ok(output) => {
-            panic!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+            panic!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            )
         }
         Err(error) => eprintln!("skipped: cannot run unshare: {error}"),
     }
@@ -43,7 +47,8 @@ fn fields(mut message: &[u8]) -> Vec<(String, String)> {
             (&message[end + 1..stop], &message[stop + 1..])
         } else {
             let (length, rest) = message[end + 1..].split_first_chunk::<8>().unwrap();
-            let (value, rest) = rest.split_at(usize::try_from(u64::from_le_bytes(*length)).unwrap());
+            let (value, rest) =
+                rest.split_at(usize::try_from(u64::from_le_bytes(*length)).unwrap());
             (value, &rest[1..])
         };
         fields.push((name, String::from_utf8(value.to_vec()).unwrap()));
@@ -76,8 +81,11 @@ fn child_with_a_journal() {
     let new = record(12).result(Outcome::Denied).detail("text", "a\nb");
     let receipt = runtime().block_on(audit.append(new)).unwrap();
     let got = receive(&socket);
-    let line =
-        scene.bytes().split(|b| *b == b'\n').nth(1).map(|line| String::from_utf8(line.to_vec()).unwrap());
+    let line = scene
+        .bytes()
+        .split(|b| *b == b'\n')
+        .nth(1)
+        .map(|line| String::from_utf8(line.to_vec()).unwrap());
     let expected = [
         ("MESSAGE", "job_started: start job/12 by (uid 1000): denied"),
         ("MESSAGE_ID", Event::JobStarted.message_id()),
@@ -107,7 +115,9 @@ fn child_with_a_stuck_journal() {
     let appended = 2_000;
     let work = (0..appended).map(|n| audit.append(record(n)));
     runtime().block_on(futures_util::future::try_join_all(work)).unwrap();
-    let JournalCopy::Connected { dropped } = audit.journal() else { panic!("{:?}", audit.journal()) };
+    let JournalCopy::Connected { dropped } = audit.journal() else {
+        panic!("{:?}", audit.journal())
+    };
     assert!(dropped > 0);
     let reader = std::thread::spawn(move || {
         let mut told = 0;

@@ -92,9 +92,15 @@ fn a_log_goes_on_over_restarts() {
         }
         assert_eq!(verdict(&audit), Verdict::Intact);
     }
-    let modes = [(scene.dir.clone(), 0o700), (scene.segment(), 0o600), (scene.dir.join("head"), 0o600)];
+    let modes =
+        [(scene.dir.clone(), 0o700), (scene.segment(), 0o600), (scene.dir.join("head"), 0o600)];
     for (path, mode) in modes {
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            mode,
+            "{}",
+            path.display()
+        );
     }
     assert_eq!(scene.events()[0], "log_opened");
 }
@@ -149,17 +155,29 @@ fn damage_keeps_the_log_closed_and_is_named() {
     let harms: [(Harm, &str); 8] = [
         (
             |s| {
-                fs::write(s.segment(), String::from_utf8(s.bytes()).unwrap().replace("job/2", "job/9"))
-                    .unwrap()
+                fs::write(
+                    s.segment(),
+                    String::from_utf8(s.bytes()).unwrap().replace("job/2", "job/9"),
+                )
+                .unwrap()
             },
             "record 4 (line 4) was changed",
         ),
         (|s| fs::write(s.segment(), &s.bytes()[..s.bytes().len() - 1]).unwrap(), "was cut"),
-        (|s| fs::write(s.segment(), "").unwrap(), "the log ends at record 0, but record 6 was written"),
-        (|s| fs::remove_file(s.segment()).unwrap(), "the log ends at record 0, but record 6 was written"),
+        (
+            |s| fs::write(s.segment(), "").unwrap(),
+            "the log ends at record 0, but record 6 was written",
+        ),
+        (
+            |s| fs::remove_file(s.segment()).unwrap(),
+            "the log ends at record 0, but record 6 was written",
+        ),
         (|s| fs::remove_file(s.dir.join("head")).unwrap(), "head is missing"),
         (|s| fs::write(s.dir.join("head"), "6 abc\n").unwrap(), "head does not hold"),
-        (|s| fs::write(s.dir.join("000000000002.log"), "x\n").unwrap(), "record 7 (line 7) was changed"),
+        (
+            |s| fs::write(s.dir.join("000000000002.log"), "x\n").unwrap(),
+            "record 7 (line 7) was changed",
+        ),
         (
             |s| fs::write(s.segment(), [s.bytes(), b"\n".to_vec()].concat()).unwrap(),
             "record 7 (line 7) was changed",
@@ -175,7 +193,10 @@ fn damage_keeps_the_log_closed_and_is_named() {
         harm(&scene);
         let before = fs::read(scene.segment()).ok();
         let error = scene.refusal();
-        assert!(matches!(&error, AuditError::Damaged { what, .. } if what.contains(words)), "{error}");
+        assert!(
+            matches!(&error, AuditError::Damaged { what, .. } if what.contains(words)),
+            "{error}"
+        );
         assert!(error.to_string().contains("keep it as evidence"), "{error}");
         assert_eq!(fs::read(scene.segment()).ok(), before, "evidence is not touched");
     }
@@ -263,8 +284,10 @@ struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     fn mount() -> Option<Self> {
         let at = tempfile::tempdir().unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(at.path()).status();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+            .arg(at.path())
+            .status();
         mounted.is_ok_and(|status| status.success()).then_some(Self(at))
     }
 }
@@ -294,7 +317,11 @@ fn a_full_disk_refuses_records_and_the_gap_is_recorded() {
     };
     assert!(error.to_string().contains("No space left"), "{error}");
     assert!(audit.state().is_err() && append(&audit, 0).is_err());
-    assert_eq!((audit.head().seq, verdict(&audit)), (durable, Verdict::Intact), "no half line stays");
+    assert_eq!(
+        (audit.head().seq, verdict(&audit)),
+        (durable, Verdict::Intact),
+        "no half line stays"
+    );
 
     fs::remove_file(&filler).unwrap();
     let patience = Instant::now() + Duration::from_secs(20);
@@ -317,14 +344,17 @@ const CRASH_DIR: &str = "FETCHML_TEST_AUDIT_CRASH_DIR";
 fn child_that_is_killed() {
     let Some(dir) = std::env::var_os(CRASH_DIR).map(PathBuf::from) else { return };
     let (audit, _) = Audit::open(&dir, false).unwrap();
-    let acknowledged = OpenOptions::new().append(true).create(true).open(dir.with_extension("acks")).unwrap();
+    let acknowledged =
+        OpenOptions::new().append(true).create(true).open(dir.with_extension("acks")).unwrap();
     runtime().block_on(async {
         let work = (0..8u64).map(|task| {
             let (audit, mut acknowledged) = (&audit, &acknowledged);
             async move {
                 for n in 0.. {
                     let receipt = audit.append(record(task * 1_000_000 + n)).await.unwrap();
-                    acknowledged.write_all(format!("{} {}\n", receipt.seq, receipt.hash).as_bytes()).unwrap();
+                    acknowledged
+                        .write_all(format!("{} {}\n", receipt.seq, receipt.hash).as_bytes())
+                        .unwrap();
                 }
             }
         });
@@ -355,7 +385,9 @@ fn a_killed_writer_loses_no_acknowledged_record() {
         let stored: Vec<_> = scene
             .bytes()
             .split_inclusive(|b| *b == b'\n')
-            .map(|line| fetchml_api::audit::Head::of_line(line.strip_suffix(b"\n").unwrap()).unwrap())
+            .map(|line| {
+                fetchml_api::audit::Head::of_line(line.strip_suffix(b"\n").unwrap()).unwrap()
+            })
             .collect();
         let text = fs::read_to_string(&acks).unwrap();
         for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
