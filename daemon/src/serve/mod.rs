@@ -5,6 +5,7 @@ mod gate;
 mod listener;
 mod log;
 mod place;
+mod privileges;
 mod run;
 
 pub use gate::Gate;
@@ -27,6 +28,7 @@ pub fn main() -> ExitCode {
     };
     log::start(arguments.private.is_none());
     let ended = place.map_err(run::StartError::from).and_then(|place| {
+        privileges::keep_only_the_needed()?;
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

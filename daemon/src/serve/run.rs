@@ -27,6 +27,8 @@ pub(super) enum StartError {
     #[error("cannot start the event loop: {0}")]
     Runtime(std::io::Error),
     #[error(transparent)]
+    Privileges(#[from] super::privileges::PrivilegeError),
+    #[error(transparent)]
     Place(#[from] PlaceError),
     #[error(transparent)]
     Config(#[from] ConfigError),
