@@ -64,7 +64,7 @@ test-images:
 	tests/images/build.sh machine trixie >/dev/null & three=$$!; \
 	wait $$one && wait $$two && wait $$three
 
-bench: build
+bench: test-setup build
 	cargo bench --locked -p fetchml-tests --bench spawn
 
 install: build

@@ -1,6 +1,7 @@
 //! `audit verify`: whether the log is as it was written.
 
 use crate::cmd::audit_show::{head, segments};
+use crate::connect::Target;
 use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::say::say;
@@ -18,9 +19,9 @@ const HEAD_FILE: &str = "head";
 const UNREADABLE: u8 = 3;
 
 pub(crate) async fn run(context: &Context, files: &[PathBuf], given: Option<Head>) -> Result<u8> {
-    let outcome =
-        if files.is_empty() { supervised(context, given).await } else { offline(files, given) };
-    match outcome {
+    let log =
+        if files.is_empty() { supervised(context).await } else { Ok(Log::Files(files.to_vec())) };
+    match log.and_then(|log| verify(log, given)) {
         Ok(report) => {
             let status = report.verdict.exit_code();
             if context.json {
@@ -38,28 +39,85 @@ pub(crate) async fn run(context: &Context, files: &[PathBuf], given: Option<Head
     }
 }
 
-/// The end is asked for first, so that a record written meanwhile is one more
-/// than must be there and not one less.
-async fn supervised(context: &Context, given: Option<Head>) -> Result<Report> {
-    let known = head(&context.link).await?;
-    let anchor = given.filter(|g| g.seq > known.seq).unwrap_or(known);
-    let mut verifier = Verifier::new(Anchor::AtLeast(anchor));
-    for (name, file) in segments(&context.link).await? {
-        feed(&mut verifier, file).map_err(|e| Failure::io("cannot read", &name, &e))?;
-    }
-    Ok(verifier.finish())
+/// Where the segments come from.
+enum Log {
+    /// A running supervisor, which knows how far the log must go.
+    Supervised(Head, Vec<(String, File)>),
+    /// Files on the disk, named by the person or of a supervisor that is not
+    /// running: perhaps because its log is damaged, which is what is asked.
+    Files(Vec<PathBuf>),
 }
 
-/// Files by name. The end is what the person says, and else what lies beside
-/// the last file.
-fn offline(files: &[PathBuf], given: Option<Head>) -> Result<Report> {
-    let known = given.or_else(|| files.last().and_then(|last| stored_head(last)));
-    let mut verifier = Verifier::new(known.map_or(Anchor::None, Anchor::AtLeast));
-    for path in files {
-        let unreadable = |e: io::Error| Failure::io("cannot read", path.display(), &e);
-        feed(&mut verifier, File::open(path).map_err(unreadable)?).map_err(unreadable)?;
+/// The end is asked for first, so that a record written meanwhile is one more
+/// than must be there and not one less. Verifying starts no supervisor.
+async fn supervised(context: &Context) -> Result<Log> {
+    let target = context.link.target();
+    match target.connect_running().await {
+        Ok(_) => Ok(Log::Supervised(head(&context.link).await?, segments(&context.link).await?)),
+        Err(absent) => match segments_in(&log_directory(target)) {
+            Ok(files) if !files.is_empty() => Ok(Log::Files(files)),
+            _ => Err(absent),
+        },
     }
-    Ok(verifier.finish())
+}
+
+fn log_directory(target: &Target) -> PathBuf {
+    match target {
+        Target::System => PathBuf::from("/var/log/fetchml/audit"),
+        Target::Private(dir) => dir.join("log/audit"),
+    }
+}
+
+/// The segments of a directory in order; their names sort as they were written.
+fn segments_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "log") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Checks the log against every end that is known: the supervisor's or that of
+/// the file beside it, and one that the person kept elsewhere, which alone shows
+/// that the whole log was written anew. The worst verdict counts.
+fn verify(log: Log, given: Option<Head>) -> Result<Report> {
+    let mut pieces: Vec<(String, File)> = Vec::new();
+    let known = match log {
+        Log::Supervised(head, segments) => {
+            pieces = segments;
+            Some(head)
+        }
+        Log::Files(files) => {
+            for path in &files {
+                let file =
+                    File::open(path).map_err(|e| Failure::io("cannot read", path.display(), &e))?;
+                pieces.push((path.display().to_string(), file));
+            }
+            files.last().and_then(|last| stored_head(last))
+        }
+    };
+    let mut ends: Vec<_> = known.into_iter().chain(given).collect();
+    ends.dedup_by(|a, b| a == b);
+    let anchors = if ends.is_empty() {
+        vec![Anchor::None]
+    } else {
+        ends.into_iter().map(Anchor::AtLeast).collect()
+    };
+    let mut verifiers: Vec<_> = anchors.into_iter().map(Verifier::new).collect();
+    for (name, file) in pieces {
+        feed(&mut verifiers, file).map_err(|e| Failure::io("cannot read", &name, &e))?;
+    }
+    let reports = verifiers.into_iter().map(Verifier::finish);
+    // 1 (tampered) outranks 3 and 2, and all outrank 0 (intact).
+    let weight = |r: &Report| match r.verdict.exit_code() {
+        1 => 4,
+        code => code,
+    };
+    reports.max_by_key(weight).ok_or_else(|| Failure::no("there is nothing to verify".to_owned()))
 }
 
 fn stored_head(segment: &Path) -> Option<Head> {
@@ -69,12 +127,12 @@ fn stored_head(segment: &Path) -> Option<Head> {
     Head::from_stored(&bytes)
 }
 
-fn feed(verifier: &mut Verifier, mut file: File) -> io::Result<()> {
+fn feed(verifiers: &mut [Verifier], mut file: File) -> io::Result<()> {
     let mut piece = vec![0u8; PIECE_BYTES];
     loop {
         match file.read(&mut piece) {
             Ok(0) => return Ok(()),
-            Ok(count) => verifier.feed(&piece[..count]),
+            Ok(count) => verifiers.iter_mut().for_each(|v| v.feed(&piece[..count])),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }
@@ -91,7 +149,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("000000000001.log");
         std::fs::write(&path, b"not a log\n").expect("a write");
-        let verdict = |given| offline(std::slice::from_ref(&path), given).map(|r| r.verdict);
+        let verdict = |given| verify(Log::Files(vec![path.clone()]), given).map(|r| r.verdict);
         assert!(matches!(verdict(None), Ok(Verdict::Unreadable(_))));
         std::fs::write(&path, b"").expect("a write");
         assert!(matches!(verdict(None), Ok(Verdict::Incomplete(_))));

@@ -78,6 +78,23 @@ fn a_supervisor_does_not_start_on_a_damaged_log() {
 }
 
 #[test]
+fn a_damaged_log_is_verified_where_it_lies() {
+    let private = private!();
+    let mut lines = some_history(&private);
+    lines.remove(3);
+    std::fs::write(private.audit_segment(), lines.join("\n") + "\n").unwrap();
+    let running = private.ctl(["audit", "verify"]);
+    running.expect(1);
+    private.crash();
+    let stopped = private.ctl(["audit", "verify"]);
+    stopped.expect(1);
+    for output in [running, stopped] {
+        assert!(output.says("4"), "{output}");
+    }
+    assert_eq!(private.supervisor(), None, "verifying starts nothing");
+}
+
+#[test]
 fn a_torn_last_record_is_set_aside_and_said() {
     let private = private!();
     some_history(&private);
