@@ -29,10 +29,12 @@ all: build
 
 # The agent is static: it is executed in a root file system that need not have
 # a C library of ours. A target of its own keeps its flags from the build of
-# everything else, so that neither build undoes the other.
+# everything else, so that neither build undoes the other. A copy lies beside the
+# supervisor, which looks for it there.
 build:
 	cargo build --release --locked -p fetchmld -p fetchmlctl
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked -p fetchml-agent --target $(TRIPLE)
+	cp -u $(AGENT) $(RELEASE)/fetchml-agent
 
 demo: build
 	docs/examples/demo.sh

@@ -154,7 +154,10 @@ fn make(path: &Path, mode: u32) -> Result<(), PlaceError> {
 fn installed_agent() -> PathBuf {
     std::env::current_exe()
         .ok()
-        .and_then(|program| program.parent().map(|dir| dir.join(AGENT_NAME)))
-        .filter(|agent| agent.is_file())
+        .into_iter()
+        .filter_map(|program| program.parent().map(Path::to_owned))
+        // Beside it in a build tree, or where an installation below any prefix has it.
+        .flat_map(|dir| [dir.join(AGENT_NAME), dir.join("../libexec/fetchml").join(AGENT_NAME)])
+        .find(|agent| agent.is_file())
         .unwrap_or_else(|| INSTALLED_AGENT.into())
 }

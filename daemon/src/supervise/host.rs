@@ -135,7 +135,13 @@ impl Host {
             time_limit_usec: Some(plan::time_limit_usec(&request.spec, &profile)),
             directory: Arc::clone(&directory),
         };
-        let (plan, layers) = plan::build(self, request, &directory)?;
+        let (plan, layers) = plan::build(self, request, &directory).inspect_err(|_| {
+            // Half a plan leaves nothing behind but the job's directory.
+            if let Some(group) = self.0.cgroups.existing(about.job) {
+                group.remove();
+            }
+            self.forget_identity(about.job);
+        })?;
         Ok(Prepared {
             layers,
             host_uid: plan.host_id.number(),
