@@ -178,9 +178,10 @@ fn bus_hint(short: &str) -> Option<&'static str> {
             Some(NO_SERVICE)
         }
         "AccessDenied" => Some("ask an administrator to add you to the group fetchml"),
-        "InteractiveAuthorizationRequired" => {
-            Some("run it without --no-ask-password on a terminal, or ask an administrator")
-        }
+        "InteractiveAuthorizationRequired" => Some(
+            "ask an administrator to add you to the group fetchml, or to run it with you on a \
+             terminal without --no-ask-password",
+        ),
         _ => None,
     }
 }

@@ -7,8 +7,7 @@ use serde_json::Value;
 const MALLORY: u32 = 2003;
 
 pub(crate) fn others_may_not_submit(c: &Container) {
-    let refused =
-        in_project(c, "mallory", "fetchmlctl run -- sh -c 'echo it ran'");
+    let refused = in_project(c, "mallory", "fetchmlctl run -- sh -c 'echo it ran'");
     refused.expect(125);
     assert!(!refused.says("it ran"), "{refused}");
     assert!(refused.stderr.contains("fetchml"), "does not say what to do: {refused}");
