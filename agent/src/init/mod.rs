@@ -10,13 +10,14 @@ mod observe;
 mod relay;
 
 use command::Started;
-use fetchml_api::agent::{AgentPlan, AgentReport, AgentStep, CommandEnd, Observed, fd};
+use fetchml_api::agent::{AgentPlan, AgentReport, AgentStep, CommandEnd, Observed, STOP, fd};
 use fetchml_api::log::Stream;
 use fetchml_sys::Errno;
 use fetchml_sys::process::{self, ExitStatus};
 use relay::{Log, Pipe};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::net::{SocketFlags, accept_with};
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ struct Job {
     plan: AgentPlan,
     observed: Observed,
     signals: OwnedFd,
+    /// The supervisor, while it has connected and not spoken yet.
+    visitor: Option<OwnedFd>,
     started: Started,
     started_usec: u64,
     deadline: Deadline,
@@ -84,7 +87,7 @@ fn set_up(observed: &mut Observed) -> Result<Job, SetupError> {
     rustix::thread::set_name(c"fetchml-agent").map_err(setup)?;
     let plan = command::read_plan().map_err(|e| (AgentStep::Plan, e))?;
     fetchml_sys::confine::close_from_at_exec(0).map_err(setup)?;
-    rustix::net::listen(borrowed(fd::IDENTITY), 1).map_err(setup)?;
+    rustix::net::listen(borrowed(fd::IDENTITY), 8).map_err(setup)?;
     let signals = process::signal_descriptor().map_err(setup)?;
     *observed = observe::own_status().map_err(|e| (AgentStep::Verify, e))?;
     observe::verify(observed, &plan).map_err(|e| (AgentStep::Verify, e))?;
@@ -100,6 +103,7 @@ fn set_up(observed: &mut Observed) -> Result<Job, SetupError> {
         plan,
         observed: *observed,
         signals,
+        visitor: None,
         started,
         started_usec,
         deadline,
@@ -133,13 +137,14 @@ impl Job {
         let timeout = self.time_left();
         let mut fds = [
             PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.door(), PollFlags::IN),
             self.out.poll_fd(&self.signals),
             self.err.poll_fd(&self.signals),
         ];
         // EINTR cannot happen (all signals are blocked); any other failure would
         // repeat for ever, so it ends the job rather than spin.
         let polled = poll(&mut fds, timeout.as_ref());
-        let [signals, out, err] = fds.map(|f| !f.revents().is_empty());
+        let [signals, door, out, err] = fds.map(|f| !f.revents().is_empty());
         if polled.is_err() {
             self.kill_everything();
         }
@@ -150,7 +155,11 @@ impl Job {
             self.err.relay(&mut self.log);
         }
         if signals {
-            self.read_signals();
+            // They only wake this loop: what they say is the job's word.
+            while let Ok(true) = process::take_signal(self.signals.as_fd()) {}
+        }
+        if door {
+            self.answer_door();
         }
         self.reap();
         self.obey_clock();
@@ -171,12 +180,26 @@ impl Job {
         })
     }
 
-    fn read_signals(&mut self) {
-        while let Ok(Some(received)) = process::read_signal(self.signals.as_fd()) {
-            if received.signal == Signal::TERM.as_raw() && received.from_outside {
+    fn door(&self) -> BorrowedFd<'_> {
+        self.visitor.as_ref().map_or(borrowed(fd::IDENTITY), AsFd::as_fd)
+    }
+
+    /// Lets the supervisor in, one connection at a time, and does what it asks.
+    fn answer_door(&mut self) {
+        let Some(visitor) = self.visitor.take() else {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            self.visitor = accept_with(borrowed(fd::IDENTITY), flags).ok();
+            return;
+        };
+        let mut word = [0u8];
+        match rustix::io::read(&visitor, &mut word) {
+            Ok(1) if word == [STOP] => {
                 self.stopped |= self.end.is_none();
                 self.ask_to_end();
             }
+            Err(Errno::AGAIN) => self.visitor = Some(visitor),
+            // It only wanted to know who listens.
+            _ => {}
         }
     }
 

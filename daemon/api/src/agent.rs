@@ -4,12 +4,14 @@
 //! supervisor: it is at most [`MAX_REPORT_BYTES`] long and holds numbers only,
 //! never text that a job could have chosen.
 //!
-//! While the job runs the supervisor speaks to the agent by signals sent through
-//! its pidfd: TERM asks for an orderly end, KILL ends everything in the job's
-//! process-id namespace at once. The agent obeys TERM only when the kernel says
-//! that it came from outside the job. It also listens on a socket that it never
-//! answers: a supervisor that connects to it after a restart learns from the
-//! kernel which process is the agent.
+//! While the job runs the supervisor reaches the agent through a socket that only
+//! root can: a byte [`STOP`] asks for an orderly end, and whoever connects learns
+//! from the kernel which process listens, which is how a restarted supervisor finds
+//! its agents. Signals are no way in: a job can send those, and the kernel does not
+//! always say that it did.
+
+/// Asks the agent to end its job: TERM, the grace period, KILL.
+pub const STOP: u8 = b'S';
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +28,8 @@ pub mod fd {
     pub const LOG: i32 = 4;
     /// The report file, empty, opened for writing.
     pub const REPORT: i32 = 5;
-    /// Bound unix stream socket on which the agent listens, so that a restarted
-    /// supervisor can find it.
+    /// Bound, non-blocking unix stream socket on which the agent listens for the
+    /// supervisor.
     pub const IDENTITY: i32 = 6;
     /// Lock that keeps the job's host user id taken as long as the agent lives.
     pub const ID_LOCK: i32 = 7;

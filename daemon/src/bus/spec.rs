@@ -30,9 +30,9 @@ const MAX_MOUNTS: usize = 64;
 /// Where the project is.
 const WORK: &str = "/work";
 /// Places that belong to the sandbox; neither they nor anything below is for mounts.
-const RESERVED: [&str; 12] = [
-    "/proc", "/dev", "/sys", "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/run", "/tmp",
-    "/outputs",
+const RESERVED: [&str; 14] = [
+    "/proc", "/dev", "/sys", "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64",
+    "/libx32", "/run", "/tmp", "/outputs",
 ];
 
 /// A mount as it comes over the bus.

@@ -225,6 +225,11 @@ impl JobCgroup {
         fs::read_to_string(self.path.join(file)).ok()
     }
 
+    /// Whether no process is left in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.read("cgroup.events").is_some_and(|e| e.lines().any(|l| l == "populated 0"))
+    }
+
     /// What the job used. Read before [`JobCgroup::remove`].
     pub(crate) fn usage(&self) -> GroupUse {
         let number = |file: &str| self.read(file)?.trim().parse().ok();

@@ -75,6 +75,15 @@ impl Engine {
                  wait for some of them to start, or cancel them"
             )));
         }
+        let (theirs, all) = self.live().held_descriptors(caller.uid());
+        let more = directories.len();
+        if theirs + more > MAX_HELD_OF_USER || all + more > MAX_HELD {
+            return Err(EngineError::Denied(format!(
+                "{theirs} directories are held open for your waiting jobs and {all} for all; a \
+                 user may have {MAX_HELD_OF_USER}, all together {MAX_HELD}: wait for some jobs to \
+                 start, or submit with fewer mounts"
+            )));
+        }
         let profile = self.profile(&spec.profile)?;
         Ok(self.launcher.check(spec, &profile, directories)?)
     }
@@ -98,13 +107,26 @@ impl Engine {
 
     /// Records that somebody was refused something. The refusal stands whether
     /// or not it can be recorded.
+    ///
+    /// A flood of refusals becomes few records with a count: the log must not be
+    /// filled by those who may do nothing.
     pub async fn record_denial(&self, caller: &Caller, action: &str, resource: &str, why: &str) {
-        let record = records::denied(caller, action, resource, why);
+        let Some(suppressed) = self.denials.admit(caller.uid()) else { return };
+        let mut record = records::denied(caller, action, resource, why);
+        if suppressed > 0 {
+            record = record.detail("suppressed", suppressed);
+        }
         if let Err(error) = self.ledger.append(record).await {
             tracing::error!(%error, action, resource, "a denial could not be recorded");
         }
     }
 }
+
+/// Directories held open for waiting jobs, of one user and of all: far below the
+/// limit of open files and of systemd's descriptor store, so that launches never
+/// go short because of a queue.
+const MAX_HELD_OF_USER: usize = 1024;
+const MAX_HELD: usize = 3072;
 
 /// Whether a refusal is a decision of policy, and not a mistake in the request.
 fn is_denial(refused: &EngineError) -> bool {

@@ -110,6 +110,14 @@ impl Live {
         self.iter().filter(|job| job.record.uid == uid && job.is_queued()).count()
     }
 
+    /// Directory descriptors that wait with their jobs: of one user, and of all.
+    pub(super) fn held_descriptors(&self, uid: u32) -> (usize, usize) {
+        self.iter().fold((0, 0), |(theirs, all), job| {
+            let count = job.directories.len();
+            (theirs + if job.record.uid == uid { count } else { 0 }, all + count)
+        })
+    }
+
     /// Jobs that run or are being started, and jobs that wait.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.slots_taken, self.queue.len())

@@ -5,6 +5,7 @@
 mod accept;
 mod attempt;
 mod cancel;
+mod denials;
 mod error;
 pub mod launcher;
 pub mod ledger;
@@ -22,6 +23,7 @@ pub use look::Scope;
 use crate::config::Config;
 use crate::notify::Notify;
 use crate::store::Store;
+use denials::Denials;
 use fetchml_api::job::{JobId, JobState};
 use fetchml_policies::Library;
 use launcher::Launcher;
@@ -92,6 +94,7 @@ pub struct Engine {
     live: Mutex<Live>,
     events: broadcast::Sender<Event>,
     stopping: AtomicBool,
+    denials: Denials,
 }
 
 impl Engine {
@@ -107,6 +110,7 @@ impl Engine {
             live: Mutex::default(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
             stopping: AtomicBool::new(false),
+            denials: Denials::default(),
         })
     }
 

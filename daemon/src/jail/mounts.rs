@@ -7,7 +7,7 @@
 use super::{Failure, Step};
 use crate::plan::{MountPlan, Plan, ProcMask};
 use fetchml_sys::Errno;
-use fetchml_sys::mount::{MountAttributes, Scope, pivot_to_cwd, restrict};
+use fetchml_sys::mount::{MountAttributes, Scope, pivot_to_cwd, restrict, stop_propagation};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::mount::{
@@ -28,6 +28,9 @@ const NO_ESCALATION: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 
 pub(super) fn assemble_and_enter_root(plan: &Plan) -> Result<(), Failure> {
+    // The namespace is a copy of the launcher's, where nothing is shared. If that
+    // were ever wrong, what follows would happen on the host.
+    Step::EnterTemplate.of(stop_propagation())?;
     Step::EnterTemplate.of(rustix::process::chdir(plan.template.as_c_str()))?;
     Step::PrivateTmp.of(tmpfs(&plan.tmp_size, c"tmp", NO_ESCALATION))?;
     let no_exec = NO_ESCALATION.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);

@@ -105,8 +105,12 @@ pub(crate) fn check_limits(
     limits::Resolved::new(&spec.limits, profile)?.cgroup(cgroups).map(drop)
 }
 
-/// Refuses descriptors that do not fit the mounts that were asked for.
-pub(crate) fn check_directories(spec: &JobSpec, directories: &[OwnedFd]) -> Result<(), Refusal> {
+/// Refuses mounts that the profile has no room for or whose descriptors do not fit.
+pub(crate) fn check_directories(
+    spec: &JobSpec,
+    profile: &Profile,
+    directories: &[OwnedFd],
+) -> Result<(), Refusal> {
     if spec.mounts.len() != directories.len() {
         return Err(Refusal::Invalid(format!(
             "{} mounts came with {} descriptors; send one directory descriptor for each mount",
@@ -115,6 +119,7 @@ pub(crate) fn check_directories(spec: &JobSpec, directories: &[OwnedFd]) -> Resu
         )));
     }
     for (mount, directory) in spec.mounts.iter().zip(directories) {
+        mounts::check_target(&mount.target, profile)?;
         mounts::check(mount, directory)?;
     }
     Ok(())
@@ -148,7 +153,7 @@ pub(crate) fn build(
     let host_id = host.host_ids().take()?;
     let network = network_of(&request, &profile);
     let limits = limits::Resolved::new(&request.spec.limits, &profile)?;
-    let cgroup = host.cgroups().create(request.job, &limits.cgroup(host.cgroups())?)?;
+    let group_limits = limits.cgroup(host.cgroups())?;
     let mapped = mounts::IdMaps::new(request.submitter, &host_id)?;
     let mounts = mounts::user_mounts(&request, &mapped)?;
     let landlock = host.landlock().plan(&profile, network, &mounts)?;
@@ -188,7 +193,8 @@ pub(crate) fn build(
         report: high(directory.create_report()?)?,
         identity: high(host.bind_identity(request.job)?)?,
         landlock,
-        cgroup,
+        // Last of what can fail, so that no failure leaves a group behind.
+        cgroup: host.cgroups().create(request.job, &group_limits)?,
         host_id,
     };
     let layers = layers(&plan, &profile, &filter, network, &limits, host);

@@ -5,13 +5,15 @@ use super::failed;
 use crate::launch::HostId;
 use crate::supervise::{Refusal, StartRequest, Submitter};
 use fetchml_api::job::{MountMode, MountRequest};
-use fetchml_sys::mount::{MountAttributes, Scope, map_ids, restrict};
+use fetchml_policies::Profile;
+use fetchml_sys::mount::{MountAttributes, Scope, isolate, map_ids, restrict};
 use fetchml_sys::namespace::{self, IdMapping};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::ffi::CString;
+use std::path::Path;
 
 /// One directory to attach.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub(crate) struct Mounts {
 }
 
 /// A detached copy of the mount below a descriptor: what `mount --bind` shows,
-/// attached nowhere yet.
+/// attached nowhere yet, and nobody's peer.
 pub(crate) fn detached_tree(directory: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Errno> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
@@ -39,7 +41,9 @@ pub(crate) fn detached_tree(directory: BorrowedFd<'_>, recursive: bool) -> Resul
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    open_tree(directory, c"", flags)
+    let tree = open_tree(directory, c"", flags)?;
+    isolate(tree.as_fd())?;
+    Ok(tree)
 }
 
 /// User namespaces that translate between the submitter's ids on the disk and
@@ -126,6 +130,26 @@ fn mapped(
         ))
     })?;
     Ok(tree)
+}
+
+/// Refuses a target at, below or above what the profile shows of the host: a job
+/// that could cover host paths would choose what its own tools read there.
+pub(super) fn check_target(target: &str, profile: &Profile) -> Result<(), Refusal> {
+    let target = Path::new(target);
+    let clash = |shown: &&fetchml_policies::Shown| {
+        let shown = Path::new(&shown.path);
+        target.starts_with(shown) || shown.starts_with(target)
+    };
+    match profile.show.iter().find(clash) {
+        None => Ok(()),
+        Some(shown) => Err(Refusal::Invalid(format!(
+            "mount target `{}` would cover `{}`, which profile `{}` shows of the host; choose \
+             another place, such as /data or /mnt/NAME",
+            target.display(),
+            shown.path,
+            profile.name
+        ))),
+    }
 }
 
 /// Refuses a descriptor that is no directory, or whose holder could not do with

@@ -2,12 +2,13 @@
 
 use super::directory::own_directory;
 use super::{
-    About, AdoptRequest, Adopted, Attempt, JobDirectory, Prepared, Refusal, StartRequest, collect,
-    report,
+    About, AdoptRequest, Adopted, Attempt, JobDirectory, LONGEST_GRACE_USEC, Prepared, Refusal,
+    StartRequest, collect, report,
 };
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Cgroups, JobCgroup};
 use crate::launch::{HostIds, Launcher};
 use crate::plan::{self, LandlockSupport, ProcMask, failed};
+use fetchml_api::agent::STOP;
 use fetchml_api::job::{JobId, JobSpec};
 use fetchml_policies::{Library, Profile};
 use fetchml_sys::watch::readiness;
@@ -15,7 +16,8 @@ use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with, sockopt,
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with,
+    sockopt,
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::path::PathBuf;
@@ -96,7 +98,7 @@ impl Host {
                 profile.allowed_caps.join(", ")
             )));
         }
-        plan::check_directories(spec, directories)?;
+        plan::check_directories(spec, profile, directories)?;
         self.0.landlock.check(profile)?;
         plan::check_limits(spec, profile, &self.0.cgroups)
     }
@@ -133,19 +135,15 @@ impl Host {
             job: request.job,
             program: request.spec.command.first().cloned().unwrap_or_default(),
             time_limit_usec: Some(plan::time_limit_usec(&request.spec, &profile)),
+            grace_usec: profile.stop_grace_usec,
             directory: Arc::clone(&directory),
         };
-        let (plan, layers) = plan::build(self, request, &directory).inspect_err(|_| {
-            // Half a plan leaves nothing behind but the job's directory.
-            if let Some(group) = self.0.cgroups.existing(about.job) {
-                group.remove();
-            }
-            self.forget_identity(about.job);
-        })?;
+        let (plan, layers) = plan::build(self, request, &directory)
+            .inspect_err(|_| self.forget_identity(about.job))?;
         Ok(Prepared {
             layers,
             host_uid: plan.host_id.number(),
-            plan,
+            plan: Some(plan),
             profile,
             about,
             host: self.clone(),
@@ -169,10 +167,11 @@ impl Host {
             job,
             program: spec.command.first().cloned().unwrap_or_default(),
             time_limit_usec: spec.time_limit_usec,
+            grace_usec: LONGEST_GRACE_USEC,
             directory: Arc::new(self.job_directory(uid, &spec.experiment, job)?),
         };
         let group = self.0.cgroups.existing(job);
-        let Some((pid, pidfd)) = self.find_agent(&about).await else {
+        let Some((pid, pidfd)) = self.find_agent(&about, group.as_ref()).await else {
             return Ok(Adopted::Ended(collect(self, &about, group.as_ref(), &layers)));
         };
         let pidfd = readiness(pidfd).map_err(failed("watch an adopted agent"))?;
@@ -248,18 +247,43 @@ impl Host {
     }
 
     /// Connects to the agent's socket; the kernel says who listens there.
-    async fn find_agent(&self, about: &About) -> Option<(i32, OwnedFd)> {
-        // An agent that was just being launched may not listen yet.
-        const TRIES: u32 = 20;
+    async fn find_agent(&self, about: &About, group: Option<&JobCgroup>) -> Option<(i32, OwnedFd)> {
+        let socket = self.connect_to_agent(about, group).await?;
+        listening_process(&socket)
+    }
+
+    /// Tells the agent to end its job. Only the supervisor reaches the socket, so
+    /// a job cannot pretend that it was asked to end, as it could by signals.
+    pub(super) async fn ask_to_stop(&self, about: &About) {
+        if let Some(socket) = self.connect_to_agent(about, None).await {
+            // The agent may end by itself at this moment.
+            let _ = rustix::net::send(&socket, &[STOP], SendFlags::NOSIGNAL);
+        }
+    }
+
+    async fn connect_to_agent(&self, about: &About, group: Option<&JobCgroup>) -> Option<OwnedFd> {
+        // An agent that was just being launched may not listen yet, one with a
+        // full backlog is busy, and a supervisor short of descriptors knows
+        // nothing: none of these says that the agent is gone.
+        const PAUSE: Duration = Duration::from_millis(20);
+        const TRIES: u32 = 500;
         for _ in 0..TRIES {
-            let socket = stream_socket().ok()?;
-            match connect(&socket, &self.identity_address(about.job).ok()?) {
-                Ok(()) => return listening_process(&socket),
-                Err(Errno::CONNREFUSED) if about.directory.read_report().is_empty() => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+            let connected = stream_socket().and_then(|socket| {
+                connect(&socket, &self.identity_address(about.job)?)?;
+                Ok(socket)
+            });
+            match connected {
+                Ok(socket) => return Some(socket),
+                Err(Errno::NOENT) => return None,
+                Err(Errno::CONNREFUSED) => {
+                    let over = !about.directory.read_report().is_empty();
+                    if over || group.is_some_and(JobCgroup::is_empty) {
+                        return None;
+                    }
                 }
-                Err(_) => return None,
+                Err(_) => {}
             }
+            tokio::time::sleep(PAUSE).await;
         }
         None
     }
@@ -276,7 +300,12 @@ fn listening_process(socket: &OwnedFd) -> Option<(i32, OwnedFd)> {
 }
 
 fn stream_socket() -> Result<OwnedFd, Errno> {
-    socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+    socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )
 }
 
 /// The agent as a sealed memory file: no job can write to what the next one

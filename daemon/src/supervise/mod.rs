@@ -24,7 +24,7 @@ use fetchml_sys::watch::readiness;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::unix::AsyncFd;
 
 /// Who submitted the job; taken from the kernel by `access`.
@@ -94,7 +94,8 @@ pub struct Prepared {
     pub layers: Vec<Layer>,
     /// Host user id that the job will run as.
     pub host_uid: u32,
-    plan: Plan,
+    /// Taken by the start.
+    plan: Option<Plan>,
     profile: Arc<Profile>,
     about: About,
     host: Host,
@@ -106,17 +107,28 @@ struct About {
     job: JobId,
     program: String,
     time_limit_usec: Option<u64>,
+    grace_usec: u64,
     directory: Arc<JobDirectory>,
 }
+
+/// What an agent gets beyond the grace period before it is killed itself.
+const AGENT_MARGIN: Duration = Duration::from_secs(15);
+
+/// Grace period assumed of a job of an earlier run, the longest that profiles have.
+const LONGEST_GRACE_USEC: u64 = 600 * 1_000_000;
 
 impl Prepared {
     /// Clones, builds the sandbox and executes the agent.
     ///
     /// # Errors
     /// A report that names the step that failed; nothing runs then.
-    pub async fn start(self) -> Result<Attempt, ExitReport> {
-        let Self { layers, plan, profile, about, host, .. } = self;
+    pub async fn start(mut self) -> Result<Attempt, ExitReport> {
+        let (layers, about, host) = (self.layers.clone(), self.about.clone(), self.host.clone());
+        let Some(plan) = self.plan.take() else {
+            return Err(report::of_failed_launch("it has no plan", &layers, now_usec()));
+        };
         let targets = plan.targets();
+        let profile = Arc::clone(&self.profile);
         let (plan, launched) = host.launcher().launch(plan, profile).await;
         let group = plan.and_then(|p| p.cgroup);
         let problem = match launched {
@@ -140,6 +152,18 @@ impl Prepared {
     }
 }
 
+impl Drop for Prepared {
+    /// A plan that was not carried out leaves nothing behind but the job's directory.
+    fn drop(&mut self) {
+        if let Some(plan) = self.plan.take() {
+            if let Some(group) = plan.cgroup {
+                group.remove();
+            }
+            self.host.forget_identity(self.about.job);
+        }
+    }
+}
+
 /// A running attempt.
 #[derive(Debug)]
 pub struct Attempt {
@@ -156,10 +180,17 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Asks for the end: TERM, the profile's grace period, KILL. Returns at once.
+    /// Asks for the end: TERM, the profile's grace period, KILL. Returns when the
+    /// agent was told; an agent that then does not end in time is killed.
     pub async fn stop(&self) {
-        // ESRCH: it has ended by itself.
-        let _ = pidfd_send_signal(self.pidfd.get_ref(), Signal::TERM);
+        self.host.ask_to_stop(&self.about).await;
+        let Ok(pidfd) = self.pidfd.get_ref().try_clone() else { return };
+        let patience = Duration::from_micros(self.about.grace_usec) + AGENT_MARGIN;
+        tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            // ESRCH: it has ended, as it should.
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        });
     }
 
     /// Waits for the end; the report is complete and classified. To be called once.

@@ -81,6 +81,18 @@ pub fn map_ids(tree: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<(
     setattr(tree, c"", Scope::One, &attr)
 }
 
+/// Cuts the mounts of a tree off from their peers. The copy of a mount that
+/// systemd made shared would otherwise be one more peer: what is mounted or
+/// unmounted in it would be so on the host, and the other way round.
+///
+/// # Errors
+/// mount_setattr(2).
+pub fn isolate(tree: BorrowedFd<'_>) -> Result<(), Errno> {
+    let propagation = libc::MS_PRIVATE;
+    let attr = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 };
+    setattr(tree, c"", Scope::Tree, &attr)
+}
+
 /// Makes every mount below `/` of this namespace private, so that nothing
 /// propagates in or out. Child-safe.
 ///

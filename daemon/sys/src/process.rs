@@ -127,39 +127,21 @@ pub fn signal_descriptor() -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// One signal read from a [`signal_descriptor`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReceivedSignal {
-    /// Its number.
-    pub signal: i32,
-    /// Sent with kill(2) or pidfd_send_signal(2) by a process outside this
-    /// process-id namespace. Such a sender has number 0 here, and the kernel
-    /// lets nobody forge that together with the code of kill(2).
-    pub from_outside: bool,
-}
-
-/// Reads one pending signal; `None` when there is none.
+/// Takes one pending signal off a [`signal_descriptor`]; false when there is none.
+///
+/// Which signal it was and who sent it is not told: for a process whose children
+/// are hostile that is nothing to act on. A sender can make the kernel deliver a
+/// signal without any such information (by filling the queue of pending signals),
+/// and it then looks as if it came from outside the process-id namespace.
 ///
 /// # Errors
 /// EBADF.
-pub fn read_signal(fd: BorrowedFd<'_>) -> Result<Option<ReceivedSignal>, Errno> {
-    // SAFETY: plain data, overwritten by the kernel.
-    let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes at most the size that is passed.
-    let got = check(unsafe {
-        libc::read(
-            fd.as_raw_fd(),
-            std::ptr::from_mut(&mut info).cast(),
-            size_of::<libc::signalfd_siginfo>(),
-        )
-    } as libc::c_long);
-    match got {
-        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+pub fn take_signal(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
+    match rustix::io::read(fd, &mut info) {
+        Ok(n) => Ok(n > 0),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(false),
         Err(e) => Err(e),
-        Ok(_) => Ok(Some(ReceivedSignal {
-            signal: i32::try_from(info.ssi_signo).unwrap_or(0),
-            from_outside: info.ssi_code == libc::SI_USER && info.ssi_pid == 0,
-        })),
     }
 }
 
