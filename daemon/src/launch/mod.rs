@@ -10,6 +10,7 @@ mod host_view;
 mod template;
 
 pub(crate) use host_ids::{HostId, HostIds};
+pub(crate) use host_view::HostView;
 
 use crate::jail::{self, Failure};
 use crate::plan::{Plan, failed};
@@ -46,12 +47,14 @@ struct Order {
 #[derive(Clone, Debug)]
 pub(crate) struct Launcher {
     orders: Sender<Order>,
+    view: HostView,
 }
 
 impl Launcher {
     /// Starts the thread.
-    pub(crate) fn start() -> Result<Self, Refusal> {
-        let host = host_view::HostView::start()?;
+    pub(crate) fn start(private: bool) -> Result<Self, Refusal> {
+        let host = HostView::start(private)?;
+        let view = host.clone();
         let (orders, inbox) = channel::<Order>();
         let (ready, is_ready) = channel();
         std::thread::Builder::new()
@@ -73,7 +76,12 @@ impl Launcher {
             })
             .map_err(failed("start the launcher thread"))?;
         is_ready.recv().map_err(failed("start the launcher thread"))??;
-        Ok(Self { orders })
+        Ok(Self { orders, view })
+    }
+
+    /// Where the host's mounts are.
+    pub(crate) fn host_view(&self) -> &HostView {
+        &self.view
     }
 
     /// Launches a plan. The plan comes back: its descriptors are closed by

@@ -154,7 +154,7 @@ pub(crate) fn build(
     let network = network_of(&request, &profile);
     let limits = limits::Resolved::new(&request.spec.limits, &profile)?;
     let group_limits = limits.cgroup(host.cgroups())?;
-    let mapped = mounts::IdMaps::new(request.submitter, &host_id)?;
+    let mapped = mounts::IdMaps::new(host.view(), request.submitter, &host_id)?;
     let mounts = mounts::user_mounts(&request, &mapped)?;
     let landlock = host.landlock().plan(&profile, network, &mounts)?;
     let plan = Plan {

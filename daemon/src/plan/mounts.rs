@@ -2,7 +2,7 @@
 //! opened, with ids mapped so that what the job writes belongs to the submitter.
 
 use super::failed;
-use crate::launch::HostId;
+use crate::launch::{HostId, HostView};
 use crate::supervise::{Refusal, StartRequest, Submitter};
 use fetchml_api::job::{MountMode, MountRequest};
 use fetchml_policies::Profile;
@@ -48,19 +48,25 @@ pub(crate) fn detached_tree(directory: BorrowedFd<'_>, recursive: bool) -> Resul
 
 /// User namespaces that translate between the submitter's ids on the disk and
 /// the job's host id.
-pub(super) struct IdMaps {
+pub(super) struct IdMaps<'host> {
+    view: &'host HostView,
     submitter_only: OwnedFd,
     with_root: OwnedFd,
 }
 
-impl IdMaps {
-    pub(super) fn new(submitter: Submitter, host_id: &HostId) -> Result<Self, Refusal> {
+impl<'host> IdMaps<'host> {
+    pub(super) fn new(
+        view: &'host HostView,
+        submitter: Submitter,
+        host_id: &HostId,
+    ) -> Result<Self, Refusal> {
         let make = |uids: &[IdMapping], gids: &[IdMapping]| {
             namespace::user(uids, gids).map_err(failed("map the submitter's ids"))
         };
         let job = |inside| IdMapping { inside, outside: host_id.number(), count: 1 };
         let (uid, gid) = (job(submitter.uid), job(submitter.gid));
         Ok(Self {
+            view,
             submitter_only: make(&[uid], &[gid])?,
             with_root: make(&[uid, root_for(submitter.uid)], &[gid, root_for(submitter.gid)])?,
         })
@@ -77,7 +83,7 @@ impl IdMaps {
         if !writable {
             attributes = attributes.and(MountAttributes::READ_ONLY);
         }
-        mapped(directory, label, attributes, &self.submitter_only)
+        self.mapped(directory, label, attributes, &self.submitter_only)
     }
 
     /// The area of the overlay's upper layer, or of a /work without a project.
@@ -89,7 +95,7 @@ impl IdMaps {
     ) -> Result<OwnedFd, Refusal> {
         let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
         if overlay {
-            return mapped(area, "/work", attributes, &self.with_root);
+            return self.mapped(area, "/work", attributes, &self.with_root);
         }
         let upper = rustix::fs::openat(
             area,
@@ -98,7 +104,40 @@ impl IdMaps {
             rustix::fs::Mode::empty(),
         )
         .map_err(failed("open the job's work directory"))?;
-        mapped(&upper, "/work", attributes, &self.submitter_only)
+        self.mapped(&upper, "/work", attributes, &self.submitter_only)
+    }
+
+    fn mapped(
+        &self,
+        directory: &OwnedFd,
+        label: &str,
+        attributes: MountAttributes,
+        ids: &OwnedFd,
+    ) -> Result<OwnedFd, Refusal> {
+        let tree = self.clone_mount(directory.as_fd()).map_err(|e| match e {
+            Errno::INVAL => Refusal::Invalid(format!(
+                "directory `{label}` is mounted in another mount namespace than the supervisor's \
+                 (a container, or a service with a private /tmp); use a directory of the host"
+            )),
+            e => Refusal::Invalid(format!("cannot show directory `{label}`: {e}")),
+        })?;
+        restrict(tree.as_fd(), c"", Scope::One, attributes).map_err(failed("restrict a mount"))?;
+        map_ids(tree.as_fd(), ids.as_fd()).map_err(|e| {
+            Refusal::BarrierUnavailable(format!(
+                "the file system of `{label}` cannot map user ids ({e}); move the directory to \
+                 ext4, xfs, btrfs or tmpfs (Linux 6.3 for tmpfs)"
+            ))
+        })?;
+        Ok(tree)
+    }
+
+    /// Jobs' own directories are on mounts of the supervisor's namespace, the
+    /// client's on those of the host.
+    fn clone_mount(&self, directory: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+        match detached_tree(directory, false) {
+            Err(Errno::INVAL) => self.view.clone_mount(directory),
+            own => own,
+        }
     }
 }
 
@@ -107,29 +146,6 @@ impl IdMaps {
 fn root_for(submitter: u32) -> IdMapping {
     const NOBODY: u32 = 65_534;
     IdMapping { inside: if submitter == 0 { NOBODY } else { 0 }, outside: 0, count: 1 }
-}
-
-fn mapped(
-    directory: &OwnedFd,
-    label: &str,
-    attributes: MountAttributes,
-    ids: &OwnedFd,
-) -> Result<OwnedFd, Refusal> {
-    let tree = detached_tree(directory.as_fd(), false).map_err(|e| match e {
-        Errno::INVAL => Refusal::Invalid(format!(
-            "directory `{label}` is mounted in another mount namespace than the supervisor's \
-             (a container, or a service with a private /tmp); use a directory of the host"
-        )),
-        e => Refusal::Invalid(format!("cannot show directory `{label}`: {e}")),
-    })?;
-    restrict(tree.as_fd(), c"", Scope::One, attributes).map_err(failed("restrict a mount"))?;
-    map_ids(tree.as_fd(), ids.as_fd()).map_err(|e| {
-        Refusal::BarrierUnavailable(format!(
-            "the file system of `{label}` cannot map user ids ({e}); move the directory to \
-             ext4, xfs, btrfs or tmpfs (Linux 6.3 for tmpfs)"
-        ))
-    })?;
-    Ok(tree)
 }
 
 /// Refuses a target at, below or above what the profile shows of the host: a job
@@ -171,7 +187,7 @@ pub(super) fn check(asked: &MountRequest, directory: &OwnedFd) -> Result<(), Ref
 }
 
 /// Clones what the client opened.
-pub(super) fn user_mounts(request: &StartRequest, ids: &IdMaps) -> Result<Mounts, Refusal> {
+pub(super) fn user_mounts(request: &StartRequest, ids: &IdMaps<'_>) -> Result<Mounts, Refusal> {
     let mut mounts = Mounts { project: None, others: Vec::new() };
     for (asked, directory) in request.spec.mounts.iter().zip(&request.directories) {
         let tree = ids.tree(directory, &asked.label, asked.mode == MountMode::Rw)?;

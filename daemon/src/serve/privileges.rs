@@ -5,7 +5,7 @@ use caps::{CapSet, Capability, CapsHashSet};
 
 /// What the supervisor needs, each with its reason. The unit's bounding set says
 /// the same (a test compares them).
-const NEEDED: [(Capability, &str); 13] = [
+const NEEDED: [(Capability, &str); 14] = [
     (Capability::CAP_SYS_ADMIN, "namespaces and mounts"),
     (Capability::CAP_SETUID, "user id maps, becoming the job's user"),
     (Capability::CAP_SETGID, "group id maps, dropping the groups"),
@@ -18,6 +18,7 @@ const NEEDED: [(Capability, &str); 13] = [
     (Capability::CAP_DAC_READ_SEARCH, "the submitter's directories"),
     (Capability::CAP_NET_ADMIN, "the loopback of a job"),
     (Capability::CAP_SYS_PTRACE, "opening the namespaces of a process"),
+    (Capability::CAP_SYS_CHROOT, "entering the mount namespace of PID 1"),
     (Capability::CAP_SYS_RESOURCE, "raising resource limits"),
 ];
 

@@ -6,7 +6,7 @@ use super::{
     StartRequest, collect, report,
 };
 use crate::cgroup::{Cgroups, JobCgroup};
-use crate::launch::{HostIds, Launcher};
+use crate::launch::{HostIds, HostView, Launcher};
 use crate::plan::{self, LandlockSupport, ProcMask, failed};
 use fetchml_api::agent::STOP;
 use fetchml_api::job::{JobId, JobSpec};
@@ -67,7 +67,7 @@ impl Host {
         let group = config.private.then(|| private_group_name(config));
         Ok(Self(Arc::new(Inner {
             library: Arc::clone(&config.library),
-            launcher: Launcher::start()?,
+            launcher: Launcher::start(config.private)?,
             host_ids: HostIds::open()?,
             cgroups: Cgroups::detect(group.as_deref()),
             landlock: LandlockSupport::detect(),
@@ -190,6 +190,10 @@ impl Host {
 
     pub(super) fn launcher(&self) -> &Launcher {
         &self.0.launcher
+    }
+
+    pub(crate) fn view(&self) -> &HostView {
+        self.0.launcher.host_view()
     }
 
     pub(crate) fn library(&self) -> &Library {

@@ -85,3 +85,15 @@ pub fn own_mounts_for_thread() -> Result<(), Errno> {
     // SAFETY: no descriptor table is unshared, which is what makes the call unsafe.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS) }
 }
+
+/// Moves the calling thread into a mount namespace, with a file-system context
+/// (root, working directory) of its own.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN and CAP_SYS_CHROOT.
+pub fn enter_mounts_for_thread(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+    // SAFETY: no descriptor table is unshared, which is what makes the call unsafe.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }?;
+    move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))
+}

@@ -4,6 +4,7 @@
 // In a test a panic is the message.
 #![allow(clippy::unwrap_used)]
 
+mod attacks;
 mod audit;
 mod bus;
 mod contract;
