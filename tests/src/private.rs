@@ -144,6 +144,11 @@ impl Private {
 impl Drop for Private {
     fn drop(&mut self) {
         if let Some(pid) = self.supervisor() {
+            // Its jobs would outlive it, as they should.
+            let jobs = self.ctl(["list", "-o", "name"]);
+            for job in jobs.stdout.split_whitespace() {
+                self.ctl(["cancel", job]);
+            }
             // It ends by itself when idle; a test need not wait for that.
             let _ = kill_process(pid, Signal::TERM);
         }

@@ -155,10 +155,16 @@ impl Cgroups {
         Some(JobCgroup { path, directory })
     }
 
-    /// Removes the parent of a private supervisor that leaves no job behind.
+    /// Called when the supervisor stops: removes groups that a crash left without
+    /// a process, and the parent of a private supervisor that leaves no job behind.
     pub(crate) fn leave(&self) {
-        if let (false, Some(parent)) = (self.system, &self.parent) {
-            // Fails as long as there is a job, which is what we want.
+        let Some(parent) = &self.parent else { return };
+        let is_job = |e: &fs::DirEntry| e.file_name().to_string_lossy().starts_with("job-");
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten().filter(is_job) {
+            // Fails as long as the job runs, which is what we want.
+            let _ = fs::remove_dir(entry.path());
+        }
+        if !self.system {
             let _ = fs::remove_dir(parent);
         }
     }
