@@ -122,7 +122,7 @@ fn overlay(filesystems: &str) -> Finding {
 
 fn cgroup(controllers: Option<&str>) -> Finding {
     const REMEDY: &str =
-        "boot with systemd.unified_cgroup_hierarchy=1, or leave --memory, --cpus and --pids out";
+        "boot with systemd.unified_cgroup_hierarchy=1, or leave --memory and --cpus out";
     let Some(controllers) = controllers else {
         return Finding::partial("cgroups", "no version 2 hierarchy on /sys/fs/cgroup", REMEDY);
     };

@@ -32,11 +32,12 @@ impl Host {
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         let cgroups = match self.cgroups_description() {
-            Ok(detail) => Finding::new("cgroup", "ok", detail, None),
+            Ok(detail) => Finding::new("cgroups", "ok", detail, None),
             Err(detail) => {
-                let remedy = "limits of memory and cpus are refused until then: ".to_owned()
+                let remedy = "limits of memory and cpus are refused here; to have them, "
+                    .to_owned()
                     + self.cgroups().remedy();
-                Finding::new("cgroup", "partial", detail, Some(&remedy))
+                Finding::new("cgroups", "partial", detail, Some(&remedy))
             }
         };
         let level = self.landlock().level();

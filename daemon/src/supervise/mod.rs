@@ -125,7 +125,7 @@ impl Prepared {
     pub async fn start(mut self) -> Result<Attempt, ExitReport> {
         let (layers, about, host) = (self.layers.clone(), self.about.clone(), self.host.clone());
         let Some(plan) = self.plan.take() else {
-            return Err(report::of_failed_launch("it has no plan", &layers, now_usec()));
+            return Err(report::of_failed_launch("it has no plan", now_usec()));
         };
         let targets = plan.targets();
         let profile = Arc::clone(&self.profile);
@@ -148,7 +148,7 @@ impl Prepared {
             group.remove();
         }
         host.forget_identity(about.job);
-        Err(report::of_failed_launch(&problem, &layers, now_usec()))
+        Err(report::of_failed_launch(&problem, now_usec()))
     }
 }
 

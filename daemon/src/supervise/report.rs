@@ -195,9 +195,9 @@ fn duration_words(usec: u64) -> String {
     words.trim_end().to_owned()
 }
 
-/// The report of a job that never got to its command.
-pub(super) fn of_failed_launch(what: &str, layers: &[Layer], now_usec: u64) -> ExitReport {
-    bare(format!("could not be started: {what}"), FailureClass::Infrastructure, layers, now_usec)
+/// The report of a job that never got to its command; no layer held anything.
+pub(super) fn of_failed_launch(what: &str, now_usec: u64) -> ExitReport {
+    bare(format!("could not be started: {what}"), FailureClass::Infrastructure, &[], now_usec)
 }
 
 /// The report of an attempt that cannot be followed any more after a restart.

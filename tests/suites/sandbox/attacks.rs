@@ -82,7 +82,7 @@ fn refused_and_finished_jobs_leave_no_cgroup() {
     private.shell("true").ok();
     let doctor = private.ctl(["doctor", "--json"]);
     let findings: serde_json::Value = serde_json::from_str(&doctor.stdout).unwrap();
-    let cgroup = findings.as_array().unwrap().iter().find(|f| f["name"] == "cgroup").unwrap();
+    let cgroup = findings.as_array().unwrap().iter().find(|f| f["name"] == "cgroups").unwrap();
     let group = cgroup["detail"].as_str().unwrap().split(' ').next().unwrap().to_owned();
     let Ok(entries) = std::fs::read_dir(&group) else { return };
     let left: Vec<_> =
