@@ -1,17 +1,26 @@
 use super::*;
+use crate::decision::{Ending, Test};
 use crate::oci::Comparison;
 
-fn allowed() -> Call {
-    Call { always: Some(Outcome::Allow), conditional: Vec::new() }
+fn ending(outcome: Outcome) -> Ending {
+    Ending { outcome, rule: None }
+}
+
+fn decisions(table: BTreeMap<u32, Decision>) -> Decisions {
+    Decisions { table, default: ending(Outcome::NO_SUCH_CALL) }
+}
+
+fn plain(_: Option<u32>, outcome: Outcome) -> u32 {
+    outcome.code()
 }
 
 #[test]
 fn far_leaves_are_reached_by_plain_jumps() {
     // Every second number has a leaf of its own: the lower half of the tree is
     // longer than a conditional jump reaches.
-    let table: BTreeMap<u32, Call> =
-        (0..1000).step_by(2).map(|number| (number, allowed())).collect();
-    let program = compile(&table, Outcome::NO_SUCH_CALL).expect("it fits");
+    let allowed = Decision { tests: Vec::new(), otherwise: ending(Outcome::Allow) };
+    let table = (0..1000).step_by(2).map(|number| (number, allowed.clone())).collect();
+    let program = compile(&decisions(table), &plain).expect("it fits");
     let plain_jumps = program.chunks(8).filter(|i| i[..2] == JUMP.to_ne_bytes()).count();
     assert!(plain_jumps > 0);
     for number in 0..1000 {
@@ -23,12 +32,11 @@ fn far_leaves_are_reached_by_plain_jumps() {
 #[test]
 fn a_program_longer_than_the_kernel_takes_is_refused() {
     let condition = |value| Condition { index: 0, comparison: Comparison::Equal, value };
-    let call = Call {
-        always: None,
-        conditional: (0..2000).map(|value| (Outcome::Allow, vec![condition(value)])).collect(),
-    };
+    let test = |value| Test { conditions: vec![condition(value)], ending: ending(Outcome::Allow) };
+    let call =
+        Decision { tests: (0..2000).map(test).collect(), otherwise: ending(Outcome::NO_SUCH_CALL) };
     let fault =
-        compile(&BTreeMap::from([(1, call)]), Outcome::NO_SUCH_CALL).expect_err("it is too long");
+        compile(&decisions(BTreeMap::from([(1, call)])), &plain).expect_err("it is too long");
     assert!(fault.message.contains("the kernel takes 4096"), "{}", fault.message);
 }
 

@@ -1,9 +1,50 @@
 //! A seccomp profile compiled for the kernel.
 
 use crate::bpf;
+use crate::calls;
+use crate::decision::{Decision, Decisions};
 use crate::oci::{self, Outcome, Rule};
 use crate::problem::{Fault, Problem};
 use serde::Serialize;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// `SECCOMP_RET_USER_NOTIF`: the call waits until a listener answers.
+const USER_NOTIFICATION: u32 = 0x7fc0_0000;
+
+/// A file of seccomp rules, read and sorted by call.
+#[derive(Debug)]
+pub(crate) struct Ruleset {
+    pub(crate) name: String,
+    pub(crate) file: String,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) decisions: Decisions,
+    unknown: Vec<String>,
+}
+
+impl Ruleset {
+    /// Reads an OCI seccomp document.
+    pub(crate) fn read(name: &str, file: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        let document = oci::read(file, text)?;
+        let calls = oci::calls(file, &document.rules)?;
+        Ok(Self {
+            name: name.to_owned(),
+            file: file.to_owned(),
+            decisions: Decisions::new(&calls, document.default),
+            rules: document.rules,
+            unknown: calls.unknown,
+        })
+    }
+}
+
+/// What a profile wants of its filter beyond the rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Manner {
+    /// Denials are told to the agent, but for those of `quiet`.
+    pub(crate) counted: bool,
+    /// Calls whose denials are nobody's concern, by number.
+    pub(crate) quiet: BTreeSet<u32>,
+}
 
 /// A compiled seccomp profile. Compiled once, used by every job.
 #[derive(Clone, Debug, Serialize)]
@@ -11,9 +52,14 @@ pub struct Filter {
     /// Name, the stem of its file.
     pub name: String,
     /// `struct sock_filter` arrays in native byte order, in the order in which
-    /// they are to be installed.
+    /// they are to be installed: one, with the ceiling in it. A denied call
+    /// fails at once, and nobody is told.
     #[serde(skip)]
     pub programs: Vec<Vec<u8>>,
+    /// The same with denials that wait for an answer, where the profile counts
+    /// them.
+    #[serde(skip)]
+    pub counting: Option<Counting>,
     /// System calls that are possible, some only with certain arguments.
     pub allowed: usize,
     /// System calls that are named and never possible.
@@ -24,28 +70,115 @@ pub struct Filter {
     pub default: Outcome,
     /// The rules as they were written, with their reasons.
     pub rules: Vec<Rule>,
+    /// The rules by call.
+    #[serde(skip)]
+    pub(crate) own: Arc<Ruleset>,
+    /// What lies above them whatever the profile says.
+    #[serde(skip)]
+    pub(crate) ceiling: Option<Arc<Ruleset>>,
+}
+
+/// A program that asks its listener about each denied call, and the answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counting {
+    /// A `struct sock_filter` array in native byte order. Where
+    /// [`Filter::programs`] answer with an error it answers
+    /// `SECCOMP_RET_USER_NOTIF`, except for quiet calls, for x32, and for
+    /// errors other than the one that `errno_of` has for the call.
+    pub program: Vec<u8>,
+    /// The error of each call whose error is not `default_errno`, by call
+    /// number, in order.
+    pub errno_of: Vec<(u32, u16)>,
+    /// The error of every other call.
+    pub default_errno: u16,
+}
+
+impl Counting {
+    /// The error with which a call that the listener is asked about fails.
+    #[must_use]
+    pub fn errno(&self, number: u32) -> u16 {
+        self.errno_of
+            .binary_search_by_key(&number, |(call, _)| *call)
+            .map_or(self.default_errno, |at| self.errno_of[at].1)
+    }
 }
 
 impl Filter {
-    /// Reads and compiles an OCI seccomp document.
-    pub(crate) fn read(name: &str, file: &str, text: &str) -> Result<Self, Vec<Problem>> {
-        let document = oci::read(file, text)?;
-        let calls = oci::calls(file, &document.rules)?;
-        let program = bpf::compile(&calls.table, document.default)
-            .map_err(|fault: Fault| vec![fault.in_file(file, "syscalls")])?;
-        let possible = |call: &oci::Call| {
-            call.always.unwrap_or(document.default).lets_through()
-                || call.conditional.iter().any(|(outcome, _)| outcome.lets_through())
+    pub(crate) fn compile(
+        own: &Arc<Ruleset>,
+        ceiling: Option<&Arc<Ruleset>>,
+        manner: &Manner,
+    ) -> Result<Self, Problem> {
+        let mut decisions = match ceiling {
+            Some(above) => own.decisions.under(&above.decisions),
+            None => own.decisions.clone(),
         };
-        let allowed = calls.table.values().filter(|call| possible(call)).count();
+        let too_long = |fault: Fault| fault.in_file(&own.file, "syscalls");
+        let (allowed, denied) = census(&decisions);
+        let program = bpf::compile(&decisions, &|_, outcome| outcome.code()).map_err(too_long)?;
+        let counting = match manner.counted {
+            true => Some(counting(&mut decisions, &manner.quiet).map_err(too_long)?),
+            false => None,
+        };
         Ok(Self {
-            name: name.to_owned(),
+            name: own.name.clone(),
             programs: vec![program],
+            counting,
             allowed,
-            denied: calls.table.len() - allowed,
-            unknown: calls.unknown,
-            default: document.default,
-            rules: document.rules,
+            denied,
+            unknown: own.unknown.clone(),
+            default: own.decisions.default.outcome,
+            rules: own.rules.clone(),
+            own: Arc::clone(own),
+            ceiling: ceiling.map(Arc::clone),
         })
     }
+
+    /// What happens to a call of the 64-bit interface.
+    #[must_use]
+    pub fn outcome(&self, number: u32, args: &[u64; 6]) -> Outcome {
+        let own = self.own.decisions.ask(number, args).outcome;
+        match &self.ceiling {
+            _ if number >= calls::X32_BIT => Outcome::NO_SUCH_CALL,
+            Some(above) => own.unless_stricter(above.decisions.ask(number, args).outcome),
+            None => own,
+        }
+    }
+}
+
+/// How many calls are possible, and how many are named and are not.
+fn census(decisions: &Decisions) -> (usize, usize) {
+    let possible = |call: &&Decision| call.endings().any(|ending| ending.outcome.lets_through());
+    let allowed = decisions.table.values().filter(possible).count();
+    (allowed, decisions.table.len() - allowed)
+}
+
+/// A listener sees the call, not which rule denied it: one error a call can be
+/// its answer. That is the one of the most general rule.
+fn told_errno(call: &Decision) -> Option<u16> {
+    call.endings().rev().find_map(|ending| match ending.outcome {
+        Outcome::Errno(number) => Some(number),
+        _ => None,
+    })
+}
+
+fn counting(decisions: &mut Decisions, quiet: &BTreeSet<u32>) -> Result<Counting, Fault> {
+    for &number in quiet {
+        decisions.single_out(number);
+    }
+    let default_errno = match decisions.default.outcome {
+        Outcome::Errno(number) => number,
+        _ => oci::ENOSYS,
+    };
+    let told = decisions.table.iter().filter_map(|(&number, call)| {
+        told_errno(call).filter(|errno| *errno != default_errno).map(|errno| (number, errno))
+    });
+    let mut out = Counting { program: Vec::new(), errno_of: told.collect(), default_errno };
+    out.program = bpf::compile(decisions, &|number, outcome| match (number, outcome) {
+        (Some(number), _) if quiet.contains(&number) => outcome.code(),
+        (Some(number), Outcome::Errno(errno)) if out.errno(number) != errno => outcome.code(),
+        (_, Outcome::Errno(_)) => USER_NOTIFICATION,
+        _ => outcome.code(),
+    })?;
+    Ok(out)
 }

@@ -5,6 +5,8 @@
 //! to them or replaces them file by file.
 
 mod bpf;
+pub mod calls;
+mod decision;
 mod filter;
 mod library;
 mod oci;
@@ -15,8 +17,8 @@ mod reader;
 mod resolve;
 mod trust;
 
-pub use filter::Filter;
+pub use filter::{Counting, Filter};
 pub use library::Library;
 pub use oci::{Comparison, Condition, Outcome, Rule};
 pub use problem::{PolicyError, Problem};
-pub use profile::{Demand, Network, Profile, Shown};
+pub use profile::{Demand, Denials, Network, Profile, Shown};

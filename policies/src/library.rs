@@ -1,8 +1,9 @@
 //! All profiles and filters of a supervisor, read and compiled once.
 
-use crate::filter::Filter;
+use crate::calls;
+use crate::filter::{Filter, Manner, Ruleset};
 use crate::problem::{Fault, PolicyError, Problem, choices};
-use crate::profile::Profile;
+use crate::profile::{Denials, Profile};
 use crate::reader::{self, Draft};
 use crate::resolve;
 use crate::trust::{self, Source};
@@ -21,7 +22,9 @@ const AGENT_BASE: (&str, &str) = ("agent-base", include_str!("../seccomp/agent-b
 pub struct Library {
     drafts: BTreeMap<String, Draft>,
     profiles: BTreeMap<String, Arc<Profile>>,
-    filters: BTreeMap<String, Arc<Filter>>,
+    rulesets: BTreeMap<String, Arc<Ruleset>>,
+    ceiling: Arc<Ruleset>,
+    filters: BTreeMap<(String, Manner), Arc<Filter>>,
     agent: Arc<Filter>,
 }
 
@@ -57,23 +60,43 @@ impl Library {
             ));
         }
         let (agent_name, agent_text) = AGENT_BASE;
-        let agent = Filter::read(agent_name, &label(agent_name, "json"), agent_text)
+        let ceiling = Ruleset::read(agent_name, &label(agent_name, "json"), agent_text)
+            .map(Arc::new)
             .map_err(PolicyError::Invalid)?;
-        let filters = compile(seccomp, &mut problems);
+        let agent = Filter::compile(&ceiling, None, &Manner::default())
+            .map_err(|problem| PolicyError::Invalid(vec![problem]))?;
+        let rulesets = sort_out(seccomp, &ceiling, &mut problems);
         let drafts = draft(profiles, &mut problems);
-        let mut resolved = BTreeMap::new();
-        for name in drafts.keys() {
-            match resolve::resolve(name, &drafts, |filter| filters.contains_key(filter)) {
-                Ok(profile) => {
-                    resolved.insert(name.clone(), Arc::new(profile));
+        let mut library = Self {
+            drafts,
+            profiles: BTreeMap::new(),
+            rulesets,
+            ceiling,
+            filters: BTreeMap::new(),
+            agent: Arc::new(agent),
+        };
+        for name in library.drafts.keys() {
+            match library.resolve(name, &library.drafts) {
+                Ok((profile, filter)) => {
+                    library.filters.insert(key(&profile), Arc::new(filter));
+                    library.profiles.insert(name.clone(), Arc::new(profile));
                 }
                 Err(found) => problems.extend(found),
             }
         }
-        if !problems.is_empty() {
-            return Err(PolicyError::Invalid(problems));
-        }
-        Ok(Self { drafts, profiles: resolved, filters, agent: Arc::new(agent) })
+        if problems.is_empty() { Ok(library) } else { Err(PolicyError::Invalid(problems)) }
+    }
+
+    fn resolve(
+        &self,
+        name: &str,
+        drafts: &BTreeMap<String, Draft>,
+    ) -> Result<(Profile, Filter), Vec<Problem>> {
+        let profile = resolve::resolve(name, drafts, |filter| self.rulesets.contains_key(filter))?;
+        let (filter, manner) = key(&profile);
+        let filter = Filter::compile(&self.rulesets[&filter], Some(&self.ceiling), &manner)
+            .map_err(|problem| vec![problem])?;
+        Ok((profile, filter))
     }
 
     /// The profile of that name.
@@ -92,20 +115,32 @@ impl Library {
         self.profiles.keys().map(String::as_str)
     }
 
-    /// The compiled filter that `profile` names.
+    /// The compiled filter of `profile`, with the ceiling in it.
     ///
     /// # Errors
     /// [`PolicyError::UnknownFilter`] for a profile that is not of this library.
     pub fn filter(&self, profile: &Profile) -> Result<Arc<Filter>, PolicyError> {
-        let name = &profile.seccomp_profile;
-        self.filters.get(name).cloned().ok_or_else(|| PolicyError::UnknownFilter {
-            name: name.clone(),
-            remedy: choices(name, self.filters.keys().map(String::as_str)),
+        self.filters.get(&key(profile)).cloned().ok_or_else(|| {
+            let name = &profile.seccomp_profile;
+            PolicyError::UnknownFilter {
+                name: name.clone(),
+                remedy: choices(name, self.rulesets.keys().map(String::as_str)),
+            }
         })
     }
 
-    /// The filter that PID 1 of every job carries, whatever the profile: a
-    /// ceiling that no override can lift.
+    /// Names of the profiles under which this call would be made, in order.
+    #[must_use]
+    pub fn allowing(&self, number: u32, args: [u64; 6]) -> Vec<&str> {
+        let allows = |profile: &Profile| {
+            let filter = self.filters.get(&key(profile));
+            filter.is_some_and(|filter| filter.outcome(number, &args).lets_through())
+        };
+        self.profiles.iter().filter(|(_, p)| allows(p)).map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The filter of PID 1 of every job, whatever the profile. Every job's own
+    /// filter has it in it: a ceiling that no override can lift.
     #[must_use]
     pub fn agent_filter(&self) -> Arc<Filter> {
         Arc::clone(&self.agent)
@@ -123,17 +158,25 @@ impl Library {
             Err(fault) => return vec![fault.in_file(&file, "")],
         };
         if path.extension().is_some_and(|end| end == "json") {
-            return seccomp(&Source { name, file, text }).err().unwrap_or_default();
+            return ruleset(&Source { name, file, text }, &self.ceiling).err().unwrap_or_default();
         }
         let mut drafts = self.drafts.clone();
         match reader::read(&file, &text) {
             Err(problems) => return problems,
             Ok(draft) => drafts.insert(name.clone(), draft),
         };
-        resolve::resolve(&name, &drafts, |filter| self.filters.contains_key(filter))
-            .err()
-            .unwrap_or_default()
+        self.resolve(&name, &drafts).err().unwrap_or_default()
     }
+}
+
+/// What the filter of a profile depends on.
+fn key(profile: &Profile) -> (String, Manner) {
+    let quiet = profile.quiet_calls.iter().filter_map(|name| calls::number(name));
+    let manner = match profile.denials {
+        Denials::Count => Manner { counted: true, quiet: quiet.collect() },
+        Denials::Silent => Manner::default(),
+    };
+    (profile.seccomp_profile.clone(), manner)
 }
 
 fn label(name: &str, extension: &str) -> String {
@@ -149,22 +192,26 @@ fn vendor(files: &[(&str, &str)], extension: &str) -> Vec<Source> {
     files.iter().map(source).collect()
 }
 
-fn compile(sources: Vec<Source>, problems: &mut Vec<Problem>) -> BTreeMap<String, Arc<Filter>> {
-    let mut filters = BTreeMap::new();
+fn sort_out(
+    sources: Vec<Source>,
+    ceiling: &Arc<Ruleset>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Arc<Ruleset>> {
+    let mut rulesets = BTreeMap::new();
     for source in sources {
-        match seccomp(&source) {
-            Ok(filter) => {
-                filters.insert(source.name, Arc::new(filter));
+        match ruleset(&source, ceiling) {
+            Ok(rules) => {
+                rulesets.insert(source.name, rules);
             }
             Err(found) => problems.extend(found),
         }
     }
-    filters
+    rulesets
 }
 
-/// Compiles a seccomp profile for jobs: closed by default, and not under the
-/// name of the filter that holds for all of them.
-fn seccomp(source: &Source) -> Result<Filter, Vec<Problem>> {
+/// Reads a seccomp profile for jobs: closed by default, not under the name of
+/// the filter that holds for all of them, and short enough for the kernel.
+fn ruleset(source: &Source, ceiling: &Arc<Ruleset>) -> Result<Arc<Ruleset>, Vec<Problem>> {
     let one = |fault: Fault, key: &str| vec![fault.in_file(&source.file, key)];
     if source.name == AGENT_BASE.0 {
         let fault = Fault::new(
@@ -173,15 +220,16 @@ fn seccomp(source: &Source) -> Result<Filter, Vec<Problem>> {
         );
         return Err(one(fault, ""));
     }
-    let filter = Filter::read(&source.name, &source.file, &source.text)?;
-    if filter.default.lets_through() {
+    let rules = Arc::new(Ruleset::read(&source.name, &source.file, &source.text)?);
+    if rules.decisions.default.outcome.lets_through() {
         let fault = Fault::new(
             "lets through every call that no rule names, also those of kernels to come",
             "use SCMP_ACT_ERRNO and name what is allowed",
         );
         return Err(one(fault, "defaultAction"));
     }
-    Ok(filter)
+    Filter::compile(&rules, Some(ceiling), &Manner::default()).map_err(|problem| vec![problem])?;
+    Ok(rules)
 }
 
 fn draft(sources: Vec<Source>, problems: &mut Vec<Problem>) -> BTreeMap<String, Draft> {

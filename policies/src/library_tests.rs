@@ -1,4 +1,5 @@
 use super::*;
+use crate::oci::Outcome;
 use crate::profile::{Demand, Network};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -205,6 +206,45 @@ fn a_site_filter_is_used_by_its_profile() {
     let filter = library.filter(&library.profile("tight").expect("it exists")).expect("it exists");
     assert_eq!((filter.name.as_str(), filter.allowed), ("tight", 2));
     assert_eq!(filter.unknown, ["nine_tails"]);
+}
+
+#[test]
+fn a_profile_says_which_denials_are_counted() {
+    let library = Site::new()
+        .write("profiles/silent.toml", "extends = \"default\"\ndenials = \"silent\"\n")
+        .write("profiles/loud.toml", "extends = \"default\"\nquiet_calls = []\n")
+        .load()
+        .expect("both are valid");
+    let filter = |name: &str| {
+        library.filter(&library.profile(name).expect("it exists")).expect("it is compiled")
+    };
+    assert_eq!(filter("silent").counting, None);
+    assert_eq!(filter("silent").programs, filter("default").programs);
+    let (default, loud) = (filter("default").counting.clone(), filter("loud").counting.clone());
+    assert_ne!(default.expect("it counts").program, loud.expect("it counts").program);
+    Site::new()
+        .write("profiles/a.toml", "extends = \"default\"\nquiet_calls = [\"colne3\"]\n")
+        .refused(&[
+            "a.toml:2:16: quiet_calls: unknown system call \"colne3\"; did you mean clone3?",
+        ]);
+}
+
+#[test]
+fn of_several_errors_of_a_call_one_is_counted() {
+    let text = r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "syscalls": [
+        {"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1,
+         "args": [{"index": 0, "value": 16, "op": "SCMP_CMP_EQ"}]},
+        {"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 97},
+        {"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}"#;
+    let library = Site::new()
+        .write("seccomp/two.json", text)
+        .write("profiles/two.toml", "extends = \"default\"\nseccomp_profile = \"two\"\n")
+        .load()
+        .expect("both are valid");
+    let filter = library.filter(&library.profile("two").expect("it exists")).expect("compiled");
+    let counting = filter.counting.as_ref().expect("it counts");
+    assert_eq!((counting.errno(41), counting.errno(0), counting.default_errno), (97, 38, 38));
+    assert_eq!(filter.outcome(41, &[16, 0, 0, 0, 0, 0]), Outcome::Errno(1));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use syscalls::x86_64::Sysno;
 
-const ENOSYS: u16 = 38;
+pub(crate) const ENOSYS: u16 = 38;
 const EPERM: u16 = 1;
 /// `MAX_ERRNO` of the kernel: a larger number would not be an error to libc.
 const MAX_ERRNO: u32 = 4095;
@@ -62,8 +62,13 @@ impl Outcome {
         }
     }
 
+    /// This outcome, or another one that is stricter.
+    pub(crate) fn unless_stricter(self, other: Self) -> Self {
+        if other.strictness() > self.strictness() { other } else { self }
+    }
+
     /// Greater is stricter; the kernel's own order for stacked filters.
-    fn strictness(self) -> u8 {
+    pub(crate) fn strictness(self) -> u8 {
         match self {
             Self::Allow => 0,
             Self::Log => 1,
@@ -125,6 +130,20 @@ impl Condition {
         };
         SeccompCondition::new(self.index, length, operation, self.value)
     }
+
+    /// Whether these arguments pass the test.
+    pub(crate) fn holds(&self, args: &[u64; 6]) -> bool {
+        let arg = args.get(usize::from(self.index)).copied().unwrap_or_default();
+        match self.comparison {
+            Comparison::NotEqual => arg != self.value,
+            Comparison::Less => arg < self.value,
+            Comparison::AtMost => arg <= self.value,
+            Comparison::Equal => arg == self.value,
+            Comparison::AtLeast => arg >= self.value,
+            Comparison::Greater => arg > self.value,
+            Comparison::Masked(mask) => arg & mask == self.value,
+        }
+    }
 }
 
 /// One group of a document.
@@ -150,10 +169,10 @@ pub(crate) struct Document {
 /// All that is said about one call.
 #[derive(Debug, Default)]
 pub(crate) struct Call {
-    /// The rule without conditions.
-    pub(crate) always: Option<Outcome>,
-    /// The rules with conditions, strictest first.
-    pub(crate) conditional: Vec<(Outcome, Vec<Condition>)>,
+    /// The rule without conditions: outcome and index in the file.
+    pub(crate) always: Option<(Outcome, usize)>,
+    /// The rules with conditions, in the order of the file.
+    pub(crate) conditional: Vec<(Outcome, Vec<Condition>, usize)>,
 }
 
 /// The rules by call number.
@@ -246,7 +265,7 @@ pub(crate) fn calls(file: &str, rules: &[Rule]) -> Result<Calls, Vec<Problem>> {
     let mut calls = Calls::default();
     let mut unknown = BTreeSet::new();
     let mut problems = Vec::new();
-    for rule in rules {
+    for (index, rule) in rules.iter().enumerate() {
         for name in &rule.names {
             let Ok(number) = Sysno::from_str(name) else {
                 unknown.insert(name.clone());
@@ -254,20 +273,17 @@ pub(crate) fn calls(file: &str, rules: &[Rule]) -> Result<Calls, Vec<Problem>> {
             };
             let call = calls.table.entry(number as u32).or_default();
             if !rule.conditions.is_empty() {
-                call.conditional.push((rule.outcome, rule.conditions.clone()));
-            } else if call.always.is_some_and(|earlier| earlier != rule.outcome) {
+                call.conditional.push((rule.outcome, rule.conditions.clone(), index));
+            } else if call.always.is_some_and(|(earlier, _)| earlier != rule.outcome) {
                 let fault = Fault::new(
                     format!("{name} is named twice without args and with different actions"),
                     "keep one of the two",
                 );
                 problems.push(fault.in_file(file, "syscalls"));
             } else {
-                call.always = Some(rule.outcome);
+                call.always.get_or_insert((rule.outcome, index));
             }
         }
-    }
-    for call in calls.table.values_mut() {
-        call.conditional.sort_by_key(|(outcome, _)| std::cmp::Reverse(outcome.strictness()));
     }
     calls.unknown = unknown.into_iter().collect();
     if problems.is_empty() { Ok(calls) } else { Err(problems) }

@@ -29,6 +29,10 @@ pub struct Profile {
     pub run_as_gid: u32,
     /// Name of the seccomp profile (`policies/seccomp/NAME.json`).
     pub seccomp_profile: String,
+    /// Whether denied system calls are counted.
+    pub denials: Denials,
+    /// Calls whose denials are not counted, by name.
+    pub quiet_calls: Vec<String>,
     /// Longest run in microseconds, from `max_runtime_hours`.
     pub max_runtime_usec: u64,
     /// Whether a kernel without (part of) Landlock refuses the job.
@@ -61,6 +65,16 @@ pub enum Network {
     None,
     /// Own namespace, loopback up.
     Loopback,
+}
+
+/// What becomes of denied system calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Denials {
+    /// The agent counts them and answers with the rule's error.
+    Count,
+    /// The kernel answers alone, and nobody learns of it.
+    Silent,
 }
 
 /// What happens when a layer cannot be applied.

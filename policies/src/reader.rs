@@ -5,11 +5,11 @@ mod value;
 
 use crate::paths;
 use crate::problem::{Fault, Problem, nearest};
-use crate::profile::{Demand, Network, Shown};
+use crate::profile::{Demand, Denials, Network, Shown};
 use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 19] = [
     "description",
     "extends",
     "network_mode",
@@ -21,6 +21,8 @@ const KEYS: [&str; 17] = [
     "run_as_uid",
     "run_as_gid",
     "seccomp_profile",
+    "denials",
+    "quiet_calls",
     "max_runtime_hours",
     "landlock",
     "stop_grace_seconds",
@@ -46,6 +48,8 @@ pub(crate) struct Draft {
     pub(crate) run_as_uid: Option<u32>,
     pub(crate) run_as_gid: Option<u32>,
     pub(crate) seccomp_profile: Option<String>,
+    pub(crate) denials: Option<Denials>,
+    pub(crate) quiet_calls: Option<Vec<String>>,
     pub(crate) max_runtime_usec: Option<u64>,
     pub(crate) landlock: Option<Demand>,
     pub(crate) stop_grace_usec: Option<u64>,
@@ -88,11 +92,13 @@ impl Reader<'_> {
             read_only_root: self.value(table, "", "read_only_root", value::read_only_root),
             no_new_privileges: self.value(table, "", "no_new_privileges", value::no_new_privileges),
             drop_all_caps: self.value(table, "", "drop_all_caps", value::switch),
-            allowed_caps: self.value(table, "", "allowed_caps", value::capabilities),
+            allowed_caps: self.names(table, "allowed_caps", value::capability),
             user_ns: self.value(table, "", "user_ns", value::user_ns),
             run_as_uid: self.value(table, "", "run_as_uid", value::unprivileged_id),
             run_as_gid: self.value(table, "", "run_as_gid", value::unprivileged_id),
             seccomp_profile: self.value(table, "", "seccomp_profile", value::text),
+            denials: self.value(table, "", "denials", value::denials),
+            quiet_calls: self.names(table, "quiet_calls", value::call),
             max_runtime_usec: self.value(table, "", "max_runtime_hours", value::hours),
             landlock: self.value(table, "", "landlock", value::demand),
             stop_grace_usec: self.value(table, "", "stop_grace_seconds", value::seconds),
@@ -147,6 +153,27 @@ impl Reader<'_> {
             let fault = Fault::new("unknown key", remedy);
             self.report(Some(key.span().start), format!("{prefix}{}", name.escape_debug()), fault);
         }
+    }
+
+    /// A list of names, each once.
+    fn names(
+        &mut self,
+        table: &DeTable<'_>,
+        key: &str,
+        parse: impl Fn(&DeValue<'_>) -> Result<String, Fault>,
+    ) -> Option<Vec<String>> {
+        let mut out: Vec<String> = Vec::new();
+        for item in self.value(table, "", key, value::array)? {
+            let twice = |name: String| match out.contains(&name) {
+                true => Err(Fault::new(format!("{name} is listed twice"), "remove one of the two")),
+                false => Ok(name),
+            };
+            match parse(item.get_ref()).and_then(twice) {
+                Ok(name) => out.push(name),
+                Err(fault) => self.report(Some(item.span().start), key.to_owned(), fault),
+            }
+        }
+        Some(out)
     }
 
     fn show(&mut self, root: &DeTable<'_>, key: &str, optional: bool, out: &mut Vec<Shown>) {

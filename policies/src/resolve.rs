@@ -3,7 +3,7 @@
 
 use crate::paths;
 use crate::problem::{Fault, Problem, choices};
-use crate::profile::Profile;
+use crate::profile::{Denials, Profile};
 use crate::reader::Draft;
 use std::collections::BTreeMap;
 
@@ -92,7 +92,7 @@ fn inherit(to: &mut Draft, from: &Draft) -> Result<(), Problem> {
     }
     take! {
         description network_mode read_only_root no_new_privileges drop_all_caps allowed_caps user_ns
-        run_as_uid run_as_gid seccomp_profile max_runtime_usec landlock stop_grace_usec tmp_bytes
+        run_as_uid run_as_gid seccomp_profile denials quiet_calls max_runtime_usec landlock stop_grace_usec tmp_bytes
         shm_bytes open_files pids memory_bytes cpus
     }
     Ok(())
@@ -130,6 +130,8 @@ fn complete(name: &str, draft: Draft, problems: &mut Vec<Problem>) -> Option<Pro
         run_as_uid: run_as_uid?,
         run_as_gid: run_as_gid?,
         seccomp_profile: seccomp_profile?,
+        denials: draft.denials.unwrap_or(Denials::Count),
+        quiet_calls: draft.quiet_calls.unwrap_or_default(),
         max_runtime_usec: max_runtime_usec?,
         landlock: landlock?,
         stop_grace_usec: stop_grace_usec?,

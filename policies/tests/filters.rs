@@ -2,6 +2,7 @@
 
 mod kernel;
 
+use fetchml_policies::calls::number;
 use fetchml_policies::{Filter, Library, Outcome};
 use kernel::{Call, Written, X86_64, run};
 use std::path::Path;
@@ -15,6 +16,9 @@ const ENOSYS: Outcome = Outcome::Errno(38);
 const EAFNOSUPPORT: Outcome = Outcome::Errno(97);
 /// Bits that the kernel cuts off an `int` argument.
 const HIGH: u64 = 0xffff_ffff_0000_0000;
+
+const HARDENED: &str = include_str!("../seccomp/default-hardened.json");
+const AGENT: &str = include_str!("../seccomp/agent-base.json");
 
 fn library() -> Library {
     Library::load::<&Path>(&[]).expect("the vendor's policies are valid")
@@ -41,40 +45,60 @@ fn ask(filter: &Filter, name: &str, args: &[u64]) -> Outcome {
     run(&filter.programs, &call(name, args))
 }
 
-#[test]
-fn every_call_has_the_outcome_that_the_file_gives_it() {
-    let files = [
-        (hardened(), include_str!("../seccomp/default-hardened.json")),
-        (agent(), include_str!("../seccomp/agent-base.json")),
-    ];
-    for (filter, text) in files {
-        let written = Written::read(text);
+/// Many calls: every number, and arguments near all that the files test of it.
+fn calls(files: &[&Written]) -> Vec<Call> {
+    let samples = |number| {
         let mut samples: Vec<u64> = vec![0, 1, u64::MAX, HIGH];
-        for value in written.values() {
+        for value in files.iter().flat_map(|file| file.values(number)) {
             samples.extend([value, value | HIGH, value.wrapping_add(1), !value]);
         }
         samples.sort_unstable();
         samples.dedup();
-        for number in (0..=500).chain([1000, 0x3fff_ffff]) {
-            for &sample in &samples {
-                for second in [0, 1, 2, 6, 17, 0o100, 0o4755, 0o20_000_100] {
-                    for args in [
-                        [sample; 6],
-                        [sample, second, 0, 0, 0, 0],
-                        [0, second, sample, sample, 0, 0],
-                    ] {
-                        let call = Call { arch: X86_64, number, args };
-                        assert_eq!(
-                            run(&filter.programs, &call),
-                            written.outcome(&call),
-                            "{}: {call:x?}",
-                            filter.name
-                        );
-                    }
-                }
-            }
-        }
+        samples
+    };
+    let numbers = (0..=500).chain([1000, 0x3fff_ffff]);
+    let all = numbers.flat_map(|number| {
+        let samples = samples(number);
+        samples.into_iter().flat_map(move |sample| {
+            [0, 1, 2, 6, 17, 0o100, 0o4755, 0o20_000_100].into_iter().flat_map(move |second| {
+                let call = move |args| Call { arch: X86_64, number, args };
+                [
+                    call([sample; 6]),
+                    call([sample, second, 0, 0, 0, 0]),
+                    call([0, second, sample, sample, 0, 0]),
+                ]
+            })
+        })
+    });
+    all.collect()
+}
+
+#[test]
+fn every_call_has_the_outcome_that_the_files_give_it() {
+    let (own, above) = (Written::read(HARDENED), Written::read(AGENT));
+    let (filter, agent) = (hardened(), agent());
+    for call in calls(&[&own, &above]) {
+        let expected = kernel::stricter(above.outcome(&call), own.outcome(&call));
+        assert_eq!(run(&filter.programs, &call), expected, "{call:x?}");
+        assert_eq!(filter.outcome(call.number, &call.args), expected, "{call:x?}");
+        assert_eq!(run(&agent.programs, &call), above.outcome(&call), "agent-base: {call:x?}");
     }
+}
+
+#[test]
+fn the_listener_is_asked_about_denials_alone_and_answers_as_the_kernel_would() {
+    let filter = hardened();
+    let counting = filter.counting.as_ref().expect("the default profile counts denials");
+    for call in calls(&[&Written::read(HARDENED), &Written::read(AGENT)]) {
+        let plain = run(&filter.programs, &call);
+        let (answer, asked) = kernel::listen(counting, &call);
+        assert_eq!(answer, plain, "{call:x?}");
+        let quiet = ["clone3", "openat2"].iter().any(|name| number(name) == Some(call.number));
+        assert_eq!(asked, matches!(plain, Outcome::Errno(_)) && !quiet, "{call:x?}");
+    }
+    assert_eq!(kernel::accepts(&counting.program), Ok(()));
+    let x32 = Call { arch: X86_64, number: 0x4000_0000 | 101, args: [0; 6] };
+    assert_eq!(kernel::listen(counting, &x32), (ENOSYS, false), "x32 is not told");
 }
 
 #[test]
@@ -292,6 +316,16 @@ fn the_agent_can_install_the_commands_filter_and_start_it() {
     {
         assert_eq!(ask(&filter, name, &[]), Outcome::Allow, "{name}");
     }
+}
+
+#[test]
+fn profiles_that_allow_a_call_are_named() {
+    let library = library();
+    let allowing = |name: &str, args| library.allowing(number(name).expect("a call"), args);
+    assert!(allowing("read", [0; 6]).contains(&"default"));
+    assert!(!allowing("mount", [0; 6]).contains(&"default"));
+    assert!(allowing("socket", [1, 1, 0, 0, 0, 0]).contains(&"default"));
+    assert!(!allowing("socket", [17, 3, 0, 0, 0, 0]).contains(&"default"));
 }
 
 #[test]

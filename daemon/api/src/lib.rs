@@ -6,6 +6,7 @@
 //!
 //! * [`job`]: specifications, states, failure classes and exit reports.
 //! * [`agent`]: what the supervisor tells PID 1 of a job, and what that answers.
+//! * [`denial`]: which argument of a denied system call is worth telling.
 //! * [`log`]: the framed format of a job's log.
 //! * [`audit`]: audit records, their canonical bytes and the hash chain.
 //! * [`names`]: D-Bus names, paths and error names.
@@ -13,6 +14,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod denial;
 pub mod job;
 pub mod log;
 pub mod names;

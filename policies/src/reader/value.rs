@@ -1,9 +1,10 @@
 //! The values of a profile: one function a kind, each refusal with its remedy.
 
 use crate::problem::{Fault, nearest};
-use crate::profile::{Demand, Network};
+use crate::profile::{Demand, Denials, Network};
 use std::str::FromStr;
 use std::time::Duration;
+use syscalls::x86_64::Sysno;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -96,24 +97,39 @@ pub(super) fn demand(value: &DeValue<'_>) -> Result<Demand, Fault> {
     }
 }
 
-pub(super) fn capabilities(value: &DeValue<'_>) -> Result<Vec<String>, Fault> {
-    let mut out: Vec<String> = Vec::new();
-    for item in array(value)? {
-        let name = text(item.get_ref())?;
-        if caps::Capability::from_str(&name).is_err() {
-            let known: Vec<String> = caps::all().iter().map(ToString::to_string).collect();
-            let remedy = match nearest(&name, known.iter().map(String::as_str)) {
-                Some(near) => format!("did you mean {near}?"),
-                None => "use a name from capabilities(7), such as CAP_SYS_NICE".to_owned(),
-            };
-            return Err(Fault::new(format!("unknown capability {name:?}"), remedy));
-        }
-        if out.contains(&name) {
-            return Err(Fault::new(format!("{name} is listed twice"), "remove one of the two"));
-        }
-        out.push(name);
+pub(super) fn denials(value: &DeValue<'_>) -> Result<Denials, Fault> {
+    match text(value)?.as_str() {
+        "count" => Ok(Denials::Count),
+        "silent" => Ok(Denials::Silent),
+        other => Err(Fault::new(format!("unknown value {other:?}"), "use \"count\" or \"silent\"")),
     }
-    Ok(out)
+}
+
+/// The name of a system call.
+pub(super) fn call(value: &DeValue<'_>) -> Result<String, Fault> {
+    let name = text(value)?;
+    if Sysno::from_str(&name).is_ok() {
+        return Ok(name);
+    }
+    let remedy = match nearest(&name, Sysno::iter().map(|call| call.name())) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "use a name from syscalls(2), such as clone3".to_owned(),
+    };
+    Err(Fault::new(format!("unknown system call {name:?}"), remedy))
+}
+
+/// The name of a capability.
+pub(super) fn capability(value: &DeValue<'_>) -> Result<String, Fault> {
+    let name = text(value)?;
+    if caps::Capability::from_str(&name).is_ok() {
+        return Ok(name);
+    }
+    let known: Vec<String> = caps::all().iter().map(ToString::to_string).collect();
+    let remedy = match nearest(&name, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "use a name from capabilities(7), such as CAP_SYS_NICE".to_owned(),
+    };
+    Err(Fault::new(format!("unknown capability {name:?}"), remedy))
 }
 
 fn integer(value: &DeValue<'_>) -> Result<i64, Fault> {

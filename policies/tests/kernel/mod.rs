@@ -1,7 +1,7 @@
 //! The kernel's side of seccomp for tests, and a second reading of the policy
 //! files that shares no code with the crate.
 
-use fetchml_policies::Outcome;
+use fetchml_policies::{Counting, Outcome};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -25,6 +25,27 @@ pub(crate) fn run(programs: &[Vec<u8>], call: &Call) -> Outcome {
             if action(later) <= action(earlier) { later } else { earlier }
         });
     outcome(verdict.expect("there is a program"))
+}
+
+/// The outcome of a program that asks a listener, and whether it was asked.
+pub(crate) fn listen(counting: &Counting, call: &Call) -> (Outcome, bool) {
+    match execute(&counting.program, call).0 {
+        0x7fc0_0000 => (Outcome::Errno(counting.errno(call.number)), true),
+        verdict => (outcome(verdict), false),
+    }
+}
+
+/// The stricter one, and of equally strict ones the last installed.
+pub(crate) fn stricter(earlier: Outcome, later: Outcome) -> Outcome {
+    let rank = |outcome| match outcome {
+        Outcome::Allow => 0,
+        Outcome::Log => 1,
+        Outcome::Errno(_) => 2,
+        Outcome::Trap => 3,
+        Outcome::KillThread => 4,
+        Outcome::KillProcess => 5,
+    };
+    if rank(earlier) > rank(later) { earlier } else { later }
 }
 
 /// Instructions executed until the verdict.
@@ -144,13 +165,11 @@ impl Written {
         }
     }
 
-    /// Every value that an argument is compared with.
-    pub(crate) fn values(&self) -> Vec<u64> {
-        self.args().filter_map(|arg| arg["valueTwo"].as_u64()).collect()
-    }
-
-    fn args(&self) -> impl Iterator<Item = &Value> {
-        self.rules.iter().filter_map(|rule| rule["args"].as_array()).flatten()
+    /// Every value that an argument of the call is compared with.
+    pub(crate) fn values(&self, number: u32) -> Vec<u64> {
+        let rules = self.by_number.get(&number).into_iter().flatten();
+        let args = rules.filter_map(|&index| self.rules[index]["args"].as_array()).flatten();
+        args.filter_map(|arg| arg["valueTwo"].as_u64()).collect()
     }
 
     /// A refusal whose arguments match, then a permission whose arguments

@@ -1,0 +1,67 @@
+//! Names of system calls, and words for what a denied call asked for.
+
+mod values;
+
+pub use fetchml_api::denial::argument_of_interest;
+use std::str::FromStr;
+use syscalls::x86_64::Sysno;
+
+/// Call numbers with this bit enter by the x32 interface.
+pub(crate) const X32_BIT: u32 = 0x4000_0000;
+
+/// Name of a call of x86-64, for kernels up to the one this version knows.
+#[must_use]
+pub fn name(number: u32) -> Option<&'static str> {
+    usize::try_from(number).ok().and_then(Sysno::new).map(|call| call.name())
+}
+
+/// Number of a call by its name, or of a decimal number itself.
+#[must_use]
+pub fn number(name: &str) -> Option<u32> {
+    Sysno::from_str(name).ok().map(|call| call as u32).or_else(|| name.parse().ok())
+}
+
+/// A call and the value of its [`argument_of_interest`]: `socket(AF_NETLINK)`,
+/// `clone(CLONE_NEWUSER)`, `ptrace`, `system call 999`. `value` does not matter
+/// where a call has no such argument.
+#[must_use]
+pub fn words(number: u32, value: u64) -> String {
+    let Some(name) = name(number) else { return format!("system call {number}") };
+    match argument_of_interest(number) {
+        Some(_) => format!("{name}({})", values::words(name, value)),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denied_call_is_put_into_words() {
+        let told = |call: &str, value| words(number(call).expect("a call"), value);
+        assert_eq!(told("socket", 16), "socket(AF_NETLINK)");
+        assert_eq!(told("socket", 1 << 32 | 16), "socket(AF_NETLINK)");
+        assert_eq!(told("socket", 4711), "socket(4711)");
+        assert_eq!(told("ioctl", 0x5412), "ioctl(TIOCSTI)");
+        assert_eq!(told("ioctl", 0xdead), "ioctl(0xdead)");
+        assert_eq!(told("clone", 0x1000_0011), "clone(CLONE_NEWUSER)");
+        assert_eq!(told("unshare", 0x1002_0000), "unshare(CLONE_NEWNS|CLONE_NEWUSER)");
+        assert_eq!(told("clone", 17), "clone(0x11)");
+        assert_eq!(told("chmod", 0o4755), "chmod(mode 4755)");
+        assert_eq!(told("prctl", 22), "prctl(PR_SET_SECCOMP)");
+        assert_eq!(told("ptrace", 7), "ptrace");
+        assert_eq!(words(999, 7), "system call 999");
+    }
+
+    #[test]
+    fn names_and_numbers_lead_to_each_other() {
+        for call in 0..=600 {
+            if let Some(name) = name(call) {
+                assert_eq!(number(name), Some(call), "{name}");
+            }
+        }
+        assert_eq!(number("101"), Some(101));
+        assert_eq!(number("ptraze"), None);
+    }
+}
