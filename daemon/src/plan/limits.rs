@@ -75,8 +75,11 @@ impl Resolved {
         const MIB: u64 = 1 << 20;
         let both = |n: u64| (Some(n), Some(n));
         [
-            // A core dump would put the job's memory on the disk.
-            (Resource::Core, both(0)),
+            // A core dump would put the job's memory on the disk. 1 rather than 0:
+            // it is too little for a file as well, and the one value at which the
+            // kernel does not start the host's core-dump helper either (core(5)),
+            // which would run as root with input from the job.
+            (Resource::Core, both(1)),
             (Resource::Nofile, both(profile.open_files)),
             // One more for the agent itself.
             (Resource::Nproc, both(self.pids.saturating_add(1))),

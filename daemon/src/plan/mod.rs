@@ -216,7 +216,7 @@ fn c_string(what: &str, text: impl Into<Vec<u8>>) -> Result<CString, Refusal> {
 /// One id inside, one outside, and nothing else exists.
 fn user_namespace(profile: &Profile, host_id: &HostId) -> Result<OwnedFd, Refusal> {
     let one = |inside| [IdMapping { inside, outside: host_id.number(), count: 1 }];
-    namespace::user(&one(profile.run_as_uid), &one(profile.run_as_gid))
+    namespace::user(host_id.number(), &one(profile.run_as_uid), &one(profile.run_as_gid))
         .map_err(failed("make a user namespace"))
 }
 

@@ -61,7 +61,7 @@ impl<'host> IdMaps<'host> {
         host_id: &HostId,
     ) -> Result<Self, Refusal> {
         let make = |uids: &[IdMapping], gids: &[IdMapping]| {
-            namespace::user(uids, gids).map_err(failed("map the submitter's ids"))
+            namespace::user(host_id.number(), uids, gids).map_err(failed("map the submitter's ids"))
         };
         let job = |inside| IdMapping { inside, outside: host_id.number(), count: 1 };
         let (uid, gid) = (job(submitter.uid), job(submitter.gid));

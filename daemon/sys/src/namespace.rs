@@ -4,7 +4,8 @@ use crate::Errno;
 use crate::clone::{CloneFlags, Stack, spawn_sleeper};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{Signal, Uid, WaitId, WaitIdOptions, geteuid, pidfd_send_signal, waitid};
+use rustix::thread::{capabilities, set_capabilities};
 use std::io::Write;
 
 /// One line of a uid_map or gid_map (user_namespaces(7)).
@@ -23,18 +24,63 @@ pub struct IdMapping {
 /// Made ahead, so that a job enters it with one setns(2) as its last step and
 /// nobody has to wait for maps to be written. setgroups(2) is denied in it.
 ///
+/// It belongs to the host user `owner`. What a job uses up of the things that the
+/// kernel counts for each user (inotify instances, pending signals, locked memory)
+/// is counted for the owner of its namespace as well: were that root, one job
+/// could leave root with none.
+///
 /// # Errors
 /// ENOSPC above `user.max_user_namespaces`; EPERM without CAP_SETUID, CAP_SETGID.
-pub fn user(uids: &[IdMapping], gids: &[IdMapping]) -> std::io::Result<OwnedFd> {
+pub fn user(owner: u32, uids: &[IdMapping], gids: &[IdMapping]) -> std::io::Result<OwnedFd> {
     const STACK_BYTES: usize = 16 * 1024;
     let mut stack = Stack::new(STACK_BYTES)?;
-    let child = spawn_sleeper(CloneFlags::USER, &mut stack)?;
+    let child = {
+        let _acting = ActingAs::user(owner)?;
+        spawn_sleeper(CloneFlags::USER, &mut stack)?
+    };
     let made = write_maps(child.pid, uids, gids);
     // The sleeper has served whatever became of the maps; its stack may only go
     // when it is gone.
     pidfd_send_signal(&child.pidfd, Signal::KILL)?;
     waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)?;
     made
+}
+
+/// The calling thread with another effective user id and its capabilities kept,
+/// until this is dropped.
+struct ActingAs {
+    before: Uid,
+}
+
+impl ActingAs {
+    fn user(id: u32) -> Result<Self, Errno> {
+        let held = capabilities(None)?;
+        // Made first, so that the id goes back whatever fails after it.
+        let acting = Self { before: geteuid() };
+        set_effective_id(Uid::from_raw(id))?;
+        // An effective id other than root's empties the effective set.
+        set_capabilities(None, held)?;
+        Ok(acting)
+    }
+}
+
+impl Drop for ActingAs {
+    fn drop(&mut self) {
+        if set_effective_id(self.before).is_err() {
+            // It is the saved id still, so this cannot fail; a supervisor that
+            // went on as somebody else would answer for nothing.
+            std::process::abort();
+        }
+    }
+}
+
+/// Of the calling thread alone.
+fn set_effective_id(id: Uid) -> Result<(), Errno> {
+    const UNCHANGED: libc::uid_t = libc::uid_t::MAX;
+    // The C library's function would change every thread.
+    // SAFETY: no memory is passed.
+    crate::check(unsafe { libc::syscall(libc::SYS_setresuid, UNCHANGED, id.as_raw(), UNCHANGED) })?;
+    Ok(())
 }
 
 fn write_maps(pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> std::io::Result<OwnedFd> {

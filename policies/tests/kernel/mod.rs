@@ -192,13 +192,16 @@ impl Written {
 fn matches(rule: &Value, call: &Call) -> bool {
     rule["args"].as_array().is_some_and(|args| {
         args.iter().all(|arg| {
-            assert_eq!(
-                arg["op"], "SCMP_CMP_MASKED_EQ",
-                "int arguments must be compared without their high half"
-            );
             let index = usize::try_from(arg["index"].as_u64().expect("an index")).expect("small");
-            let mask = arg["value"].as_u64().expect("a mask");
-            call.args[index] & mask == arg["valueTwo"].as_u64().expect("a value")
+            let value = arg["value"].as_u64().expect("a value");
+            match arg["op"].as_str() {
+                Some("SCMP_CMP_MASKED_EQ") => {
+                    call.args[index] & value == arg["valueTwo"].as_u64().expect("a value")
+                }
+                // For pointers, which have a high half.
+                Some("SCMP_CMP_NE") => call.args[index] != value,
+                other => panic!("{other:?}: int arguments are compared without their high half"),
+            }
         })
     })
 }
