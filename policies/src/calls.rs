@@ -2,6 +2,7 @@
 
 mod values;
 
+use crate::oci::{Comparison, Condition};
 pub use fetchml_api::denial::argument_of_interest;
 use std::str::FromStr;
 use syscalls::x86_64::Sysno;
@@ -30,6 +31,28 @@ pub fn words(number: u32, value: u64) -> String {
     match argument_of_interest(number) {
         Some(_) => format!("{name}({})", values::words(name, value)),
         None => name.to_owned(),
+    }
+}
+
+/// One test of an argument of a call, in words: `argument 0 is AF_UNIX`.
+pub(crate) fn condition(number: u32, condition: &Condition) -> String {
+    const LOW_HALF: u64 = 0xffff_ffff;
+    let (index, value) = (usize::from(condition.index), condition.value);
+    let word = match name(number) {
+        Some(name) if argument_of_interest(number) == Some(index) => values::words(name, value),
+        _ => format!("{value:#x}"),
+    };
+    match condition.comparison {
+        Comparison::Equal | Comparison::Masked(LOW_HALF) => format!("argument {index} is {word}"),
+        Comparison::NotEqual => format!("argument {index} is not {word}"),
+        Comparison::Less => format!("argument {index} is below {value:#x}"),
+        Comparison::AtMost => format!("argument {index} is at most {value:#x}"),
+        Comparison::AtLeast => format!("argument {index} is at least {value:#x}"),
+        Comparison::Greater => format!("argument {index} is above {value:#x}"),
+        Comparison::Masked(mask) if value == 0 => {
+            format!("argument {index} has none of the bits {mask:#x}")
+        }
+        Comparison::Masked(mask) => format!("argument {index} & {mask:#x} is {value:#x}"),
     }
 }
 

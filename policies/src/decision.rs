@@ -122,6 +122,15 @@ fn excludes(one: &Condition, other: &Condition) -> bool {
     }
 }
 
+/// The same outcomes for the same arguments, written in the same order.
+pub(crate) fn same(one: &Decision, other: &Decision) -> bool {
+    let steps = |decision: &Decision| -> Vec<_> {
+        let tests = decision.tests.iter();
+        tests.map(|test| (test.conditions.clone(), test.ending.outcome)).collect()
+    };
+    one.otherwise.outcome == other.otherwise.outcome && steps(one) == steps(other)
+}
+
 /// The decisions of a file, or of a file under a ceiling.
 #[derive(Clone, Debug)]
 pub(crate) struct Decisions {
@@ -151,15 +160,17 @@ impl Decisions {
         let numbers: BTreeSet<u32> =
             self.table.keys().chain(ceiling.table.keys()).copied().collect();
         let default = stricter(self.default, ceiling.default);
-        let of = |one: &Self, number: u32| {
-            one.table.get(&number).cloned().unwrap_or_else(|| Decision::always(one.default))
-        };
-        let merge = |number: u32| of(self, number).under(&of(ceiling, number));
+        let merge = |number: u32| self.of(number).under(&ceiling.of(number));
         let table = numbers
             .into_iter()
             .map(|number| (number, merge(number)))
             .filter(|(_, decision)| *decision != Decision::always(default));
         Self { table: table.collect(), default }
+    }
+
+    /// What is decided about one call.
+    pub(crate) fn of(&self, number: u32) -> Decision {
+        self.table.get(&number).cloned().unwrap_or_else(|| Decision::always(self.default))
     }
 
     /// Gives a call a line of its own, as it is by default.

@@ -73,6 +73,9 @@ pub struct Filter {
     /// The rules by call.
     #[serde(skip)]
     pub(crate) own: Arc<Ruleset>,
+    /// Those rules under the ceiling.
+    #[serde(skip)]
+    pub(crate) merged: Decisions,
     /// What lies above them whatever the profile says.
     #[serde(skip)]
     pub(crate) ceiling: Option<Arc<Ruleset>>,
@@ -109,15 +112,15 @@ impl Filter {
         ceiling: Option<&Arc<Ruleset>>,
         manner: &Manner,
     ) -> Result<Self, Problem> {
-        let mut decisions = match ceiling {
+        let merged = match ceiling {
             Some(above) => own.decisions.under(&above.decisions),
             None => own.decisions.clone(),
         };
         let too_long = |fault: Fault| fault.in_file(&own.file, "syscalls");
-        let (allowed, denied) = census(&decisions);
-        let program = bpf::compile(&decisions, &|_, outcome| outcome.code()).map_err(too_long)?;
+        let (allowed, denied) = census(&merged);
+        let program = bpf::compile(&merged, &|_, outcome| outcome.code()).map_err(too_long)?;
         let counting = match manner.counted {
-            true => Some(counting(&mut decisions, &manner.quiet).map_err(too_long)?),
+            true => Some(counting(merged.clone(), &manner.quiet).map_err(too_long)?),
             false => None,
         };
         Ok(Self {
@@ -130,6 +133,7 @@ impl Filter {
             default: own.decisions.default.outcome,
             rules: own.rules.clone(),
             own: Arc::clone(own),
+            merged,
             ceiling: ceiling.map(Arc::clone),
         })
     }
@@ -137,11 +141,9 @@ impl Filter {
     /// What happens to a call of the 64-bit interface.
     #[must_use]
     pub fn outcome(&self, number: u32, args: &[u64; 6]) -> Outcome {
-        let own = self.own.decisions.ask(number, args).outcome;
-        match &self.ceiling {
-            _ if number >= calls::X32_BIT => Outcome::NO_SUCH_CALL,
-            Some(above) => own.unless_stricter(above.decisions.ask(number, args).outcome),
-            None => own,
+        match number >= calls::X32_BIT {
+            true => Outcome::NO_SUCH_CALL,
+            false => self.merged.ask(number, args).outcome,
         }
     }
 }
@@ -162,7 +164,7 @@ fn told_errno(call: &Decision) -> Option<u16> {
     })
 }
 
-fn counting(decisions: &mut Decisions, quiet: &BTreeSet<u32>) -> Result<Counting, Fault> {
+fn counting(mut decisions: Decisions, quiet: &BTreeSet<u32>) -> Result<Counting, Fault> {
     for &number in quiet {
         decisions.single_out(number);
     }
@@ -174,7 +176,7 @@ fn counting(decisions: &mut Decisions, quiet: &BTreeSet<u32>) -> Result<Counting
         told_errno(call).filter(|errno| *errno != default_errno).map(|errno| (number, errno))
     });
     let mut out = Counting { program: Vec::new(), errno_of: told.collect(), default_errno };
-    out.program = bpf::compile(decisions, &|number, outcome| match (number, outcome) {
+    out.program = bpf::compile(&decisions, &|number, outcome| match (number, outcome) {
         (Some(number), _) if quiet.contains(&number) => outcome.code(),
         (Some(number), Outcome::Errno(errno)) if out.errno(number) != errno => outcome.code(),
         (_, Outcome::Errno(_)) => USER_NOTIFICATION,

@@ -7,6 +7,8 @@
 mod bpf;
 pub mod calls;
 mod decision;
+mod diff;
+pub mod explain;
 mod filter;
 mod library;
 mod oci;
@@ -17,6 +19,7 @@ mod reader;
 mod resolve;
 mod trust;
 
+pub use diff::{Difference, Subject, diff};
 pub use filter::{Counting, Filter};
 pub use library::Library;
 pub use oci::{Comparison, Condition, Outcome, Rule};

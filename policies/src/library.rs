@@ -150,22 +150,35 @@ impl Library {
     /// Who owns it is not looked at: a draft may lie anywhere.
     #[must_use]
     pub fn check_file(&self, path: &Path) -> Vec<Problem> {
-        let file = path.display().to_string();
-        let opened = File::open(path).map_err(|error| trust::unreadable(&error));
-        let read = opened.and_then(trust::read_text);
-        let (name, text) = match trust::name_of(path).and_then(|name| Ok((name, read?))) {
-            Ok(found) => found,
-            Err(fault) => return vec![fault.in_file(&file, "")],
-        };
         if path.extension().is_some_and(|end| end == "json") {
-            return ruleset(&Source { name, file, text }, &self.ceiling).err().unwrap_or_default();
+            let checked = source(path).map_err(|problem| vec![problem]);
+            return checked.and_then(|s| ruleset(&s, &self.ceiling)).err().unwrap_or_default();
         }
+        self.read_file(path).err().unwrap_or_default()
+    }
+
+    /// The profile of one file that need not belong to anybody, with its filter,
+    /// as they would be if it lay in an override directory.
+    ///
+    /// # Errors
+    /// Every fault of the file.
+    pub fn read_file(&self, path: &Path) -> Result<(Profile, Filter), Vec<Problem>> {
+        let Source { name, file, text } = source(path).map_err(|problem| vec![problem])?;
         let mut drafts = self.drafts.clone();
-        match reader::read(&file, &text) {
-            Err(problems) => return problems,
-            Ok(draft) => drafts.insert(name.clone(), draft),
-        };
-        self.resolve(&name, &drafts).err().unwrap_or_default()
+        drafts.insert(name.clone(), reader::read(&file, &text)?);
+        self.resolve(&name, &drafts)
+    }
+}
+
+fn source(path: &Path) -> Result<Source, Problem> {
+    let file = path.display().to_string();
+    let read = || -> Result<(String, String), Fault> {
+        let text = File::open(path).map_err(|error| trust::unreadable(&error));
+        Ok((trust::name_of(path)?, text.and_then(trust::read_text)?))
+    };
+    match read() {
+        Ok((name, text)) => Ok(Source { name, file, text }),
+        Err(fault) => Err(fault.in_file(&file, "")),
     }
 }
 

@@ -1,10 +1,10 @@
 //! What is wrong with a policy file, in words a person can act on.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// One fault of one file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// The file, as it was named to the reader.
     pub file: String,
@@ -73,6 +73,14 @@ pub enum PolicyError {
         /// A near name, and all the known ones.
         remedy: String,
     },
+    /// There is no system call of that name.
+    #[error("unknown system call {name:?}; {remedy}")]
+    UnknownCall {
+        /// The name asked for.
+        name: String,
+        /// A near name, or what to write.
+        remedy: String,
+    },
     /// Files that cannot be accepted; every fault of every file.
     #[error("{}", lines(.0))]
     Invalid(Vec<Problem>),
@@ -102,5 +110,17 @@ pub(crate) fn choices<'a>(given: &str, known: impl IntoIterator<Item = &'a str> 
     match nearest(given, known) {
         Some(name) => format!("did you mean {name}? (known: {all})"),
         None => format!("use one of: {all}"),
+    }
+}
+
+/// "did you mean …", or what to write where there are too many names to list.
+pub(crate) fn choices_of_many<'a>(
+    given: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    otherwise: &str,
+) -> String {
+    match nearest(given, known) {
+        Some(name) => format!("did you mean {name}?"),
+        None => otherwise.to_owned(),
     }
 }

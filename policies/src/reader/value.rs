@@ -1,6 +1,6 @@
 //! The values of a profile: one function a kind, each refusal with its remedy.
 
-use crate::problem::{Fault, nearest};
+use crate::problem::{Fault, choices_of_many};
 use crate::profile::{Demand, Denials, Network};
 use std::str::FromStr;
 use std::time::Duration;
@@ -111,10 +111,8 @@ pub(super) fn call(value: &DeValue<'_>) -> Result<String, Fault> {
     if Sysno::from_str(&name).is_ok() {
         return Ok(name);
     }
-    let remedy = match nearest(&name, Sysno::iter().map(|call| call.name())) {
-        Some(near) => format!("did you mean {near}?"),
-        None => "use a name from syscalls(2), such as clone3".to_owned(),
-    };
+    let known = Sysno::iter().map(|call| call.name());
+    let remedy = choices_of_many(&name, known, "use a name from syscalls(2), such as clone3");
     Err(Fault::new(format!("unknown system call {name:?}"), remedy))
 }
 
@@ -125,10 +123,11 @@ pub(super) fn capability(value: &DeValue<'_>) -> Result<String, Fault> {
         return Ok(name);
     }
     let known: Vec<String> = caps::all().iter().map(ToString::to_string).collect();
-    let remedy = match nearest(&name, known.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean {near}?"),
-        None => "use a name from capabilities(7), such as CAP_SYS_NICE".to_owned(),
-    };
+    let remedy = choices_of_many(
+        &name,
+        known.iter().map(String::as_str),
+        "use a name from capabilities(7), such as CAP_SYS_NICE",
+    );
     Err(Fault::new(format!("unknown capability {name:?}"), remedy))
 }
 

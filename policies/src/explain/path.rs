@@ -1,0 +1,163 @@
+//! Paths in a job's root.
+
+use super::{By, Explanation, Grounds, Verdict};
+use crate::profile::Profile;
+use serde::{Deserialize, Serialize};
+
+/// What a job does with a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Read a file, list a directory.
+    Read,
+    /// Change, make or remove.
+    Write,
+    /// Run a program.
+    Execute,
+}
+
+impl Access {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Execute => "execute",
+        }
+    }
+}
+
+/// A place of the root: path, whether it holds what is below, what may be done
+/// (`rwx`), what it is.
+struct Place {
+    path: &'static str,
+    below: bool,
+    may: &'static str,
+    what: &'static str,
+}
+
+const fn tree(path: &'static str, may: &'static str, what: &'static str) -> Place {
+    Place { path, below: true, may, what }
+}
+
+const fn node(path: &'static str, may: &'static str, what: &'static str) -> Place {
+    Place { path, below: false, may, what }
+}
+
+/// What every job has. A longer path comes before the one it lies in.
+const PLACES: [Place; 26] = [
+    tree("/work", "rwx", "the job's own copy of the project"),
+    tree("/outputs", "rwx", "the job's results"),
+    tree("/tmp", "rwx", "private memory of the job, gone with it"),
+    tree("/dev/shm", "rw", "private memory of the job, without programs"),
+    node("/dev/null", "rw", "a device that every job has"),
+    node("/dev/zero", "rw", "a device that every job has"),
+    node("/dev/full", "rw", "a device that every job has"),
+    node("/dev/random", "rw", "a device that every job has"),
+    node("/dev/urandom", "rw", "a device that every job has"),
+    tree("/dev/fd", "rw", "the process's own descriptors"),
+    node("/dev/stdin", "rw", "the process's own descriptors"),
+    node("/dev/stdout", "rw", "the process's own descriptors"),
+    node("/dev/stderr", "rw", "the process's own descriptors"),
+    node("/dev", "r", "the job's few devices"),
+    tree("/proc", "r", "the job's own processes; entries about the machine are covered"),
+    node("/etc/passwd", "r", "written for the job, without users of the host"),
+    node("/etc/group", "r", "written for the job, without groups of the host"),
+    node("/etc/hosts", "r", "written for the job"),
+    node("/etc/nsswitch.conf", "r", "written for the job"),
+    node("/etc/resolv.conf", "r", "written for the job, empty"),
+    node("/etc", "r", "the files that the profile shows and those written for the job"),
+    tree("/bin", "rx", "a link into /usr"),
+    tree("/sbin", "rx", "a link into /usr"),
+    tree("/lib", "rx", "a link into /usr"),
+    tree("/lib32", "rx", "a link into /usr"),
+    tree("/lib64", "rx", "a link into /usr"),
+];
+
+/// Whether a job may do this with a path. Relative paths begin in /work. What
+/// `--mount` gives is not known here, and on the files themselves the job's id
+/// needs the permission besides.
+#[must_use]
+pub fn path(profile: &Profile, path: &str, access: Access) -> Explanation {
+    let normal = normal(path);
+    let explain = |verdict, outcome: String, by, rule| Explanation {
+        question: format!("{} {normal}", access.word()),
+        profile: profile.name.clone(),
+        verdict,
+        outcome,
+        by,
+        rule,
+        cases: Vec::new(),
+    };
+    if let Some(shown) = profile.show.iter().find(|shown| within(&normal, &shown.path)) {
+        let key = if shown.optional { "root.show_optional" } else { "root.show" };
+        let grounds = Grounds {
+            file: profile.name.clone(),
+            key: key.to_owned(),
+            reason: format!("shows {} of the host, read-only", shown.path),
+        };
+        let (verdict, outcome) = match (access, shown.optional) {
+            (Access::Write, _) => (Verdict::Denied, "fails with EROFS (read-only file system)"),
+            (Access::Execute, _) if shown.path.starts_with("/etc/") => {
+                (Verdict::Denied, "fails with EACCES: what is below /etc can only be read")
+            }
+            (_, false) => (Verdict::Allowed, "is possible where the file's own mode allows it"),
+            (_, true) => (Verdict::Depends, "is possible where the host has it"),
+        };
+        return explain(verdict, outcome.to_owned(), By::Profile, Some(grounds));
+    }
+    if let Some(place) = PLACES
+        .iter()
+        .find(|place| normal == place.path || place.below && within(&normal, place.path))
+    {
+        let letter = &access.word()[..1];
+        let letter = if access == Access::Execute { "x" } else { letter };
+        return match place.may.contains(letter) {
+            true => explain(Verdict::Allowed, place.what.to_owned(), By::Sandbox, None),
+            false => {
+                let why = match access {
+                    Access::Execute => "programs cannot be run there",
+                    _ => "it is read-only",
+                };
+                explain(Verdict::Denied, format!("{}; {why}", place.what), By::Sandbox, None)
+            }
+        };
+    }
+    let above = normal == "/" || profile.show.iter().any(|shown| within(&shown.path, &normal));
+    match (above, access) {
+        (true, Access::Read) => explain(
+            Verdict::Allowed,
+            "a directory of the job's root, which only leads to others".to_owned(),
+            By::Sandbox,
+            None,
+        ),
+        (true, _) => {
+            let outcome = "the root of a job is read-only".to_owned();
+            explain(Verdict::Denied, outcome, By::Sandbox, None)
+        }
+        (false, _) => {
+            let outcome = "is not in the job's root: fails with ENOENT; give the job its \
+                           directory with --mount";
+            explain(Verdict::Denied, outcome.to_owned(), By::Default, None)
+        }
+    }
+}
+
+/// Absolute, without empty, `.` and `..` parts.
+fn normal(path: &str) -> String {
+    let base = if path.starts_with('/') { "" } else { "work/" };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in base.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            name => parts.push(name),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+fn within(path: &str, base: &str) -> bool {
+    path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

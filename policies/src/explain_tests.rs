@@ -1,0 +1,116 @@
+use super::*;
+use crate::Library;
+use crate::filter::Filter;
+use crate::profile::{Network, Profile};
+use std::path::Path;
+use std::sync::Arc;
+
+fn default() -> (Arc<Profile>, Arc<Filter>) {
+    let library = Library::load::<&Path>(&[]).expect("the vendor's policies are valid");
+    let profile = library.profile("default").expect("it exists");
+    let filter = library.filter(&profile).expect("it is compiled");
+    (profile, filter)
+}
+
+fn ask(name: &str, args: &[u64]) -> Explanation {
+    let (profile, filter) = default();
+    call(&profile, &filter, name, args).expect("it is a call")
+}
+
+#[test]
+fn a_call_is_explained_by_the_rule_that_decides() {
+    let told = ask("read", &[]);
+    assert_eq!((told.verdict, told.by), (Verdict::Allowed, By::Profile));
+    assert!(told.rule.expect("a rule").reason.starts_with("Read, write and position"));
+
+    let told = ask("reboot", &[]);
+    assert_eq!((told.verdict, told.by), (Verdict::Denied, By::Profile));
+    assert_eq!(told.outcome, "fails with EPERM (Operation not permitted); denials are counted");
+    let rule = told.rule.expect("a rule");
+    assert_eq!(rule.file, "built-in default-hardened.json");
+    assert!(rule.reason.contains("restart"), "{rule:?}");
+
+    let told = ask("clone3", &[]);
+    assert!(told.outcome.contains("ENOSYS") && told.outcome.ends_with("not counted (quiet_calls)"));
+
+    let told = ask("mq_open", &[]);
+    assert_eq!((told.verdict, told.by, told.rule), (Verdict::Denied, By::Default, None));
+
+    let told = ask("prlimit64", &[1, 7]);
+    assert_eq!((told.verdict, told.by), (Verdict::Denied, By::Ceiling));
+    assert!(told.rule.expect("a rule").reason.contains("PID 1"));
+    assert_eq!(ask("prlimit64", &[0, 7]).verdict, Verdict::Allowed);
+}
+
+#[test]
+fn where_arguments_decide_all_cases_are_told() {
+    let told = ask("socket", &[]);
+    assert_eq!(told.verdict, Verdict::Depends);
+    let local = &told.cases[0];
+    assert_eq!((local.when.as_str(), local.verdict), ("argument 0 is AF_UNIX", Verdict::Allowed));
+    let last = told.cases.last().expect("there is a last case");
+    assert_eq!((last.when.as_str(), last.verdict), ("", Verdict::Denied));
+    assert!(last.outcome.contains("EAFNOSUPPORT"), "{last:?}");
+
+    let told = ask("prlimit64", &[]);
+    assert_eq!((told.verdict, told.cases[0].by), (Verdict::Depends, By::Ceiling));
+    assert_eq!(told.cases.last().expect("a last case").verdict, Verdict::Allowed);
+}
+
+#[test]
+fn an_unknown_call_is_answered_with_a_near_one() {
+    let (profile, filter) = default();
+    let error = call(&profile, &filter, "ptrcae", &[]).expect_err("no such call").to_string();
+    assert_eq!(error, "unknown system call \"ptrcae\"; did you mean ptrace?");
+}
+
+#[test]
+fn paths_are_explained_by_what_covers_them() {
+    let (profile, _) = default();
+    let ask = |name: &str, access| path(&profile, name, access);
+    let verdict = |name: &str, access| ask(name, access).verdict;
+    assert_eq!(verdict("/usr/bin/python3", Access::Execute), Verdict::Allowed);
+    let told = ask("/usr/lib/x", Access::Write);
+    assert_eq!((told.verdict, told.by), (Verdict::Denied, By::Profile));
+    assert_eq!(told.rule.expect("it is shown").key, "root.show");
+    assert_eq!(verdict("/opt/cuda/bin/nvcc", Access::Execute), Verdict::Depends);
+    assert_eq!(verdict("/etc/localtime", Access::Execute), Verdict::Denied);
+    assert_eq!(verdict("model.pt", Access::Write), Verdict::Allowed);
+    assert_eq!(ask("model.pt", Access::Write).question, "write /work/model.pt");
+    assert_eq!(verdict("/work/../etc/shadow", Access::Read), Verdict::Denied);
+    assert_eq!(ask("/etc/shadow", Access::Read).by, By::Default);
+    assert_eq!(verdict("/dev/shm/x", Access::Write), Verdict::Allowed);
+    assert_eq!(verdict("/dev/shm/x", Access::Execute), Verdict::Denied);
+    assert_eq!(verdict("/dev/nvidia0", Access::Read), Verdict::Denied);
+    assert_eq!(verdict("/proc/self/status", Access::Read), Verdict::Allowed);
+    assert_eq!(verdict("/proc/sysrq-trigger", Access::Write), Verdict::Denied);
+    assert_eq!(verdict("/", Access::Read), Verdict::Allowed);
+    assert_eq!(verdict("/x", Access::Write), Verdict::Denied);
+    assert_eq!(verdict("/usrx", Access::Read), Verdict::Denied);
+}
+
+#[test]
+fn addresses_are_explained_by_the_network_mode() {
+    let (profile, filter) = default();
+    let ask = |mode, to: &str| {
+        let profile = Profile { network_mode: mode, ..(*profile).clone() };
+        address(&profile, &filter, to).verdict
+    };
+    for to in ["127.0.0.1:80", "192.0.2.1:443", "[::1]:1", "localhost:1"] {
+        assert_eq!(ask(Network::None, to), Verdict::Denied, "{to}");
+    }
+    for to in ["127.0.0.1:80", "127.9.9.9:1", "[::1]:29500", "localhost:1", "::1"] {
+        assert_eq!(ask(Network::Loopback, to), Verdict::Allowed, "{to}");
+    }
+    for to in ["192.0.2.1:443", "[2001:db8::1]:1", "example.org:80"] {
+        assert_eq!(ask(Network::Loopback, to), Verdict::Denied, "{to}");
+    }
+    assert_eq!(ask(Network::None, "/run/dbus/system_bus_socket"), Verdict::Depends);
+}
+
+#[test]
+fn an_explanation_travels_as_json() {
+    let told = ask("socket", &[]);
+    let text = serde_json::to_string(&told).expect("it has a form");
+    assert_eq!(serde_json::from_str::<Explanation>(&text).expect("it is read"), told);
+}
