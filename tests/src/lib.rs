@@ -71,3 +71,15 @@ pub fn repository() -> PathBuf {
     path.pop();
     path
 }
+
+/// Where cargo leaves what it builds.
+#[must_use]
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
+}
+
+/// The static agent that `make build` leaves.
+#[must_use]
+pub fn agent() -> PathBuf {
+    target().join("x86_64-unknown-linux-gnu/release/fetchml-agent")
+}

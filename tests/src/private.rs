@@ -1,7 +1,7 @@
 //! A private supervisor of a test's own, commanded as a person would: through
 //! `fetchmlctl`, on the machine's own kernel.
 
-use crate::{Output, Unavailable, repository};
+use crate::{Output, Unavailable, target};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::fs;
@@ -27,10 +27,7 @@ impl Private {
         if !rustix::process::geteuid().is_root() {
             return Err(Unavailable("the sandbox needs root".into()));
         }
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| repository().join("target"), PathBuf::from);
-        let ctl = target.join("release/fetchmlctl");
-        let agent = target.join("x86_64-unknown-linux-gnu/release/fetchml-agent");
+        let (ctl, agent) = (target().join("release/fetchmlctl"), crate::agent());
         for binary in [&ctl, &agent] {
             if !binary.exists() {
                 return Err(Unavailable(format!(

@@ -15,6 +15,7 @@ mod limits;
 pub(crate) mod mounts;
 mod network;
 
+use crate::launch::{LaunchTimes, Mark};
 use crate::plan::Plan;
 use fetchml_sys::{Errno, confine, namespace, process};
 use rustix::fd::AsFd;
@@ -22,10 +23,18 @@ use rustix::fd::AsFd;
 /// Status of a child whose step failed; nobody outside this module sees it.
 const FAILED: i32 = 125;
 
+/// What the child leaves for its parent in the memory that they share.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) failure: Option<Failure>,
+    pub(crate) times: LaunchTimes,
+}
+
 /// Locks this process in and becomes the agent. Returns only on failure.
-pub(crate) fn enter(plan: &Plan, failure: &mut Option<Failure>) -> i32 {
-    let Err(f) = lock_in(plan);
-    *failure = Some(f);
+pub(crate) fn enter(plan: &Plan, progress: &mut Progress) -> i32 {
+    progress.times.pass(Mark::Cloned);
+    let Err(failure) = lock_in(plan, &mut progress.times);
+    progress.failure = Some(failure);
     FAILED
 }
 
@@ -34,19 +43,26 @@ pub(crate) fn enter(plan: &Plan, failure: &mut Option<Failure>) -> i32 {
 /// keyring and the capability sets belong to the job's own ids; descriptors are
 /// closed when nothing needs to be opened any more; the agent's filter is last,
 /// because it forbids most of what came before.
-fn lock_in(plan: &Plan) -> Result<std::convert::Infallible, Failure> {
+fn lock_in(plan: &Plan, times: &mut LaunchTimes) -> Result<std::convert::Infallible, Failure> {
     Step::Session.of(rustix::process::setsid().map(drop))?;
     Step::CgroupNamespace.of(namespace::own_cgroup_view())?;
     Step::Hostname.of(rustix::system::sethostname(plan.hostname.to_bytes()))?;
-    mounts::assemble_and_enter_root(plan)?;
+    times.pass(Mark::Named);
+    mounts::assemble_and_enter_root(plan, times)?;
     network::set_up(plan)?;
+    times.pass(Mark::Network);
     limits::apply(plan)?;
     let ruleset = landlock::complete_rules(plan)?;
+    times.pass(Mark::Rules);
     ids::become_unprivileged(plan)?;
+    times.pass(Mark::Ids);
     caps::irrevocably_drop_all(plan)?;
+    times.pass(Mark::Capabilities);
     Step::NoNewPrivileges.of(rustix::thread::set_no_new_privs(true))?;
     landlock::restrict(ruleset)?;
+    times.pass(Mark::Landlock);
     fds::leave_only_the_agents(plan)?;
+    times.pass(Mark::Descriptors);
     for (item, program) in plan.agent_filter.programs.iter().enumerate() {
         Step::AgentFilter.of_item(item, confine::install_filter(program))?;
     }

@@ -5,6 +5,7 @@
 //! regains every capability in its own cannot change a single mount.
 
 use super::{Failure, Step};
+use crate::launch::{LaunchTimes, Mark};
 use crate::plan::{MountPlan, Plan, ProcMask};
 use fetchml_sys::Errno;
 use fetchml_sys::mount::{MountAttributes, Scope, pivot_to_cwd, restrict, stop_propagation};
@@ -27,7 +28,7 @@ pub(crate) const EMPTY: &CStr = c"/empty";
 const NO_ESCALATION: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 
-pub(super) fn assemble_and_enter_root(plan: &Plan) -> Result<(), Failure> {
+pub(super) fn assemble_and_enter_root(plan: &Plan, times: &mut LaunchTimes) -> Result<(), Failure> {
     // The namespace is a copy of the launcher's, where nothing is shared. If that
     // were ever wrong, what follows would happen on the host.
     Step::EnterTemplate.of(stop_propagation())?;
@@ -35,12 +36,15 @@ pub(super) fn assemble_and_enter_root(plan: &Plan) -> Result<(), Failure> {
     Step::PrivateTmp.of(tmpfs(&plan.tmp_size, c"tmp", NO_ESCALATION))?;
     let no_exec = NO_ESCALATION.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
     Step::SharedMemory.of(tmpfs(&plan.shm_size, c"dev/shm", no_exec))?;
+    times.pass(Mark::Temporary);
     work(plan)?;
     Step::Outputs.of(attach(plan.outputs.as_fd(), CWD, c"outputs"))?;
     for (item, mount) in plan.mounts.iter().enumerate() {
         Step::Mount.of_item(item, user_mount(mount))?;
     }
+    times.pass(Mark::Directories);
     proc(plan)?;
+    times.pass(Mark::Proc);
     Step::PivotRoot.of(pivot_to_cwd())
 }
 

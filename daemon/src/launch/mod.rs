@@ -8,9 +8,11 @@
 mod host_ids;
 mod host_view;
 mod template;
+mod times;
 
 pub(crate) use host_ids::{HostId, HostIds};
 pub(crate) use host_view::HostView;
+pub use times::{LaunchTimes, Mark};
 
 use crate::jail::{self, Failure};
 use crate::plan::{Plan, failed};
@@ -118,12 +120,14 @@ fn launch(
     stack: &mut Stack,
 ) -> Result<Child, LaunchError> {
     plan.template = templates.path_of(&plan.skeleton, profile).map_err(LaunchError::Template)?;
-    let plan = &*plan;
-    let mut failure = None;
+    plan.times.pass(Mark::Taken);
+    let mut progress = jail::Progress { failure: None, times: plan.times };
     let cgroup = plan.cgroup.as_ref().map(crate::cgroup::JobCgroup::directory);
-    let child = spawn(plan.clone, cgroup, stack, &mut || jail::enter(plan, &mut failure))
+    let child = spawn(plan.clone, cgroup, stack, &mut || jail::enter(plan, &mut progress))
         .map_err(LaunchError::Clone)?;
-    match failure {
+    progress.times.pass(Mark::Executed);
+    plan.times = progress.times;
+    match progress.failure {
         None => Ok(child),
         Some(f) => {
             reap(&child);

@@ -14,7 +14,7 @@ pub(crate) use masks::{ProcMask, masks_of_this_kernel};
 pub(crate) use mounts::{MountPlan, detached_tree};
 
 use crate::cgroup::{Cgroups, JobCgroup};
-use crate::launch::HostId;
+use crate::launch::{HostId, LaunchTimes, Mark};
 use crate::supervise::{Host, JobDirectory, Refusal, StartRequest};
 use fetchml_api::agent::AgentPlan;
 use fetchml_api::job::{JobSpec, Layer, LayerState, NetworkMode};
@@ -31,6 +31,7 @@ use std::sync::Arc;
 /// Everything one launch needs. See [`crate::jail`] for who uses what.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    pub(crate) times: LaunchTimes,
     pub(crate) clone: CloneFlags,
     pub(crate) cgroup: Option<JobCgroup>,
     pub(crate) hostname: CString,
@@ -146,6 +147,7 @@ pub(crate) fn build(
     host: &Host,
     request: StartRequest,
     directory: &JobDirectory,
+    mut times: LaunchTimes,
 ) -> Result<(Plan, Vec<Layer>), Refusal> {
     let profile = Arc::clone(&request.profile);
     let filter =
@@ -155,9 +157,15 @@ pub(crate) fn build(
     let limits = limits::Resolved::new(&request.spec.limits, &profile)?;
     let group_limits = limits.cgroup(host.cgroups())?;
     let mapped = mounts::IdMaps::new(host.view(), request.submitter, &host_id)?;
+    times.pass(Mark::Identity);
     let mounts = mounts::user_mounts(&request, &mapped)?;
+    let work_upper =
+        mapped.tree_for_overlay(&directory.open_work_area()?, mounts.project.is_some())?;
+    let outputs = mapped.tree(&directory.open_for_mount("outputs")?, "/outputs", true)?;
+    times.pass(Mark::Trees);
     let landlock = host.landlock().plan(&profile, network, &mounts)?;
-    let plan = Plan {
+    let mut plan = Plan {
+        times,
         clone: CloneFlags::SANDBOX.and(CloneFlags::NETWORK),
         hostname: c_string("host name", format!("job-{}", request.job))?,
         template: CString::default(),
@@ -169,9 +177,8 @@ pub(crate) fn build(
         },
         tmp_size: c_string("tmp_size", profile.tmp_bytes.to_string())?,
         shm_size: c_string("shm_size", profile.shm_bytes.to_string())?,
-        work_upper: mapped
-            .tree_for_overlay(&directory.open_work_area()?, mounts.project.is_some())?,
-        outputs: mapped.tree(&directory.open_for_mount("outputs")?, "/outputs", true)?,
+        work_upper,
+        outputs,
         project: mounts.project,
         mounts: mounts.others,
         proc_masks: host.proc_masks(),
@@ -198,6 +205,7 @@ pub(crate) fn build(
         host_id,
     };
     let layers = layers(&plan, &profile, &filter, network, &limits, host);
+    plan.times.pass(Mark::Planned);
     Ok((plan, layers))
 }
 

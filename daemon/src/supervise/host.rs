@@ -6,7 +6,7 @@ use super::{
     StartRequest, collect, report,
 };
 use crate::cgroup::{Cgroups, JobCgroup};
-use crate::launch::{HostIds, HostView, Launcher};
+use crate::launch::{HostIds, HostView, LaunchTimes, Launcher, Mark};
 use crate::plan::{self, LandlockSupport, ProcMask, failed};
 use fetchml_api::agent::STOP;
 use fetchml_api::job::{JobId, JobSpec};
@@ -124,12 +124,14 @@ impl Host {
     /// # Errors
     /// A refusal; nothing is left running.
     pub fn plan(&self, request: StartRequest) -> Result<Prepared, Refusal> {
+        let mut times = LaunchTimes::begin();
         let directory = Arc::new(JobDirectory::create(
             &self.0.users,
             request.submitter,
             &request.spec.experiment,
             request.job,
         )?);
+        times.pass(Mark::Directory);
         let profile = Arc::clone(&request.profile);
         let about = About {
             job: request.job,
@@ -138,7 +140,7 @@ impl Host {
             grace_usec: profile.stop_grace_usec,
             directory: Arc::clone(&directory),
         };
-        let (plan, layers) = plan::build(self, request, &directory)
+        let (plan, layers) = plan::build(self, request, &directory, times)
             .inspect_err(|_| self.forget_identity(about.job))?;
         Ok(Prepared {
             layers,
@@ -176,7 +178,8 @@ impl Host {
         };
         let pidfd = readiness(pidfd).map_err(failed("watch an adopted agent"))?;
         let host = self.clone();
-        Ok(Adopted::Running(Attempt { layers, pid, pidfd, ours: false, group, about, host }))
+        let times = LaunchTimes::default();
+        Ok(Adopted::Running(Attempt { layers, pid, times, pidfd, ours: false, group, about, host }))
     }
 
     /// Called when the supervisor stops: a private one leaves no empty group.

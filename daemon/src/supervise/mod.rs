@@ -14,6 +14,8 @@ pub use directory::JobDirectory;
 pub use findings::Finding;
 pub use host::{Host, HostConfig};
 
+pub use crate::launch::{LaunchTimes, Mark};
+
 use crate::cgroup::JobCgroup;
 use crate::launch::LaunchError;
 use crate::plan::Plan;
@@ -124,18 +126,30 @@ impl Prepared {
     /// A report that names the step that failed; nothing runs then.
     pub async fn start(mut self) -> Result<Attempt, ExitReport> {
         let (layers, about, host) = (self.layers.clone(), self.about.clone(), self.host.clone());
-        let Some(plan) = self.plan.take() else {
+        let Some(mut plan) = self.plan.take() else {
             return Err(report::of_failed_launch("it has no plan", now_usec()));
         };
+        plan.times.pass(Mark::Ordered);
         let targets = plan.targets();
         let profile = Arc::clone(&self.profile);
         let (plan, launched) = host.launcher().launch(plan, profile).await;
+        let times = plan.as_ref().map_or_else(LaunchTimes::default, |p| p.times);
         let group = plan.and_then(|p| p.cgroup);
         let problem = match launched {
             Ok(child) => match readiness(child.pidfd) {
                 Ok(pidfd) => {
-                    let pid = child.pid;
-                    return Ok(Attempt { layers, pid, pidfd, ours: true, group, about, host });
+                    let (pid, mut times) = (child.pid, times);
+                    times.pass(Mark::Followed);
+                    return Ok(Attempt {
+                        layers,
+                        pid,
+                        times,
+                        pidfd,
+                        ours: true,
+                        group,
+                        about,
+                        host,
+                    });
                 }
                 Err(e) => format!("cannot watch the agent: {e}"),
             },
@@ -171,6 +185,8 @@ pub struct Attempt {
     pub layers: Vec<Layer>,
     /// Process id of the agent on the host.
     pub pid: i32,
+    /// Where the time of its launch went.
+    pub times: LaunchTimes,
     pidfd: AsyncFd<OwnedFd>,
     /// The agent is our child, so that it must be reaped.
     ours: bool,

@@ -2,6 +2,7 @@
 //! seven namespaces, a read-only root of /usr and /etc, private /tmp and
 //! /dev/shm, no capabilities, the same seccomp allow list.
 
+use crate::{Program, stamp};
 use fetchml_policies::{Library, Outcome};
 use serde_json::json;
 use std::fs;
@@ -40,8 +41,17 @@ pub(crate) struct Peer {
 }
 
 /// Launchers that this machine does not have.
-pub(crate) fn missing() -> impl Iterator<Item = &'static str> {
-    NAMES.into_iter().filter(|n| version(n).is_none())
+pub(crate) fn missing() -> Vec<&'static str> {
+    let mut missing: Vec<_> = NAMES.into_iter().filter(|n| version(n).is_none()).collect();
+    if limit().is_none() {
+        missing.push("limit, the kernel's floor (name a built one in FETCHML_LIMIT)");
+    }
+    missing
+}
+
+/// The program that does the least a complete sandbox can cost on this kernel.
+pub(crate) fn limit() -> Option<PathBuf> {
+    std::env::var_os("FETCHML_LIMIT").map(PathBuf::from).filter(|p| p.exists())
 }
 
 fn version(program: &str) -> Option<String> {
@@ -65,7 +75,12 @@ impl Peer {
             // Their C library probes these and falls back.
             .chain(["clone", "socket", "prctl", "ioctl", "openat", "open"].map(str::to_owned))
             .collect();
-        bundle(place, &allowed);
+        let job = place.join("job");
+        fs::create_dir(&job).expect("a directory can be made");
+        stamp::place_in(&job);
+        for program in [Program::True, Program::Stamp] {
+            bundle(place, program, &allowed);
+        }
         NAMES
             .into_iter()
             .filter_map(|kind| {
@@ -75,8 +90,8 @@ impl Peer {
             .collect()
     }
 
-    /// The command that runs /bin/true once.
-    pub(crate) fn command(&self) -> Command {
+    /// The command that runs a program once.
+    pub(crate) fn command(&self, program: Program) -> Command {
         let mut command = Command::new(self.kind);
         match self.kind {
             "bwrap" => {
@@ -108,6 +123,10 @@ impl Peer {
                     "--symlink",
                     "usr/lib64",
                     "/lib64",
+                    "--ro-bind",
+                ]);
+                command.arg(self.place.join("job")).args([
+                    "/job",
                     "--tmpfs",
                     "/tmp",
                     "--proc",
@@ -119,7 +138,7 @@ impl Peer {
                     "--seccomp",
                     "0",
                     "--",
-                    "/bin/true",
+                    program.path(),
                 ]);
                 let filter = fs::File::open(self.place.join("filter.bpf")).expect("it was written");
                 command.stdin(filter);
@@ -128,7 +147,7 @@ impl Peer {
                 command
                     .args(["--root".as_ref(), self.place.join("crun-state").as_os_str()])
                     .args(["run", "--bundle"])
-                    .arg(self.place.join("bundle"))
+                    .arg(self.place.join(program.bundle()))
                     .arg("fetchml-bench")
                     .stdin(Stdio::null());
             }
@@ -138,16 +157,17 @@ impl Peer {
 }
 
 /// An OCI bundle whose root is the host's /usr and /etc.
-fn bundle(place: &Path, allowed: &[String]) {
-    let root = place.join("bundle/rootfs");
-    for dir in ["usr", "etc", "proc", "dev", "tmp"] {
+fn bundle(place: &Path, program: Program, allowed: &[String]) {
+    let bundle = place.join(program.bundle());
+    let root = bundle.join("rootfs");
+    for dir in ["usr", "etc", "proc", "dev", "tmp", "job"] {
         fs::create_dir_all(root.join(dir)).expect("a directory can be made");
     }
     for (link, target) in [("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")] {
         std::os::unix::fs::symlink(target, root.join(link)).expect("a link can be made");
     }
-    let bind = |path: &str| {
-        json!({"source": path, "destination": path, "type": "bind",
+    let bind = |source: &Path, path: &str| {
+        json!({"source": source, "destination": path, "type": "bind",
                "options": ["rbind", "ro", "nosuid", "nodev"]})
     };
     let tmpfs = |path: &str| {
@@ -161,7 +181,7 @@ fn bundle(place: &Path, allowed: &[String]) {
     let config = json!({
         "ociVersion": "1.0.2",
         "process": {
-            "terminal": false, "user": {"uid": 0, "gid": 0}, "args": ["/bin/true"], "cwd": "/",
+            "terminal": false, "user": {"uid": 0, "gid": 0}, "args": [program.path()], "cwd": "/",
             "env": ["PATH=/usr/bin"], "noNewPrivileges": true,
             "capabilities": {"bounding": none, "effective": none, "permitted": none, "ambient": none},
             "rlimits": [{"type": "RLIMIT_CORE", "hard": 0, "soft": 0}],
@@ -169,7 +189,8 @@ fn bundle(place: &Path, allowed: &[String]) {
         "root": {"path": root, "readonly": true},
         "hostname": "job",
         "mounts": [
-            bind("/usr"), bind("/etc"),
+            bind(Path::new("/usr"), "/usr"), bind(Path::new("/etc"), "/etc"),
+            bind(&place.join("job"), "/job"),
             {"destination": "/proc", "type": "proc", "source": "proc",
              "options": ["nosuid", "nodev", "noexec"]},
             tmpfs("/tmp"), tmpfs("/dev"),
@@ -186,5 +207,5 @@ fn bundle(place: &Path, allowed: &[String]) {
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"],
         },
     });
-    fs::write(place.join("bundle/config.json"), config.to_string()).expect("it can be written");
+    fs::write(bundle.join("config.json"), config.to_string()).expect("it can be written");
 }

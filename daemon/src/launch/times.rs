@@ -1,0 +1,115 @@
+//! Where the time of one attempt goes: clock readings that planning, launcher
+//! and child leave as they pass. A reading costs about 25 ns, so they
+//! are always taken; only the bench reads them.
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// A point that every attempt passes, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Mark {
+    /// The request came in.
+    Asked,
+    /// The job's directory is there.
+    Directory,
+    /// The job has its host id, user namespace and network namespace.
+    Identity,
+    /// The directories are cloned and their ids mapped.
+    Trees,
+    /// The plan is complete.
+    Planned,
+    /// The start was ordered.
+    Ordered,
+    /// The launcher thread has it, in the mount namespace of the prepared root.
+    Taken,
+    /// The child's first instruction.
+    Cloned,
+    /// Session, cgroup view and host name are set.
+    Named,
+    /// The private temporary file systems are mounted.
+    Temporary,
+    /// /work, /outputs and further directories are mounted.
+    Directories,
+    /// /proc is mounted, masked and read-only.
+    Proc,
+    /// The network namespace is entered.
+    Network,
+    /// Resource limits are set and Landlock's rules complete.
+    Rules,
+    /// User namespace entered, ids and keyring changed.
+    Ids,
+    /// All capability sets are as planned.
+    Capabilities,
+    /// no_new_privs set and Landlock applied.
+    Landlock,
+    /// Only the agent's descriptors are left; the child executes the agent.
+    Descriptors,
+    /// The launcher thread runs again: the agent was executed.
+    Executed,
+    /// The attempt is being followed.
+    Followed,
+}
+
+const MARKS: usize = Mark::Followed as usize + 1;
+
+/// The names of the stretches that end at each mark, for tables.
+const NAMES: [&str; MARKS] = [
+    "request",
+    "job directory",
+    "host id, user and network namespaces",
+    "clone the directories, map ids",
+    "rest of the plan",
+    "hand over",
+    "launcher thread wakes",
+    "clone3 to the child's first instruction",
+    "session, cgroup namespace, host name",
+    "/tmp and /dev/shm",
+    "/work, /outputs, further mounts",
+    "/proc with masks",
+    "enter the network namespace",
+    "resource limits, Landlock rules",
+    "user namespace, ids, keyring",
+    "capabilities, secure bits",
+    "no_new_privs, Landlock",
+    "descriptors",
+    "execute the agent",
+    "supervisor follows",
+];
+
+/// Readings of CLOCK_MONOTONIC in nanoseconds, 0 where a point was not passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaunchTimes {
+    marks: [u64; MARKS],
+}
+
+impl LaunchTimes {
+    /// Readings that begin now.
+    #[must_use]
+    pub fn begin() -> Self {
+        let mut times = Self::default();
+        times.pass(Mark::Asked);
+        times
+    }
+
+    /// Notes that a point is passed. Child-safe: clock_gettime(2) in the vDSO.
+    pub fn pass(&mut self, mark: Mark) {
+        let now = clock_gettime(ClockId::Monotonic);
+        let nanos = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000
+            + u64::try_from(now.tv_nsec).unwrap_or(0);
+        if let Some(place) = self.marks.get_mut(mark as usize) {
+            *place = nanos;
+        }
+    }
+
+    /// When a point was passed, nanoseconds of CLOCK_MONOTONIC.
+    #[must_use]
+    pub fn at(&self, mark: Mark) -> u64 {
+        self.marks.get(mark as usize).copied().unwrap_or(0)
+    }
+
+    /// Each stretch with its name and its length in nanoseconds.
+    pub fn stretches(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let ends = self.marks.iter().skip(1).zip(NAMES.iter().skip(1));
+        self.marks.iter().zip(ends).map(|(from, (to, name))| (*name, to.saturating_sub(*from)))
+    }
+}

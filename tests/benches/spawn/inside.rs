@@ -1,0 +1,79 @@
+//! What a running job costs: memory of its agent, and time of its system calls.
+
+use crate::resident::Resident;
+use rustix::fs::{Mode, OFlags, open};
+use std::fmt::Write;
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+/// Argument with which this program, as a job, times its own system calls.
+pub(crate) const ARGUMENT: &str = "time-calls";
+
+const JOBS: usize = 8;
+
+pub(crate) fn section(resident: &Resident) -> String {
+    let mut text = String::new();
+    let pss = resident.runtime.block_on(agents_pss_kib(resident));
+    let mean = pss.iter().sum::<u64>() as f64 / pss.len() as f64;
+    let _ = writeln!(text, "memory of one job's agent, {JOBS} jobs: {mean:.0} KiB PSS");
+    let bare = Command::new("/proc/self/exe").arg(ARGUMENT).output().expect("it runs").stdout;
+    let life = resident.run(&["/work/bench", ARGUMENT]);
+    let (bare, inside) = (numbers(&bare), numbers(&resident.output(&life)));
+    text.push_str("ns a system call            bare   inside  x bare\n");
+    for (name, (bare, inside)) in ["getppid", "openat + close"].iter().zip(bare.iter().zip(&inside))
+    {
+        let _ = writeln!(text, "{name:<22}{bare:>10.0}{inside:>9.0}{:>8.2}", inside / bare);
+    }
+    text.push('\n');
+    text
+}
+
+/// PSS of the agents of several sleeping jobs.
+async fn agents_pss_kib(resident: &Resident) -> Vec<u64> {
+    let mut jobs = Vec::new();
+    for _ in 0..JOBS {
+        jobs.push(resident.start(&["/bin/sleep", "30"]).await.1);
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let read = |pid: i32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        text.lines().find_map(|l| l.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok())
+    };
+    let pss = jobs.iter().filter_map(|job| read(job.pid)).collect();
+    for job in jobs {
+        job.stop().await;
+        job.finished().await;
+    }
+    pss
+}
+
+fn numbers(output: &[u8]) -> Vec<f64> {
+    let text = String::from_utf8_lossy(output);
+    text.split_whitespace().filter_map(|w| w.parse().ok()).collect()
+}
+
+/// The job: the best of several rounds of each call, in nanoseconds.
+#[allow(clippy::print_stdout)]
+pub(crate) fn time_calls() {
+    const ROUNDS: usize = 20;
+    const CALLS: u32 = 5000;
+    let best = |call: &dyn Fn()| {
+        let round = || {
+            let begun = Instant::now();
+            for _ in 0..CALLS {
+                call();
+            }
+            begun.elapsed().as_nanos() / u128::from(CALLS)
+        };
+        (0..ROUNDS).map(|_| round()).min().unwrap_or(0)
+    };
+    let parent = best(&|| {
+        std::hint::black_box(rustix::process::getppid());
+    });
+    let opened = best(&|| {
+        let file = open(c"/usr/bin/true", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        drop(file.expect("it is there"));
+    });
+    println!("{parent} {opened}");
+}

@@ -1,0 +1,130 @@
+//! The supervisor's own launch path in this process: everything of a sandbox,
+//! without queue, store, audit and bus.
+
+use crate::stamp;
+use fetchml_api::job::{JobId, JobSpec, Limits, MountMode, MountRequest};
+use fetchml_api::log::HEADER_BYTES;
+use fetchml_policies::Library;
+use fetchml_tests::agent;
+use fetchmld::supervise::{Attempt, Host, HostConfig, LaunchTimes, StartRequest, Submitter};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A host with its directories below one place.
+pub(crate) struct Resident {
+    host: Host,
+    library: Arc<Library>,
+    pub(crate) runtime: tokio::runtime::Runtime,
+    project: PathBuf,
+    next: AtomicU64,
+}
+
+/// One job, from the request to its report.
+pub(crate) struct Life {
+    pub(crate) took: Duration,
+    pub(crate) times: LaunchTimes,
+    /// When the agent began the command, in nanoseconds after the request.
+    pub(crate) begun_nanos: u64,
+    job: JobId,
+}
+
+impl Resident {
+    pub(crate) fn new(place: &Path) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be built");
+        let library =
+            Arc::new(Library::load::<&Path>(&[]).expect("the vendor's policies are sound"));
+        let project = place.join("project");
+        std::fs::create_dir(&project).expect("a directory can be made");
+        stamp::place_in(&project);
+        std::fs::copy("/proc/self/exe", project.join("bench")).expect("the bench can be copied");
+        let config = HostConfig {
+            state_dir: place.join("state"),
+            runtime_dir: place.join("run"),
+            agent_path: agent(),
+            library: Arc::clone(&library),
+            private: true,
+        };
+        let host = Host::prepare(&config).expect("this machine can sandbox");
+        Self { host, library, runtime, project, next: AtomicU64::new(1) }
+    }
+
+    /// Runs one job to its end; it must succeed.
+    pub(crate) fn run(&self, command: &[&str]) -> Life {
+        self.runtime.block_on(self.life(command))
+    }
+
+    /// As [`Resident::run`], for several at once.
+    pub(crate) async fn life(&self, command: &[&str]) -> Life {
+        let wall = std::time::SystemTime::UNIX_EPOCH;
+        let wall_begun = wall.elapsed().unwrap_or_default();
+        let begun = Instant::now();
+        let (job, attempt) = self.start(command).await;
+        let report = attempt.finished().await;
+        let took = begun.elapsed();
+        assert_eq!(report.status, 0, "{}", report.summary);
+        let began = Duration::from_micros(report.started_usec).saturating_sub(wall_begun);
+        let begun_nanos = u64::try_from(began.as_nanos()).unwrap_or(0);
+        Life { took, times: attempt.times, begun_nanos, job }
+    }
+
+    /// Starts one job.
+    pub(crate) async fn start(&self, command: &[&str]) -> (JobId, Attempt) {
+        let job = JobId(self.next.fetch_add(1, Ordering::Relaxed));
+        let request = StartRequest {
+            job,
+            spec: spec(&self.project, command),
+            profile: self.library.profile("default").expect("it is there"),
+            submitter: Submitter { uid: 0, gid: 0 },
+            directories: vec![OwnedFd::from(File::open(&self.project).expect("it opens"))],
+        };
+        let prepared = self.host.plan(request).expect("it can be planned");
+        match prepared.start().await {
+            Ok(attempt) => (job, attempt),
+            Err(report) => panic!("{}", report.summary),
+        }
+    }
+
+    /// From the request to the first instruction of the job's own program.
+    pub(crate) fn first_instruction(&self) -> Duration {
+        let begun = stamp::now();
+        let life = self.run(&["/work/stamp"]);
+        let ran = stamp::read(&self.output(&life));
+        Duration::from_nanos(ran.saturating_sub(begun))
+    }
+
+    /// The first piece of a job's output.
+    pub(crate) fn output(&self, life: &Life) -> Vec<u8> {
+        let directory = self.host.job_directory(0, "bench", life.job).expect("it is there");
+        let mut log = File::from(directory.open_log().expect("the job has a log"));
+        let mut frame = Vec::new();
+        log.read_to_end(&mut frame).expect("it can be read");
+        frame.split_off(HEADER_BYTES.min(frame.len()))
+    }
+}
+
+fn spec(project: &Path, command: &[&str]) -> JobSpec {
+    JobSpec {
+        command: command.iter().map(|&word| word.to_owned()).collect(),
+        env: BTreeMap::new(),
+        name: "bench".into(),
+        experiment: "bench".into(),
+        profile: "default".into(),
+        network: None,
+        time_limit_usec: None,
+        limits: Limits::default(),
+        mounts: vec![MountRequest {
+            target: "/work".into(),
+            mode: MountMode::Project,
+            label: project.display().to_string(),
+        }],
+    }
+}

@@ -1,0 +1,56 @@
+//! What the supervisor's own state does to a launch: its size, pauses between
+//! launches, and several launches at once.
+
+use crate::percentile;
+use crate::resident::Resident;
+use std::fmt::Write;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const RUNS: usize = 100;
+const MIB: usize = 1 << 20;
+
+pub(crate) fn section(resident: &Resident) -> String {
+    let mut text =
+        String::from("supervisor                                   median ms      p99\n");
+    let mut line = |name: &str, mut times: Vec<Duration>| {
+        let [median, p99] = [50, 99].map(|s| percentile(&mut times, s).unwrap_or(0.0));
+        let _ = writeln!(text, "{name:<44}{median:>10.2}{p99:>9.2}");
+    };
+    let back_to_back = || (0..RUNS).map(|_| resident.run(&["/bin/true"]).took).collect();
+    line("10 MiB, back to back", back_to_back());
+    line("one launch each 100 ms", paused(resident));
+    let ballast: Vec<u8> = black_box(vec![1; 1024 * MIB]);
+    line("1 GiB, back to back", back_to_back());
+    drop(black_box(ballast));
+    text.push_str("\nlaunches at once       a second  median ms      p99\n");
+    for at_once in [1, 2, 8] {
+        let begun = Instant::now();
+        let mut times = resident.runtime.block_on(throughput(resident, at_once));
+        let rate = times.len() as f64 / begun.elapsed().as_secs_f64();
+        let [median, p99] = [50, 99].map(|s| percentile(&mut times, s).unwrap_or(0.0));
+        let _ = writeln!(text, "{at_once:<20}{rate:>11.0}{median:>11.2}{p99:>9.2}");
+    }
+    text.push('\n');
+    text
+}
+
+fn paused(resident: &Resident) -> Vec<Duration> {
+    let pause = || std::thread::sleep(Duration::from_millis(100));
+    (0..RUNS / 2).map(|_| (pause(), resident.run(&["/bin/true"]).took).1).collect()
+}
+
+async fn throughput(resident: &Resident, at_once: usize) -> Vec<Duration> {
+    const LAUNCHES: usize = 400;
+    let mut lines = Vec::new();
+    for _ in 0..at_once {
+        lines.push(async {
+            let mut times = Vec::new();
+            for _ in 0..LAUNCHES / at_once {
+                times.push(resident.life(&["/bin/true"]).await.took);
+            }
+            times
+        });
+    }
+    futures_util::future::join_all(lines).await.concat()
+}
