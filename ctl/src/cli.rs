@@ -116,7 +116,20 @@ pub(crate) enum Verb {
     #[command(subcommand, before_help = "Example: fetchmlctl audit verify")]
     Audit(Audit),
     /// Check whether this machine can hold a sandbox, with the remedy where it cannot
-    #[command(before_help = "Example: fetchmlctl doctor")]
+    ///
+    /// Every feature of the kernel and the system that FetchML uses: its state, what
+    /// that means for jobs, and what to do about it. Works without a supervisor; one
+    /// that runs is asked as well, and none is started. A state is ok, absent (nobody
+    /// misses it who does not ask for it), partial, missing or unknown.
+    ///
+    /// The exit status is 0 when every need of a job is met, 1 when something without
+    /// which no job runs is missing, and 2 when such a thing could not be found out.
+    ///
+    /// With --json: an array of objects with the keys group (kernel, sandbox,
+    /// resources, audit, devices, system), name, state, needed (whether no job runs
+    /// without it), detail, consequence and remedy (text or null). Names and states
+    /// are stable; new ones may be added.
+    #[command(before_help = "Example: fetchmlctl doctor --json")]
     Doctor,
     /// Print the completion script of a shell
     #[command(

@@ -2,114 +2,115 @@
 
 use crate::view::style::{Style, Tone};
 use crate::view::table::{Cell, draw};
-use crate::view::text::visible;
-use serde::{Deserialize, Serialize};
+use crate::view::text::{visible, wrap};
+use fetchml_api::host::{Finding, FindingState, Group};
+use std::fmt::Write as _;
 
-/// What jobs of the default profile run without when it is missing altogether.
-const DISPENSABLE: [&str; 4] = ["landlock", "cgroups", "journal", "system-bus"];
-
-/// One fact, in the form in which the supervisor describes the machine too.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Finding {
-    pub(crate) name: String,
-    /// `ok`, `partial` or `missing`; supervisors may say more.
-    state: String,
-    pub(crate) detail: String,
-    pub(crate) remedy: Option<String>,
-}
-
-/// What a fact means for jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// As it should be.
-    Ok,
-    /// Jobs run, without something.
-    Partial,
-    /// No job runs.
-    Missing,
-}
-
-impl Finding {
-    pub(crate) fn good(name: &str, detail: impl Into<String>) -> Self {
-        Self { name: name.into(), state: "ok".into(), detail: detail.into(), remedy: None }
-    }
-
-    pub(crate) fn partial(
-        name: &str,
-        detail: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self { state: "partial".into(), remedy: Some(remedy.into()), ..Self::good(name, detail) }
-    }
-
-    pub(crate) fn bad(name: &str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { state: "missing".into(), remedy: Some(remedy.into()), ..Self::good(name, detail) }
-    }
-
-    pub(crate) fn state(&self) -> State {
-        match self.state.as_str() {
-            "ok" => State::Ok,
-            "missing" if !DISPENSABLE.contains(&self.name.as_str()) => State::Missing,
-            _ => State::Partial,
-        }
+fn tone(finding: &Finding) -> Tone {
+    match (finding.state, finding.needed) {
+        (FindingState::Ok, _) => Tone::Good,
+        (FindingState::Absent, _) => Tone::Quiet,
+        (FindingState::Missing, true) => Tone::Bad,
+        _ => Tone::Careful,
     }
 }
 
-/// Facts, and below them what to do about those that are not as they should be.
+/// Facts by group, below them what those that are not as they should be mean and
+/// what to do about them, and last what it comes to.
 pub(crate) fn table(findings: &[Finding], width: Option<usize>, style: Style) -> String {
-    let tone = |state| match state {
-        State::Ok => Tone::Good,
-        State::Partial => Tone::Careful,
-        State::Missing => Tone::Bad,
-    };
-    let rows: Vec<Vec<Cell>> = findings
-        .iter()
-        .map(|f| {
-            vec![
-                visible(&f.name).into(),
-                Cell::toned(visible(&f.state), tone(f.state())),
-                visible(&f.detail).into(),
-            ]
-        })
-        .collect();
-    let mut text = draw(&["CHECK", "STATE", "DETAIL"], &rows, width, style);
-    for finding in findings.iter().filter(|f| f.state() != State::Ok) {
-        if let Some(remedy) = &finding.remedy {
-            text.push_str(&format!("\n{}: {}", visible(&finding.name), visible(remedy)));
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    for group in Group::ALL {
+        let of_group: Vec<_> = findings.iter().filter(|f| f.group == group).collect();
+        for (i, finding) in of_group.into_iter().enumerate() {
+            let head = if i == 0 { group.as_str() } else { "" };
+            rows.push(vec![
+                Cell::toned(head, Tone::Strong),
+                visible(&finding.name).into(),
+                Cell::toned(finding.state.as_str(), tone(finding)),
+                visible(&finding.detail).into(),
+            ]);
         }
     }
-    if findings.iter().any(|f| f.state() != State::Ok && f.remedy.is_some()) {
-        text.push('\n');
+    let mut text = draw(&["GROUP", "CHECK", "STATE", "DETAIL"], &rows, width, style);
+    let mut to_say: Vec<_> = findings.iter().filter(|f| f.state != FindingState::Ok).collect();
+    to_say.sort_by_key(|f| (!f.needed, f.group));
+    for finding in to_say {
+        let words = [&finding.consequence, &finding.remedy];
+        if words.iter().all(|w| w.is_none()) {
+            continue;
+        }
+        let name = style.paint(tone(finding), &visible(&finding.name));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{name}: {}\n", finding.state.as_str());
+        for (label, words) in [("so", &finding.consequence), ("fix", &finding.remedy)] {
+            if let Some(words) = words {
+                text.push_str(&wrap(&format!("  {label}: "), &visible(words), width));
+            }
+        }
     }
+    text.push('\n');
+    text.push_str(&wrap("", &verdict(findings), width));
     text
+}
+
+/// One sentence on what it comes to.
+fn verdict(findings: &[Finding]) -> String {
+    let named = |state| -> Vec<&str> {
+        let needed = findings.iter().filter(|f| f.needed && f.state == state);
+        needed.map(|f| f.name.as_str()).collect()
+    };
+    let (missing, unknown) = (named(FindingState::Missing), named(FindingState::Unknown));
+    match (missing.is_empty(), unknown.is_empty()) {
+        (false, _) => {
+            format!("this machine runs no jobs as it is: {}", visible(&missing.join(", ")))
+        }
+        (true, false) => format!(
+            "nothing that jobs need is known to be missing; not found out: {}",
+            visible(&unknown.join(", "))
+        ),
+        (true, true) => "this machine can run jobs".to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PLAIN: Style = Style { colour: false };
+
     #[test]
-    fn remedies_stand_below_the_table_in_full() {
+    fn groups_lead_and_what_to_do_stands_below_in_full() {
         let findings = [
-            Finding::good("kernel", "6.12"),
-            Finding::partial("cgroups", "no memory", "boot with version 2"),
+            Finding::ok(Group::Kernel, "kernel", "6.12").needed(),
+            Finding::ok(Group::Kernel, "pidfd", "there").needed(),
+            Finding::partial(Group::Resources, "cgroups", "no memory")
+                .so("limits of memory are refused")
+                .fix("boot with version 2"),
+            Finding::absent(Group::Devices, "amd", "no driver"),
         ];
         assert_eq!(
-            table(&findings, None, Style { colour: false }),
-            "CHECK    STATE    DETAIL\n\
-             kernel   ok       6.12\n\
-             cgroups  partial  no memory\n\
-             \ncgroups: boot with version 2\n"
+            table(&findings, None, PLAIN),
+            "GROUP      CHECK    STATE    DETAIL\n\
+             kernel     kernel   ok       6.12\n           \
+                        pidfd    ok       there\n\
+             resources  cgroups  partial  no memory\n\
+             devices    amd      absent   no driver\n\
+             \ncgroups: partial\n  so: limits of memory are refused\n  fix: boot with version 2\n\
+             \nthis machine can run jobs\n"
         );
     }
 
     #[test]
-    fn only_what_jobs_cannot_do_without_is_a_failure() {
-        let text = r#"[{"name":"gpu","state":"absent","detail":"none","remedy":null},
-                       {"name":"landlock","state":"missing","detail":"none","remedy":null},
-                       {"name":"launcher","state":"missing","detail":"none","remedy":null}]"#;
-        let findings: Vec<Finding> = serde_json::from_str(text).expect("findings");
-        let states: Vec<_> = findings.iter().map(Finding::state).collect();
-        assert_eq!(states, [State::Partial, State::Partial, State::Missing]);
+    fn what_no_job_can_do_without_comes_first_and_decides() {
+        let findings = [
+            Finding::missing(Group::Kernel, "a", "x").so("less"),
+            Finding::missing(Group::Sandbox, "b", "x").needed().so("none"),
+        ];
+        let text = table(&findings, Some(40), PLAIN);
+        assert!(text.find("\nb: missing") < text.find("\na: missing"), "{text}");
+        assert!(text.ends_with("\nthis machine runs no jobs as it is: b\n"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+        let unknown = [Finding::unknown(Group::Kernel, "c", "x").needed()];
+        assert!(table(&unknown, None, PLAIN).contains("not found out: c"));
     }
 }

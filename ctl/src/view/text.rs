@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use std::fmt::Write as _;
+use unicode_width::UnicodeWidthStr as _;
 
 /// Text from elsewhere with every control character made visible, so that a
 /// job's name or a file's name cannot move the cursor or colour a screen.
@@ -92,6 +93,30 @@ pub(crate) fn size(bytes: u64) -> String {
     out + UNITS[power - 1]
 }
 
+/// A paragraph with a hanging indent, broken at words to fit the terminal; on
+/// one line where there is none.
+pub(crate) fn wrap(lead: &str, words: &str, width: Option<usize>) -> String {
+    let Some(width) = width else { return format!("{lead}{words}\n") };
+    let indent = " ".repeat(lead.width());
+    let mut out = String::new();
+    let mut line = lead.to_owned();
+    let mut empty = true;
+    for word in words.split(' ') {
+        if !empty && line.width() + 1 + word.width() > width {
+            out.push_str(&line);
+            out.push('\n');
+            line.clone_from(&indent);
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    out + &line + "\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +158,13 @@ mod tests {
             "sh -c 'it'\\''s \\u{7}'"
         );
         assert_eq!(command(&[String::new()]), "''");
+    }
+
+    #[test]
+    fn paragraphs_hang_below_their_lead() {
+        assert_eq!(wrap("fix: ", "aa bb cc dd", Some(10)), "fix: aa bb\n     cc dd\n");
+        assert_eq!(wrap("fix: ", "aa bb cc dd", None), "fix: aa bb cc dd\n");
+        assert_eq!(wrap("", "wordthatisverylong x", Some(5)), "wordthatisverylong\nx\n");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A supervisor for tests: the real interfaces on a real private socket, and
 //! jobs that do what their first word says, without a sandbox.
 
+use fetchml_api::host::{Finding, Group};
 use fetchml_api::job::{
     ExitReport, JobDescription, JobId, JobSpec, JobState, Limits, MountMode, MountRequest, Usage,
 };
@@ -214,6 +215,25 @@ impl Manager {
             Ok(log) => Ok(OwnedFd::from(log).into()),
             Err(_) => Err(No(name::FAILED, "there is no log yet")),
         }
+    }
+
+    async fn describe_host(&self) -> String {
+        let findings = [
+            Finding::ok(Group::Sandbox, "launcher", "pretends").needed(),
+            Finding::partial(Group::Sandbox, "landlock", "as the supervisor sees it").fix("none"),
+            Finding::missing(Group::Sandbox, "id-mapped-mounts", "cannot").needed().fix("a disk"),
+        ];
+        serde_json::to_string(&findings).expect("JSON")
+    }
+
+    #[zbus(property)]
+    async fn version(&self) -> &'static str {
+        "0.0.0"
+    }
+
+    #[zbus(property)]
+    async fn mode(&self) -> &'static str {
+        "private"
     }
 
     #[zbus(signal)]

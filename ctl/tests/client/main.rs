@@ -6,6 +6,7 @@
 mod fake;
 
 use fake::{Fake, big};
+use fetchml_api::host::{Finding, FindingState, Group};
 use fetchml_api::job::{JobDescription, MountMode};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -245,6 +246,41 @@ fn a_followed_log_ends_with_its_job() {
     stdout.read_to_string(&mut rest).expect("text");
     assert_eq!(rest, "stopping\n");
     assert!(child.wait().expect("an end").success());
+}
+
+#[test]
+fn doctor_puts_the_supervisors_word_above_its_own() {
+    use std::collections::BTreeSet;
+    let fake = Fake::start();
+    let (status, json, _) = run(&fake, &["doctor", "--json"]);
+    assert_eq!(status, 1, "a needed thing is missing: {json}");
+    let findings: Vec<Finding> = serde_json::from_str(&json).expect("findings");
+    let of = |name: &str| {
+        let found: Vec<_> = findings.iter().filter(|f| f.name == name).collect();
+        assert_eq!(found.len(), 1, "{name}");
+        found[0]
+    };
+    assert_eq!(of("landlock").detail, "as the supervisor sees it");
+    assert_eq!(of("launcher").state, FindingState::Ok);
+    assert!(of("supervisor").detail.contains("private, version 0.0.0"));
+    assert!(of("kernel").needed);
+    let groups: BTreeSet<_> = findings.iter().map(|f| f.group).collect();
+    assert_eq!(groups.len(), Group::ALL.len(), "{json}");
+    let silent = |f: &&Finding| f.state == FindingState::Missing && f.remedy.is_none();
+    assert_eq!(findings.iter().find(silent), None, "something is missing without a remedy");
+    let (_, table, _) = run(&fake, &["doctor"]);
+    assert!(table.contains("\nthis machine runs no jobs as it is: id-mapped-mounts"), "{table}");
+}
+
+#[test]
+fn doctor_works_without_a_supervisor_and_starts_none() {
+    let fake = Fake::start();
+    let dir = fake.dir.path().join("nobody");
+    let output = fake.client_of(&dir, &["doctor", "--json"]).output().expect("the client runs");
+    let findings: Vec<Finding> = serde_json::from_slice(&output.stdout).expect("findings");
+    let supervisor = findings.iter().find(|f| f.name == "supervisor").expect("told");
+    assert!(supervisor.detail.contains("can be seen without it"), "{supervisor:?}");
+    assert!(!dir.exists(), "something was started");
 }
 
 #[test]

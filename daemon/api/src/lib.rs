@@ -8,6 +8,7 @@
 //! * [`agent`]: what the supervisor tells PID 1 of a job, and what that answers.
 //! * [`denial`]: which argument of a denied system call is worth telling.
 //! * [`log`]: the framed format of a job's log.
+//! * [`host`]: what is found on a machine.
 //! * [`audit`]: audit records, their canonical bytes and the hash chain.
 //! * [`names`]: D-Bus names, paths and error names.
 //! * `proxy` (feature `bus`): the client side of the D-Bus interfaces.
@@ -15,6 +16,7 @@
 pub mod agent;
 pub mod audit;
 pub mod denial;
+pub mod host;
 pub mod job;
 pub mod log;
 pub mod names;

@@ -69,7 +69,7 @@ pub trait Manager {
     fn open_work(&self, id: u64) -> zbus::Result<OwnedFd>;
 
     /// What the supervisor found on this machine, as JSON: an array of
-    /// `{name, state, detail, remedy}`.
+    /// [`crate::host::Finding`].
     fn describe_host(&self) -> zbus::Result<String>;
 
     /// A new job was accepted.

@@ -1,9 +1,8 @@
 //! What the engine needs of the machinery that builds sandboxes. The real one
 //! is [`Host`]; tests put a simulator here and so need no privilege.
 
-use crate::supervise::{
-    AdoptRequest, Adopted, Attempt, Finding, Host, Prepared, Refusal, StartRequest,
-};
+use crate::supervise::{AdoptRequest, Adopted, Attempt, Host, Prepared, Refusal, StartRequest};
+use fetchml_api::host::Finding;
 use fetchml_api::job::{ExitReport, JobId, JobSpec, Layer};
 use fetchml_policies::Profile;
 use futures_util::future::BoxFuture;

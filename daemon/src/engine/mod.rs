@@ -162,7 +162,7 @@ impl Engine {
 
     /// What was found on this machine.
     #[must_use]
-    pub fn findings(&self) -> Vec<crate::supervise::Finding> {
+    pub fn findings(&self) -> Vec<fetchml_api::host::Finding> {
         self.launcher.findings()
     }
 

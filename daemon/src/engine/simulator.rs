@@ -3,7 +3,8 @@
 
 use super::launcher::{Adoption, JobFiles, Launcher, Part, Planned, Running};
 use super::report;
-use crate::supervise::{AdoptRequest, Finding, Refusal, StartRequest};
+use crate::supervise::{AdoptRequest, Refusal, StartRequest};
+use fetchml_api::host::Finding;
 use fetchml_api::job::{ExitReport, FailureClass, JobId, JobSpec, Layer, LayerState};
 use fetchml_policies::Profile;
 use futures_util::future::BoxFuture;

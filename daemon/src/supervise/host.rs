@@ -9,6 +9,7 @@ use crate::cgroup::{Cgroups, JobCgroup};
 use crate::launch::{HostIds, HostView, LaunchTimes, Launcher, Mark};
 use crate::plan::{self, LandlockSupport, ProcMask, failed};
 use fetchml_api::agent::STOP;
+use fetchml_api::host::Finding;
 use fetchml_api::job::{JobId, JobSpec};
 use fetchml_policies::{Library, Profile};
 use fetchml_sys::watch::readiness;
@@ -21,7 +22,7 @@ use rustix::net::{
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What start-up must know.
@@ -56,6 +57,7 @@ struct Inner {
     null: Arc<OwnedFd>,
     users: OwnedFd,
     identities: OwnedFd,
+    mapping: OnceLock<Finding>,
 }
 
 impl Host {
@@ -77,6 +79,7 @@ impl Host {
             null: Arc::new(null_device()?),
             users: own_directory(&config.state_dir.join("users"))?,
             identities: own_directory(&config.runtime_dir.join("jobs"))?,
+            mapping: OnceLock::new(),
         })))
     }
 
@@ -185,6 +188,11 @@ impl Host {
     /// Called when the supervisor stops: a private one leaves no empty group.
     pub fn leave(&self) {
         self.0.cgroups.leave();
+    }
+
+    /// Whether the state directory can be mapped: tried once, when first asked.
+    pub(super) fn mapping(&self) -> &Finding {
+        self.0.mapping.get_or_init(|| super::findings::mapping(self.0.users.as_fd()))
     }
 
     pub(super) fn cgroups_description(&self) -> Result<String, String> {

@@ -11,7 +11,6 @@ mod host;
 mod report;
 
 pub use directory::JobDirectory;
-pub use findings::Finding;
 pub use host::{Host, HostConfig};
 
 pub use crate::launch::{LaunchTimes, Mark};

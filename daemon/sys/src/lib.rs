@@ -6,7 +6,7 @@
 //! ([`process`]), the mount attributes call ([`mount`]), Landlock rules and
 //! seccomp programs for a process that may not allocate ([`confine`]), and the
 //! few network, socket and namespace calls that nobody wraps ([`net`], [`namespace`],
-//! [`peer`], [`inherited`]).
+//! [`peer`], [`inherited`]), and whether the kernel has a call at all ([`features`]).
 //!
 //! Every function that a [`clone::spawn`] child may call is marked *child-safe*:
 //! it performs system calls on data that was prepared before and neither
@@ -14,6 +14,7 @@
 
 pub mod clone;
 pub mod confine;
+pub mod features;
 pub mod inherited;
 pub mod mount;
 pub mod namespace;
