@@ -55,6 +55,12 @@ impl Private {
         self.home.path().join("project")
     }
 
+    /// The agent that jobs get.
+    #[must_use]
+    pub fn agent(&self) -> &Path {
+        &self.agent
+    }
+
     /// The supervisor's socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

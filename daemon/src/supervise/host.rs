@@ -14,7 +14,7 @@ use fetchml_api::job::{JobId, JobSpec};
 use fetchml_policies::{Library, Profile};
 use fetchml_sys::watch::readiness;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, chmodat, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with,
@@ -245,6 +245,9 @@ impl Host {
             self.forget_identity(job);
             let socket = stream_socket()?;
             bind(&socket, &self.identity_address(job)?)?;
+            // Closed to everybody but root, who passes every mode: a job that was
+            // given the directory could say that it, or another one, is to end.
+            chmodat(&self.0.identities, identity_name(job), Mode::empty(), AtFlags::empty())?;
             Ok(socket)
         };
         bound().map_err(failed("bind the agent's socket"))
@@ -252,13 +255,13 @@ impl Host {
 
     pub(super) fn forget_identity(&self, job: JobId) {
         // It may never have been there.
-        let _ = unlinkat(&self.0.identities, format!("{job}.sock"), AtFlags::empty());
+        let _ = unlinkat(&self.0.identities, identity_name(job), AtFlags::empty());
     }
 
     /// A short name whatever the length of the directory's (unix(7): 107 bytes).
     fn identity_address(&self, job: JobId) -> Result<SocketAddrUnix, Errno> {
         let directory = self.0.identities.as_raw_fd();
-        SocketAddrUnix::new(format!("/proc/self/fd/{directory}/{job}.sock"))
+        SocketAddrUnix::new(format!("/proc/self/fd/{directory}/{}", identity_name(job)))
     }
 
     /// Connects to the agent's socket; the kernel says who listens there.
@@ -302,6 +305,10 @@ impl Host {
         }
         None
     }
+}
+
+fn identity_name(job: JobId) -> String {
+    format!("{job}.sock")
 }
 
 fn listening_process(socket: &OwnedFd) -> Option<(i32, OwnedFd)> {

@@ -9,6 +9,7 @@ mod audit;
 mod bus;
 mod contract;
 mod crash;
+mod escapes;
 mod inside;
 mod output;
 mod refused;
