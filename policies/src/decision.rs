@@ -173,6 +173,12 @@ impl Decisions {
         self.table.get(&number).cloned().unwrap_or_else(|| Decision::always(self.default))
     }
 
+    /// Lets a call through whatever its arguments, by the rule of this index.
+    pub(crate) fn allow(&mut self, number: u32, rule: usize) {
+        let ending = Ending { outcome: Outcome::Allow, rule: Some(rule) };
+        self.table.insert(number, Decision::always(ending));
+    }
+
     /// Gives a call a line of its own, as it is by default.
     pub(crate) fn single_out(&mut self, number: u32) {
         self.table.entry(number).or_insert_with(|| Decision::always(self.default));

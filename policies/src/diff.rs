@@ -66,6 +66,7 @@ pub fn diff(before: (&Profile, &Filter), after: (&Profile, &Filter)) -> Vec<Diff
     compare(Subject::Key, keys(one), keys(other));
     compare(Subject::Capability, capabilities(one), capabilities(other));
     compare(Subject::Path, shown(&one.show), shown(&other.show));
+    compare(Subject::Device, shown(&one.devices), shown(&other.devices));
     compare(Subject::Variable, one.env.clone(), other.env.clone());
     out.extend(differing_calls(before.1, after.1));
     out
@@ -82,7 +83,8 @@ fn shown(list: &[Shown]) -> BTreeMap<String, String> {
 
 /// Every value that is not a list of its own, by its key in the file.
 fn keys(profile: &Profile) -> BTreeMap<String, String> {
-    const OTHERWISE: [&str; 4] = ["name", "allowed_caps", "show", "env"];
+    const OTHERWISE: [&str; 7] =
+        ["name", "allowed_caps", "allowed_calls", "networks", "show", "devices", "env"];
     let Ok(Value::Object(all)) = serde_json::to_value(profile) else { return BTreeMap::new() };
     all.into_iter()
         .filter(|(key, value)| !OTHERWISE.contains(&key.as_str()) && !value.is_null())

@@ -6,7 +6,7 @@ use crate::decision::{Decision, Decisions};
 use crate::oci::{self, Outcome, Rule};
 use crate::problem::{Fault, Problem};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// `SECCOMP_RET_USER_NOTIF`: the call waits until a listener answers.
@@ -19,6 +19,8 @@ pub(crate) struct Ruleset {
     pub(crate) file: String,
     pub(crate) rules: Vec<Rule>,
     pub(crate) decisions: Decisions,
+    /// From this index on the rules are the profile's own, `[calls.allow]`.
+    pub(crate) of_file: usize,
     unknown: Vec<String>,
 }
 
@@ -31,9 +33,36 @@ impl Ruleset {
             name: name.to_owned(),
             file: file.to_owned(),
             decisions: Decisions::new(&calls, document.default),
+            of_file: document.rules.len(),
             rules: document.rules,
             unknown: calls.unknown,
         })
+    }
+
+    /// These rules with calls that a profile allows beyond them, whatever their
+    /// arguments.
+    fn allowing(self: &Arc<Self>, calls: &BTreeMap<u32, String>) -> Arc<Self> {
+        if calls.is_empty() {
+            return Arc::clone(self);
+        }
+        let mut out = Self {
+            name: self.name.clone(),
+            file: self.file.clone(),
+            rules: self.rules.clone(),
+            decisions: self.decisions.clone(),
+            of_file: self.of_file,
+            unknown: self.unknown.clone(),
+        };
+        for (&number, reason) in calls {
+            out.decisions.allow(number, out.rules.len());
+            out.rules.push(Rule {
+                names: vec![calls::name(number).unwrap_or_default().to_owned()],
+                outcome: Outcome::Allow,
+                conditions: Vec::new(),
+                comment: reason.clone(),
+            });
+        }
+        Arc::new(out)
     }
 }
 
@@ -44,6 +73,8 @@ pub(crate) struct Manner {
     pub(crate) counted: bool,
     /// Calls whose denials are nobody's concern, by number.
     pub(crate) quiet: BTreeSet<u32>,
+    /// Calls allowed beyond the rules, with their reasons.
+    pub(crate) allowed: BTreeMap<u32, String>,
 }
 
 /// A compiled seccomp profile. Compiled once, used by every job.
@@ -112,6 +143,7 @@ impl Filter {
         ceiling: Option<&Arc<Ruleset>>,
         manner: &Manner,
     ) -> Result<Self, Problem> {
+        let own = &own.allowing(&manner.allowed);
         let merged = match ceiling {
             Some(above) => own.decisions.under(&above.decisions),
             None => own.decisions.clone(),

@@ -7,6 +7,7 @@
 mod bpf;
 pub mod calls;
 mod decision;
+pub mod devices;
 mod diff;
 pub mod explain;
 mod filter;
@@ -17,6 +18,7 @@ mod problem;
 pub mod profile;
 mod reader;
 mod resolve;
+mod sound;
 mod trust;
 
 pub use diff::{Difference, Subject, diff};

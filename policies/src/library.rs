@@ -6,15 +6,24 @@ use crate::problem::{Fault, PolicyError, Problem, choices};
 use crate::profile::{Denials, Profile};
 use crate::reader::{self, Draft};
 use crate::resolve;
+use crate::sound;
 use crate::trust::{self, Source};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-const VENDOR_PROFILES: [(&str, &str); 1] = [("default", include_str!("../profiles/default.toml"))];
-const VENDOR_FILTERS: [(&str, &str); 1] =
-    [("default-hardened", include_str!("../seccomp/default-hardened.json"))];
+const VENDOR_PROFILES: [(&str, &str); 5] = [
+    ("default", include_str!("../profiles/default.toml")),
+    ("strict", include_str!("../profiles/strict.toml")),
+    ("gpu", include_str!("../profiles/gpu.toml")),
+    ("debug", include_str!("../profiles/debug.toml")),
+    ("notebook", include_str!("../profiles/notebook.toml")),
+];
+const VENDOR_FILTERS: [(&str, &str); 2] = [
+    ("default-hardened", include_str!("../seccomp/default-hardened.json")),
+    ("strict", include_str!("../seccomp/strict.json")),
+];
 const AGENT_BASE: (&str, &str) = ("agent-base", include_str!("../seccomp/agent-base.json"));
 
 /// Every profile and every seccomp profile there is.
@@ -92,10 +101,13 @@ impl Library {
         name: &str,
         drafts: &BTreeMap<String, Draft>,
     ) -> Result<(Profile, Filter), Vec<Problem>> {
-        let profile = resolve::resolve(name, drafts, |filter| self.rulesets.contains_key(filter))?;
+        let mut profile =
+            resolve::resolve(name, drafts, |filter| self.rulesets.contains_key(filter))?;
         let (filter, manner) = key(&profile);
         let filter = Filter::compile(&self.rulesets[&filter], Some(&self.ceiling), &manner)
             .map_err(|problem| vec![problem])?;
+        let file = drafts.get(name).map_or(name, |draft| &draft.file);
+        sound::complete(file, &mut profile, &filter)?;
         Ok((profile, filter))
     }
 
@@ -185,9 +197,12 @@ fn source(path: &Path) -> Result<Source, Problem> {
 /// What the filter of a profile depends on.
 fn key(profile: &Profile) -> (String, Manner) {
     let quiet = profile.quiet_calls.iter().filter_map(|name| calls::number(name));
+    let allowed = profile.allowed_calls.iter();
+    let allowed =
+        allowed.filter_map(|(name, why)| Some((calls::number(name)?, why.clone()))).collect();
     let manner = match profile.denials {
-        Denials::Count => Manner { counted: true, quiet: quiet.collect() },
-        Denials::Silent => Manner::default(),
+        Denials::Count => Manner { counted: true, quiet: quiet.collect(), allowed },
+        Denials::Silent => Manner { allowed, ..Manner::default() },
     };
     (profile.seccomp_profile.clone(), manner)
 }

@@ -1,9 +1,12 @@
 use super::*;
 use crate::oci::Outcome;
-use crate::profile::{Demand, Network};
+use crate::profile::{Demand, Network, Shown};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use tempfile::TempDir;
+
+/// Names of the vendor's profiles.
+const ALL: &str = "debug, default, gpu, notebook, strict";
 
 /// An override directory that belongs to whoever runs the tests.
 struct Site {
@@ -70,11 +73,31 @@ fn the_default_profile_is_closed() {
 }
 
 #[test]
+fn the_other_profiles_are_what_they_say() {
+    let library = vendor_library();
+    let profile = |name: &str| library.profile(name).expect("it exists");
+    let strict = profile("strict");
+    assert_eq!((strict.landlock, &strict.networks[..]), (Demand::Required, &[Network::None][..]));
+    assert!(strict.pids <= 256);
+    assert!(!strict.show.iter().any(|shown| shown.path == "/opt"));
+    assert_eq!(profile("notebook").networks[..], [Network::None, Network::Loopback]);
+    assert_eq!(profile("notebook").network_mode, Network::Loopback);
+    assert_eq!(profile("debug").network_mode, Network::None);
+    let gpu = profile("gpu");
+    assert!(gpu.devices.iter().all(|shown| shown.optional), "it runs where there is none");
+    assert!(gpu.devices.iter().any(|shown| crate::devices::matches(&shown.path, "/dev/nvidia0")));
+    for name in library.names() {
+        assert_eq!(profile(name).privileges(), Vec::<String>::new(), "{name} is for everybody");
+        assert_eq!(profile(name).allowed_caps, Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
 fn an_unknown_profile_is_answered_with_the_known_ones() {
     let error = vendor_library().profile("defualt").expect_err("it does not exist").to_string();
-    assert_eq!(error, "unknown profile \"defualt\"; did you mean default? (known: default)");
-    let error = vendor_library().profile("gpu\u{1b}").expect_err("it does not exist").to_string();
-    assert_eq!(error, "unknown profile \"gpu\\u{1b}\"; use one of: default");
+    assert_eq!(error, format!("unknown profile \"defualt\"; did you mean default? (known: {ALL})"));
+    let error = vendor_library().profile("tpu\u{1b}").expect_err("it does not exist").to_string();
+    assert_eq!(error, format!("unknown profile \"tpu\\u{{1b}}\"; use one of: {ALL}"));
 }
 
 #[test]
@@ -91,7 +114,10 @@ fn a_site_adds_profiles_that_inherit() {
         )
         .load()
         .expect("both are valid");
-    assert_eq!(library.names().collect::<Vec<_>>(), ["default", "lab", "lab-night"]);
+    assert_eq!(
+        library.names().collect::<Vec<_>>(),
+        ["debug", "default", "gpu", "lab", "lab-night", "notebook", "strict"]
+    );
     let night = library.profile("lab-night").expect("it exists");
     assert_eq!(night.max_runtime_usec, 12 * 3600 * 1_000_000);
     assert_eq!(night.network_mode, Network::Loopback);
@@ -158,6 +184,71 @@ fn faults_that_need_the_whole_profile_are_found() {
 }
 
 #[test]
+fn a_profile_whose_parts_do_not_fit_is_refused() {
+    let site = |profile: &str| {
+        let local = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["socket"],
+            "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}]}"#;
+        let text = format!("extends = \"default\"\n{profile}");
+        Site::new().write("seccomp/local.json", local).write("profiles/a.toml", &text)
+    };
+    site("network_mode = \"loopback\"\nseccomp_profile = \"local\"\n").refused(&[
+        "a.toml: network_mode: seccomp profile \"local\" lets no job make an IP socket",
+    ]);
+    site("network_mode = \"host\"\n").refused(&["a.toml: landlock: ", "landlock = \"required\""]);
+    site("[calls.allow]\nmount = \"to mount\"\n")
+        .refused(&["a.toml: calls.allow.mount: is denied to every job"]);
+    site("[root]\nhide = [\"/usr\", \"/srv\"]\n")
+        .refused(&["a.toml: root.hide: \"/srv\" is shown by no parent"]);
+
+    let networks = |profile: &str| {
+        let library = site(profile).load().expect("it is sound");
+        library.profile("a").expect("it exists").networks.clone()
+    };
+    assert_eq!(networks("seccomp_profile = \"local\"\n"), [Network::None]);
+    assert_eq!(networks(""), [Network::None, Network::Loopback]);
+    assert_eq!(
+        networks("network_mode = \"host\"\nlandlock = \"required\"\n"),
+        [Network::None, Network::Loopback, Network::Host]
+    );
+}
+
+#[test]
+fn a_child_takes_paths_away_and_adds_calls_and_devices() {
+    let library = Site::new()
+        .write(
+            "profiles/a.toml",
+            "extends = \"default\"\n[root]\nshow = [\"/srv/a\"]\n\
+             devices = [\"/dev/nvidia*\"]\n[calls.allow]\nmq_open = \"queues\"\n",
+        )
+        .write(
+            "profiles/b.toml",
+            "extends = \"a\"\n[root]\nhide = [\"/opt\", \"/srv/a\", \"/dev/nvidia*\"]\n\
+             show = [\"/srv\"]\ndevices = [\"/dev/infiniband/rdma_cm\"]\n",
+        )
+        .load()
+        .expect("both are valid");
+    let paths = |shown: &[Shown]| shown.iter().map(|s| s.path.clone()).collect::<Vec<_>>();
+    let (a, b) = (library.profile("a").expect("a"), library.profile("b").expect("b"));
+    assert!(paths(&a.show).contains(&"/opt".to_owned()));
+    assert!(!paths(&b.show).contains(&"/opt".to_owned()));
+    assert_eq!(paths(&b.show).last().map(String::as_str), Some("/srv"));
+    assert_eq!(paths(&a.devices), ["/dev/nvidia*"]);
+    assert_eq!(paths(&b.devices), ["/dev/infiniband/rdma_cm"]);
+    assert_eq!(a.privileges(), Vec::<String>::new());
+    assert_eq!(
+        b.privileges(),
+        ["reaches other machines by /dev/infiniband/rdma_cm (root.devices)"]
+    );
+    let open = calls::number("mq_open").expect("a call");
+    assert_eq!(library.allowing(open, [0; 6]), ["a", "b"]);
+    let filter = library.filter(&b).expect("compiled");
+    let told = crate::explain::call(&b, &filter, "mq_open", &[]).expect("a call");
+    assert_eq!(told.rule.map(|rule| (rule.key, rule.reason)), {
+        Some(("calls.allow".to_owned(), "queues".to_owned()))
+    });
+}
+
+#[test]
 fn files_that_others_could_have_written_are_refused() {
     let text = "extends = \"default\"\n";
     Site::new()
@@ -191,7 +282,7 @@ fn files_that_others_could_have_written_are_refused() {
 #[test]
 fn a_missing_directory_is_no_fault() {
     let library = Library::load(&["/nonexistent/policies"]).expect("vendor policies are enough");
-    assert_eq!(library.names().collect::<Vec<_>>(), ["default"]);
+    assert_eq!(library.names().collect::<Vec<_>>().join(", "), ALL);
 }
 
 #[test]

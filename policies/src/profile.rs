@@ -1,5 +1,6 @@
 //! Sandbox profiles as they are after reading, inheritance and checking.
 
+use crate::devices;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -12,6 +13,9 @@ pub struct Profile {
     pub description: String,
     /// What a job reaches over the network unless it asks for less.
     pub network_mode: Network,
+    /// What a job may ask for instead, itself included: every mode that gives no
+    /// more than `network_mode`, and loopback where the filter has sockets for it.
+    pub networks: Vec<Network>,
     /// The root and everything the profile binds into it is read-only. Always
     /// true: a profile that says false is refused.
     pub read_only_root: bool,
@@ -29,6 +33,8 @@ pub struct Profile {
     pub run_as_gid: u32,
     /// Name of the seccomp profile (`policies/seccomp/NAME.json`).
     pub seccomp_profile: String,
+    /// Calls allowed beyond it, with their reasons (`[calls.allow]`).
+    pub allowed_calls: BTreeMap<String, String>,
     /// Whether denied system calls are counted.
     pub denials: Denials,
     /// Calls whose denials are not counted, by name.
@@ -41,6 +47,9 @@ pub struct Profile {
     pub stop_grace_usec: u64,
     /// Host paths shown read-only at the same place (`[root] show`), in order.
     pub show: Vec<Shown>,
+    /// Character devices shown at the same place (`[root] devices`), in order;
+    /// patterns of [`crate::devices::matches`].
+    pub devices: Vec<Shown>,
     /// Size of the private /tmp in bytes (`[root] tmp_size`).
     pub tmp_bytes: u64,
     /// Size of the private /dev/shm in bytes (`[root] shm_size`).
@@ -65,6 +74,24 @@ pub enum Network {
     None,
     /// Own namespace, loopback up.
     Loopback,
+    /// The host's own network.
+    Host,
+}
+
+impl Profile {
+    /// In which ways this profile gives more than an ordinary user may have, in
+    /// words; empty when everybody may use it. Calls that debuggers need are no
+    /// privilege: they reach processes of the same job alone.
+    #[must_use]
+    pub fn privileges(&self) -> Vec<String> {
+        let caps = self.allowed_caps.iter().map(|name| format!("keeps {name} (allowed_caps)"));
+        let network = (self.network_mode == Network::Host)
+            .then(|| "uses the host's network (network_mode)".to_owned());
+        let devices = self.devices.iter().filter(|shown| devices::reaches_out(&shown.path));
+        let devices =
+            devices.map(|shown| format!("reaches other machines by {} (root.devices)", shown.path));
+        caps.chain(network).chain(devices).collect()
+    }
 }
 
 /// What becomes of denied system calls.

@@ -3,13 +3,14 @@
 
 mod value;
 
+use crate::devices;
 use crate::paths;
 use crate::problem::{Fault, Problem, nearest};
 use crate::profile::{Demand, Denials, Network, Shown};
 use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "description",
     "extends",
     "network_mode",
@@ -21,6 +22,7 @@ const KEYS: [&str; 19] = [
     "run_as_uid",
     "run_as_gid",
     "seccomp_profile",
+    "calls",
     "denials",
     "quiet_calls",
     "max_runtime_hours",
@@ -30,7 +32,9 @@ const KEYS: [&str; 19] = [
     "limits",
     "env",
 ];
-const ROOT_KEYS: [&str; 4] = ["show", "show_optional", "tmp_size", "shm_size"];
+const ROOT_KEYS: [&str; 7] =
+    ["show", "show_optional", "hide", "devices", "devices_optional", "tmp_size", "shm_size"];
+const CALL_KEYS: [&str; 1] = ["allow"];
 const LIMIT_KEYS: [&str; 4] = ["open_files", "pids", "memory", "cpus"];
 
 /// A profile before inheritance. `None`: the file does not say.
@@ -48,12 +52,15 @@ pub(crate) struct Draft {
     pub(crate) run_as_uid: Option<u32>,
     pub(crate) run_as_gid: Option<u32>,
     pub(crate) seccomp_profile: Option<String>,
+    pub(crate) allowed_calls: BTreeMap<String, String>,
     pub(crate) denials: Option<Denials>,
     pub(crate) quiet_calls: Option<Vec<String>>,
     pub(crate) max_runtime_usec: Option<u64>,
     pub(crate) landlock: Option<Demand>,
     pub(crate) stop_grace_usec: Option<u64>,
     pub(crate) show: Vec<Shown>,
+    pub(crate) hide: Vec<String>,
+    pub(crate) devices: Vec<Shown>,
     pub(crate) tmp_bytes: Option<u64>,
     pub(crate) shm_bytes: Option<u64>,
     pub(crate) open_files: Option<u64>,
@@ -92,13 +99,13 @@ impl Reader<'_> {
             read_only_root: self.value(table, "", "read_only_root", value::read_only_root),
             no_new_privileges: self.value(table, "", "no_new_privileges", value::no_new_privileges),
             drop_all_caps: self.value(table, "", "drop_all_caps", value::switch),
-            allowed_caps: self.names(table, "allowed_caps", value::capability),
+            allowed_caps: self.names(table, "", "allowed_caps", value::capability),
             user_ns: self.value(table, "", "user_ns", value::user_ns),
             run_as_uid: self.value(table, "", "run_as_uid", value::unprivileged_id),
             run_as_gid: self.value(table, "", "run_as_gid", value::unprivileged_id),
             seccomp_profile: self.value(table, "", "seccomp_profile", value::text),
             denials: self.value(table, "", "denials", value::denials),
-            quiet_calls: self.names(table, "quiet_calls", value::call),
+            quiet_calls: self.names(table, "", "quiet_calls", value::call),
             max_runtime_usec: self.value(table, "", "max_runtime_hours", value::hours),
             landlock: self.value(table, "", "landlock", value::demand),
             stop_grace_usec: self.value(table, "", "stop_grace_seconds", value::seconds),
@@ -108,8 +115,11 @@ impl Reader<'_> {
             self.known(root, "root.", &ROOT_KEYS);
             draft.tmp_bytes = self.value(root, "root.", "tmp_size", value::tmpfs_size);
             draft.shm_bytes = self.value(root, "root.", "shm_size", value::tmpfs_size);
-            self.show(root, "show", false, &mut draft.show);
-            self.show(root, "show_optional", true, &mut draft.show);
+            self.show(root, "show", false, paths::check, &mut draft.show);
+            self.show(root, "show_optional", true, paths::check, &mut draft.show);
+            self.show(root, "devices", false, devices::check, &mut draft.devices);
+            self.show(root, "devices_optional", true, devices::check, &mut draft.devices);
+            draft.hide = self.names(root, "root.", "hide", value::text).unwrap_or_default();
         }
         if let Some(limits) = self.value(table, "", "limits", value::subtable) {
             self.known(limits, "limits.", &LIMIT_KEYS);
@@ -120,7 +130,13 @@ impl Reader<'_> {
             draft.cpus = self.value(limits, "limits.", "cpus", |v| value::number(v, 0.01, 4096.0));
         }
         if let Some(env) = self.value(table, "", "env", value::subtable) {
-            self.env(env, &mut draft.env);
+            self.pairs(env, "env.", value::variable, &mut draft.env);
+        }
+        if let Some(calls) = self.value(table, "", "calls", value::subtable) {
+            self.known(calls, "calls.", &CALL_KEYS);
+            if let Some(allow) = self.value(calls, "calls.", "allow", value::subtable) {
+                self.pairs(allow, "calls.allow.", value::reason, &mut draft.allowed_calls);
+            }
         }
         draft
     }
@@ -159,27 +175,34 @@ impl Reader<'_> {
     fn names(
         &mut self,
         table: &DeTable<'_>,
+        prefix: &str,
         key: &str,
         parse: impl Fn(&DeValue<'_>) -> Result<String, Fault>,
     ) -> Option<Vec<String>> {
         let mut out: Vec<String> = Vec::new();
-        for item in self.value(table, "", key, value::array)? {
+        for item in self.value(table, prefix, key, value::array)? {
             let twice = |name: String| match out.contains(&name) {
                 true => Err(Fault::new(format!("{name} is listed twice"), "remove one of the two")),
                 false => Ok(name),
             };
             match parse(item.get_ref()).and_then(twice) {
                 Ok(name) => out.push(name),
-                Err(fault) => self.report(Some(item.span().start), key.to_owned(), fault),
+                Err(fault) => self.report(Some(item.span().start), format!("{prefix}{key}"), fault),
             }
         }
         Some(out)
     }
 
-    fn show(&mut self, root: &DeTable<'_>, key: &str, optional: bool, out: &mut Vec<Shown>) {
+    fn show(
+        &mut self,
+        root: &DeTable<'_>,
+        key: &str,
+        optional: bool,
+        check: impl Fn(&str) -> Result<(), Fault>,
+        out: &mut Vec<Shown>,
+    ) {
         for item in self.value(root, "root.", key, value::array).unwrap_or_default() {
-            let checked =
-                value::text(item.get_ref()).and_then(|path| paths::check(&path).map(|()| path));
+            let checked = value::text(item.get_ref()).and_then(|path| check(&path).map(|()| path));
             match checked.and_then(|path| paths::not_yet(out, &path).map(|()| path)) {
                 Ok(path) => out.push(Shown { path, optional }),
                 Err(fault) => self.report(Some(item.span().start), format!("root.{key}"), fault),
@@ -187,19 +210,23 @@ impl Reader<'_> {
         }
     }
 
-    fn env(&mut self, table: &DeTable<'_>, out: &mut BTreeMap<String, String>) {
+    /// A table of texts by names that are the writer's choice.
+    fn pairs(
+        &mut self,
+        table: &DeTable<'_>,
+        prefix: &str,
+        parse: impl Fn(&str, &DeValue<'_>) -> Result<String, Fault>,
+        out: &mut BTreeMap<String, String>,
+    ) {
         for (key, given) in table {
             let name: &str = key.get_ref();
-            match value::variable_name(name).and_then(|()| value::variable_value(given.get_ref())) {
+            match parse(name, given.get_ref()) {
                 Ok(text) => {
                     out.insert(name.to_owned(), text);
                 }
                 Err(fault) => {
-                    self.report(
-                        Some(given.span().start),
-                        format!("env.{}", name.escape_debug()),
-                        fault,
-                    );
+                    let key = format!("{prefix}{}", name.escape_debug());
+                    self.report(Some(given.span().start), key, fault);
                 }
             }
         }

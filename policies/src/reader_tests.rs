@@ -43,8 +43,14 @@ fn what_would_weaken_the_sandbox_is_refused_with_the_reason() {
     refused("read_only_root = false", &["never to the root", "write true"]);
     refused("user_ns = false", &["host user id", "write true"]);
     refused("run_as_gid = 0", &["root", "1000"]);
-    refused("network_mode = \"host\"", &["\"host\" is not offered", "loopback"]);
-    refused("network_mode = \"proxy\"", &["not offered"]);
+    refused("network_mode = \"proxy\"", &["not offered", "loopback"]);
+    refused(
+        "[root]\ndevices = [\"/dev/nvidia0\", \"/dev/mem\"]",
+        &["x.toml:2:28: root.devices: \"/dev/mem\" is refused", "no accelerator"],
+    );
+    refused("[calls.allow]\nptrace = \"\"", &["x.toml:2:10: calls.allow.ptrace: is empty"]);
+    refused("[calls.allow]\nptraze = \"x\"", &["calls.allow.ptraze", "did you mean ptrace?"]);
+    refused("[calls]\ndeny = {}", &["calls.deny: unknown key"]);
     refused("allowed_caps = [\"CAP_SYS_NICEE\"]", &["CAP_SYS_NICEE", "did you mean CAP_SYS_NICE?"]);
     refused("[env]\nFETCHML_OUTPUT_DIR = \"/x\"", &["set by the supervisor"]);
 }

@@ -3,7 +3,7 @@
 
 use crate::paths;
 use crate::problem::{Fault, Problem, choices};
-use crate::profile::{Denials, Profile};
+use crate::profile::{Denials, Profile, Shown};
 use crate::reader::Draft;
 use std::collections::BTreeMap;
 
@@ -23,6 +23,15 @@ pub(crate) fn resolve(
             Fault::new(
                 "false is refused: it would keep capabilities that nobody named",
                 "write true, and name in allowed_caps those that the job keeps in its user namespace",
+            ),
+        );
+    }
+    for path in &merged.hide {
+        fault(
+            "root.hide",
+            Fault::new(
+                format!("{path:?} is shown by no parent"),
+                "write it as the parent does, or remove it",
             ),
         );
     }
@@ -78,14 +87,17 @@ fn inherit(to: &mut Draft, from: &Draft) -> Result<(), Problem> {
     if to.file.is_empty() {
         to.file.clone_from(&from.file);
     }
-    let mut show = from.show.clone();
-    for own in &to.show {
-        paths::not_yet(&show, &own.path).map_err(|fault| fault.in_file(&to.file, "root.show"))?;
-        show.push(own.clone());
-    }
-    to.show = show;
+    // What descendants hide is hidden in their ancestors alone.
+    let hidden = std::mem::take(&mut to.hide);
+    to.show = joined(&from.show, &to.show, &hidden, to, "root.show")?;
+    to.devices = joined(&from.devices, &to.devices, &hidden, to, "root.devices")?;
+    to.hide = hidden.into_iter().filter(|path| !shows(from, path)).collect();
+    to.hide.extend(from.hide.clone());
     for (name, value) in &from.env {
         to.env.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    for (name, reason) in &from.allowed_calls {
+        to.allowed_calls.entry(name.clone()).or_insert_with(|| reason.clone());
     }
     macro_rules! take {
         ($($field:ident)*) => { $( if to.$field.is_none() { to.$field.clone_from(&from.$field); } )* };
@@ -96,6 +108,27 @@ fn inherit(to: &mut Draft, from: &Draft) -> Result<(), Problem> {
         shm_bytes open_files pids memory_bytes cpus
     }
     Ok(())
+}
+
+fn shows(draft: &Draft, path: &str) -> bool {
+    draft.show.iter().chain(&draft.devices).any(|shown| shown.path == path)
+}
+
+/// The ancestor's list without what is hidden, then the own one.
+fn joined(
+    ancestor: &[Shown],
+    own: &[Shown],
+    hidden: &[String],
+    to: &Draft,
+    key: &str,
+) -> Result<Vec<Shown>, Problem> {
+    let mut out: Vec<Shown> =
+        ancestor.iter().filter(|shown| !hidden.contains(&shown.path)).cloned().collect();
+    for shown in own {
+        paths::not_yet(&out, &shown.path).map_err(|fault| fault.in_file(&to.file, key))?;
+        out.push(shown.clone());
+    }
+    Ok(out)
 }
 
 /// The profile, or a problem for each value that nobody gave.
@@ -122,6 +155,7 @@ fn complete(name: &str, draft: Draft, problems: &mut Vec<Problem>) -> Option<Pro
         name: name.to_owned(),
         description: description?,
         network_mode: network_mode?,
+        networks: vec![network_mode?],
         read_only_root: read_only_root?,
         no_new_privileges: no_new_privileges?,
         drop_all_caps: drop_all_caps?,
@@ -130,12 +164,14 @@ fn complete(name: &str, draft: Draft, problems: &mut Vec<Problem>) -> Option<Pro
         run_as_uid: run_as_uid?,
         run_as_gid: run_as_gid?,
         seccomp_profile: seccomp_profile?,
+        allowed_calls: draft.allowed_calls,
         denials: draft.denials.unwrap_or(Denials::Count),
         quiet_calls: draft.quiet_calls.unwrap_or_default(),
         max_runtime_usec: max_runtime_usec?,
         landlock: landlock?,
         stop_grace_usec: stop_grace_usec?,
         show: draft.show,
+        devices: draft.devices,
         tmp_bytes: tmp_bytes?,
         shm_bytes: shm_bytes?,
         open_files: open_files?,

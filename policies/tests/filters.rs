@@ -18,16 +18,26 @@ const EAFNOSUPPORT: Outcome = Outcome::Errno(97);
 const HIGH: u64 = 0xffff_ffff_0000_0000;
 
 const HARDENED: &str = include_str!("../seccomp/default-hardened.json");
+const STRICT: &str = include_str!("../seccomp/strict.json");
 const AGENT: &str = include_str!("../seccomp/agent-base.json");
 
 fn library() -> Library {
     Library::load::<&Path>(&[]).expect("the vendor's policies are valid")
 }
 
-fn hardened() -> Arc<Filter> {
+fn of(name: &str) -> Arc<Filter> {
     let library = library();
-    let profile = library.profile("default").expect("there is a default profile");
+    let profile = library.profile(name).expect("the vendor has it");
     library.filter(&profile).expect("its filter is there")
+}
+
+fn hardened() -> Arc<Filter> {
+    of("default")
+}
+
+/// The filters of all the vendor's profiles, and the agent's.
+fn all() -> impl Iterator<Item = Arc<Filter>> {
+    ["default", "strict", "gpu", "debug", "notebook"].into_iter().map(of).chain([agent()])
 }
 
 fn agent() -> Arc<Filter> {
@@ -105,7 +115,7 @@ fn the_listener_is_asked_about_denials_alone_and_answers_as_the_kernel_would() {
 fn other_ways_into_the_kernel_are_closed() {
     const I386: u32 = 0x4000_0003;
     const AARCH64: u32 = 0xc000_00b7;
-    for filter in [hardened(), agent()] {
+    for filter in all() {
         for number in (0..=600).chain([u32::MAX]) {
             for arch in [I386, AARCH64, 0] {
                 let foreign = Call { arch, number, args: [0; 6] };
@@ -119,7 +129,7 @@ fn other_ways_into_the_kernel_are_closed() {
 
 #[test]
 fn the_kernel_takes_the_programs() {
-    for filter in [hardened(), agent()] {
+    for filter in all() {
         for program in &filter.programs {
             assert_eq!(kernel::accepts(program), Ok(()), "{}", filter.name);
         }
@@ -128,7 +138,7 @@ fn the_kernel_takes_the_programs() {
 
 #[test]
 fn every_rule_says_why() {
-    for filter in [hardened(), agent()] {
+    for filter in all() {
         for rule in &filter.rules {
             assert!(rule.comment.len() > 20, "{}: {:?} has no reason", filter.name, rule.names);
         }
@@ -137,14 +147,14 @@ fn every_rule_says_why() {
 }
 
 #[test]
-fn what_a_job_must_never_do_is_refused_by_both_filters() {
-    let never = "ptrace mount umount2 reboot kexec_load kexec_file_load open_by_handle_at perf_event_open bpf \
+fn what_a_job_must_never_do_is_refused_by_every_filter() {
+    let never = "mount umount2 reboot kexec_load kexec_file_load open_by_handle_at perf_event_open bpf \
                  fsopen fsconfig fsmount fspick move_mount open_tree mount_setattr pivot_root chroot init_module \
                  finit_module delete_module name_to_handle_at setns unshare keyctl add_key request_key userfaultfd \
-                 process_vm_readv process_vm_writev kcmp pidfd_getfd quotactl swapon swapoff acct settimeofday \
+                 quotactl swapon swapoff acct settimeofday \
                  clock_settime clock_adjtime adjtimex sethostname setdomainname ioperm iopl syslog vhangup \
                  modify_ldt io_uring_setup io_uring_enter io_uring_register move_pages migrate_pages fanotify_init";
-    for filter in [hardened(), agent()] {
+    for filter in all() {
         for name in never.split_whitespace() {
             assert_eq!(ask(&filter, name, &[]), EPERM, "{}: {name}", filter.name);
         }
@@ -152,9 +162,54 @@ fn what_a_job_must_never_do_is_refused_by_both_filters() {
 }
 
 #[test]
+fn debuggers_work_where_the_profile_is_for_them_and_nothing_else_changes() {
+    let tracers = ["ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd"];
+    for name in tracers {
+        for profile in ["default", "strict", "gpu"] {
+            assert_eq!(ask(&of(profile), name, &[]), EPERM, "{profile}: {name}");
+        }
+        for profile in ["debug", "notebook"] {
+            assert_eq!(ask(&of(profile), name, &[]), Outcome::Allow, "{profile}: {name}");
+        }
+    }
+    let (default, debug) = (hardened(), of("debug"));
+    for call in calls(&[&Written::read(HARDENED), &Written::read(AGENT)]) {
+        if !tracers.iter().any(|name| number(name) == Some(call.number)) {
+            let expected = run(&default.programs, &call);
+            assert_eq!(run(&debug.programs, &call), expected, "{call:x?}");
+        }
+    }
+}
+
+#[test]
+fn strict_allows_nothing_that_default_does_not() {
+    let (default, strict) = (hardened(), of("strict"));
+    for call in calls(&[&Written::read(HARDENED), &Written::read(STRICT)]) {
+        if run(&strict.programs, &call).lets_through() {
+            assert!(run(&default.programs, &call).lets_through(), "{call:x?}");
+        }
+    }
+    assert!(strict.allowed + 60 < default.allowed, "{} of {}", strict.allowed, default.allowed);
+    for family in 0..64 {
+        let expected = if family == 1 { Outcome::Allow } else { EAFNOSUPPORT };
+        assert_eq!(ask(&strict, "socket", &[family, 1, 0]), expected, "{family}");
+    }
+    // What a data loader with workers needs.
+    let used = "clone fork execve mmap futex memfd_create link rename sendmsg recvmsg \
+                epoll_wait eventfd2 pidfd_open inotify_init1 flock wait4 sched_setaffinity rseq";
+    for name in used.split_whitespace() {
+        assert_eq!(ask(&strict, name, &[]), Outcome::Allow, "{name}");
+    }
+    assert_eq!(ask(&strict, "socketpair", &[1, 1, 0]), Outcome::Allow);
+    for name in ["shmget", "mbind", "mlock", "landlock_restrict_self", "timer_create"] {
+        assert_eq!(ask(&strict, name, &[]), ENOSYS, "{name}");
+    }
+}
+
+#[test]
 fn new_namespaces_are_refused_and_threads_are_not() {
     const THREAD: u64 = 0x003d_0f00;
-    for filter in [hardened(), agent()] {
+    for filter in all() {
         assert_eq!(ask(&filter, "clone", &[THREAD]), Outcome::Allow);
         assert_eq!(ask(&filter, "clone", &[17]), Outcome::Allow);
         for flag in
@@ -203,7 +258,7 @@ fn only_the_sockets_of_training_are_made() {
 
 #[test]
 fn dangerous_controls_are_refused_also_with_high_bits_set() {
-    for filter in [hardened(), agent()] {
+    for filter in all() {
         for request in [0x5412, 0x541c, 0x5423] {
             assert_eq!(ask(&filter, "ioctl", &[0, request]), EPERM, "{request:#x}");
             assert_eq!(ask(&filter, "ioctl", &[0, HIGH | request]), EPERM, "{request:#x}");
@@ -330,7 +385,7 @@ fn profiles_that_allow_a_call_are_named() {
 
 #[test]
 fn programs_are_small_enough_to_be_loaded_for_every_job() {
-    for filter in [hardened(), agent()] {
+    for filter in all() {
         let instructions: usize = filter.programs.iter().map(|program| program.len() / 8).sum();
         assert!(instructions < 1200, "{}: {instructions} instructions", filter.name);
     }

@@ -153,7 +153,7 @@ pub(crate) fn build(
     let filter =
         host.library().filter(&profile).map_err(|e| Refusal::BarrierUnavailable(e.to_string()))?;
     let host_id = host.host_ids().take()?;
-    let network = network_of(&request, &profile);
+    let network = network_of(&request.spec, &profile);
     let limits = limits::Resolved::new(&request.spec.limits, &profile)?;
     let group_limits = limits.cgroup(host.cgroups())?;
     let mapped = mounts::IdMaps::new(host.view(), request.submitter, &host_id)?;
@@ -166,7 +166,10 @@ pub(crate) fn build(
     let landlock = host.landlock().plan(&profile, network, &mounts)?;
     let mut plan = Plan {
         times,
-        clone: CloneFlags::SANDBOX.and(CloneFlags::NETWORK),
+        clone: match network {
+            Network::Host => CloneFlags::SANDBOX,
+            Network::None | Network::Loopback => CloneFlags::SANDBOX.and(CloneFlags::NETWORK),
+        },
         hostname: c_string("host name", format!("job-{}", request.job))?,
         template: CString::default(),
         skeleton: Skeleton {
@@ -209,8 +212,20 @@ pub(crate) fn build(
     Ok((plan, layers))
 }
 
-fn network_of(request: &StartRequest, profile: &Profile) -> Network {
-    match request.spec.network {
+/// Refuses a network mode for which the profile has no sockets.
+pub(crate) fn check_network(spec: &JobSpec, profile: &Profile) -> Result<(), Refusal> {
+    match network_of(spec, profile) {
+        mode if profile.networks.contains(&mode) => Ok(()),
+        _ => Err(Refusal::Invalid(format!(
+            "profile `{}` lets no job make the sockets that a loopback is for; leave out \
+             --network, or use another profile",
+            profile.name
+        ))),
+    }
+}
+
+fn network_of(spec: &JobSpec, profile: &Profile) -> Network {
+    match spec.network {
         Some(NetworkMode::None) => Network::None,
         Some(NetworkMode::Loopback) => Network::Loopback,
         None => profile.network_mode,
@@ -288,13 +303,15 @@ fn layers(
 ) -> Vec<Layer> {
     let held =
         |name: &str, detail: String| Layer { name: name.into(), state: LayerState::Held, detail };
+    let own_network = if network == Network::Host { "" } else { "net, " };
     let network = match network {
         Network::None => "own namespace, no interface is up",
         Network::Loopback => "own namespace, only its own loopback is up",
+        Network::Host => "none: the profile gives the host's network",
     };
     let (uid, outside) = (profile.run_as_uid, plan.host_id.number());
     vec![
-        held("namespaces", "mount, pid, net, ipc, uts, cgroup, user".into()),
+        held("namespaces", format!("mount, pid, {own_network}ipc, uts, cgroup, user")),
         held("root", "read-only, pivoted, masked /proc, minimal /dev".into()),
         held("network", network.into()),
         held("ids", format!("uid {uid} inside is host uid {outside}, no groups")),

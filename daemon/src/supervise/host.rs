@@ -102,6 +102,7 @@ impl Host {
             )));
         }
         plan::check_directories(spec, profile, directories)?;
+        plan::check_network(spec, profile)?;
         self.0.landlock.check(profile)?;
         plan::check_limits(spec, profile, &self.0.cgroups)
     }

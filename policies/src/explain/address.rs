@@ -63,6 +63,12 @@ pub fn address(profile: &Profile, filter: &Filter, address: &str) -> Explanation
             By::Profile,
             grounds("none: no interface is up"),
         ),
+        (Network::Host, _) => explain(
+            Verdict::Allowed,
+            "reaches what the host reaches",
+            By::Profile,
+            grounds("host: the host's own network"),
+        ),
         (Network::Loopback, true) => explain(
             Verdict::Allowed,
             "reaches processes of the same job",

@@ -32,7 +32,10 @@ pub fn call(
     let shown: Vec<String> = args.iter().map(|arg| format!("{arg:#x}")).collect();
     let question = if args.is_empty() { name } else { format!("{name}({})", shown.join(", ")) };
     let cases = if args.is_empty() { cases(filter, number) } else { Vec::new() };
-    let decided = decide(filter, number, args);
+    let mut decided = decide(filter, number, args);
+    if let Some(grounds) = decided.rule.as_mut().filter(|rule| rule.key == "calls.allow") {
+        grounds.file.clone_from(&profile.name);
+    }
     let told = told(profile, filter, number);
     Ok(if cases.len() > 1 {
         Explanation {
@@ -97,7 +100,10 @@ fn decide(filter: &Filter, number: u32, args: &[u64]) -> Case {
 fn case(rules: &Ruleset, by: By, ending: Ending, when: String) -> Case {
     let grounds = |index: usize| Grounds {
         file: rules.file.clone(),
-        key: format!("syscalls[{index}]"),
+        key: match index < rules.of_file {
+            true => format!("syscalls[{index}]"),
+            false => "calls.allow".to_owned(),
+        },
         reason: rules.rules.get(index).map(|rule| rule.comment.clone()).unwrap_or_default(),
     };
     Case {

@@ -1,6 +1,7 @@
 //! Paths in a job's root.
 
 use super::{By, Explanation, Grounds, Verdict};
+use crate::devices;
 use crate::profile::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +103,19 @@ pub fn path(profile: &Profile, path: &str, access: Access) -> Explanation {
             }
             (_, false) => (Verdict::Allowed, "is possible where the file's own mode allows it"),
             (_, true) => (Verdict::Depends, "is possible where the host has it"),
+        };
+        return explain(verdict, outcome.to_owned(), By::Profile, Some(grounds));
+    }
+    if let Some(shown) = profile.devices.iter().find(|d| devices::matches(&d.path, &normal)) {
+        let key = if shown.optional { "root.devices_optional" } else { "root.devices" };
+        let grounds = Grounds {
+            file: profile.name.clone(),
+            key: key.to_owned(),
+            reason: format!("shows the device {} of the host", shown.path),
+        };
+        let (verdict, outcome) = match access {
+            Access::Execute => (Verdict::Denied, "is a device"),
+            _ => (Verdict::Depends, "is possible where the host has it and lets everybody use it"),
         };
         return explain(verdict, outcome.to_owned(), By::Profile, Some(grounds));
     }

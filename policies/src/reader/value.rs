@@ -28,7 +28,7 @@ pub(super) fn line(value: &DeValue<'_>) -> Result<String, Fault> {
     if text.trim().is_empty() || text.len() > 200 || text.chars().any(char::is_control) {
         return Err(Fault::new(
             "is empty, longer than 200 bytes or has control characters",
-            "write one plain line that says what the profile is for",
+            "write one plain line that says what it is for",
         ));
     }
     Ok(text)
@@ -78,11 +78,15 @@ pub(super) fn network(value: &DeValue<'_>) -> Result<Network, Fault> {
     match text(value)?.as_str() {
         "none" => Ok(Network::None),
         "loopback" => Ok(Network::Loopback),
-        mode @ ("host" | "proxy") => Err(Fault::new(
-            format!("{mode:?} is not offered by this version"),
+        "host" => Ok(Network::Host),
+        "proxy" => Err(Fault::new(
+            "\"proxy\" is not offered by this version",
             "use \"none\", or \"loopback\" for jobs that talk to themselves",
         )),
-        other => Err(Fault::new(format!("unknown mode {other:?}"), "use \"none\" or \"loopback\"")),
+        other => Err(Fault::new(
+            format!("unknown mode {other:?}"),
+            "use \"none\", \"loopback\" or \"host\"",
+        )),
     }
 }
 
@@ -107,12 +111,15 @@ pub(super) fn denials(value: &DeValue<'_>) -> Result<Denials, Fault> {
 
 /// The name of a system call.
 pub(super) fn call(value: &DeValue<'_>) -> Result<String, Fault> {
-    let name = text(value)?;
-    if Sysno::from_str(&name).is_ok() {
-        return Ok(name);
+    text(value).and_then(|name| known_call(&name).map(|()| name))
+}
+
+fn known_call(name: &str) -> Result<(), Fault> {
+    if Sysno::from_str(name).is_ok() {
+        return Ok(());
     }
     let known = Sysno::iter().map(|call| call.name());
-    let remedy = choices_of_many(&name, known, "use a name from syscalls(2), such as clone3");
+    let remedy = choices_of_many(name, known, "use a name from syscalls(2), such as clone3");
     Err(Fault::new(format!("unknown system call {name:?}"), remedy))
 }
 
@@ -211,7 +218,19 @@ pub(super) fn memory(value: &DeValue<'_>) -> Result<u64, Fault> {
     size(value, 16 << 20, 64 << 40)
 }
 
-pub(super) fn variable_name(name: &str) -> Result<(), Fault> {
+/// A variable for the job's environment.
+pub(super) fn variable(name: &str, value: &DeValue<'_>) -> Result<String, Fault> {
+    variable_name(name)?;
+    variable_value(value)
+}
+
+/// The reason for a call that is named.
+pub(super) fn reason(name: &str, value: &DeValue<'_>) -> Result<String, Fault> {
+    known_call(name)?;
+    line(value)
+}
+
+fn variable_name(name: &str) -> Result<(), Fault> {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if name.is_empty() || !plain || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(Fault::new("is no name of a variable", "use letters, digits and underscores"));
@@ -225,7 +244,7 @@ pub(super) fn variable_name(name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-pub(super) fn variable_value(value: &DeValue<'_>) -> Result<String, Fault> {
+fn variable_value(value: &DeValue<'_>) -> Result<String, Fault> {
     let text = text(value)?;
     if text.len() > 4096 || text.chars().any(char::is_control) {
         return Err(Fault::new(

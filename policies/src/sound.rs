@@ -1,0 +1,69 @@
+//! Checks that need a profile and its filter together: parts that contradict
+//! each other would fail in a job, in words that nobody connects with them.
+
+use crate::calls;
+use crate::filter::Filter;
+use crate::problem::{Fault, Problem};
+use crate::profile::{Demand, Network, Profile};
+
+const AF_INET: u64 = 2;
+const AF_INET6: u64 = 10;
+const SOCK_STREAM: u64 = 1;
+
+/// Refuses a profile whose parts do not fit, and fills in what follows from both.
+pub(crate) fn complete(
+    file: &str,
+    profile: &mut Profile,
+    filter: &Filter,
+) -> Result<(), Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut fault = |key: &str, message: String, remedy: &str| {
+        problems.push(Fault::new(message, remedy).in_file(file, key));
+    };
+    let sockets = has_ip_sockets(filter);
+    if profile.network_mode != Network::None && !sockets {
+        fault(
+            "network_mode",
+            format!("seccomp profile {:?} lets no job make an IP socket", filter.name),
+            "use \"none\", or a seccomp profile that allows socket for AF_INET",
+        );
+    }
+    if profile.network_mode == Network::Host && profile.landlock == Demand::BestEffort {
+        fault(
+            "landlock",
+            "with the host's network only Landlock keeps a job from abstract sockets of the host"
+                .to_owned(),
+            "write landlock = \"required\"",
+        );
+    }
+    for name in profile.allowed_calls.keys() {
+        let possible = calls::number(name).is_some_and(|number| {
+            let decision = filter.merged.of(number);
+            decision.endings().any(|ending| ending.outcome.lets_through())
+        });
+        if !possible {
+            fault(
+                &format!("calls.allow.{name}"),
+                "is denied to every job, whatever its profile".to_owned(),
+                "remove it",
+            );
+        }
+    }
+    profile.networks = [Network::None, Network::Loopback, Network::Host]
+        .into_iter()
+        .filter(|mode| match mode {
+            Network::None => true,
+            Network::Loopback => sockets,
+            Network::Host => profile.network_mode == Network::Host,
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+fn has_ip_sockets(filter: &Filter) -> bool {
+    calls::number("socket").is_some_and(|socket| {
+        [AF_INET, AF_INET6]
+            .into_iter()
+            .any(|family| filter.outcome(socket, &[family, SOCK_STREAM, 0, 0, 0, 0]).lets_through())
+    })
+}
