@@ -25,8 +25,8 @@ fn keys_paths_variables_and_calls_are_told_in_a_fixed_order() {
     after.allowed_caps = vec!["CAP_SYS_NICE".to_owned()];
     after.show.retain(|shown| shown.path != "/opt");
     after.env.insert("TEAM".to_owned(), "a".to_owned());
-    let agent = library.agent_filter();
-    let found = diff((&before, &filter), (&after, &agent));
+    let ceiling = library.ceiling();
+    let found = diff((&before, &filter), (&after, &ceiling));
     let lines: Vec<String> = found
         .iter()
         .map(|d| {

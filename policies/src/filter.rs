@@ -5,6 +5,7 @@ use crate::calls;
 use crate::decision::{Decision, Decisions};
 use crate::oci::{self, Outcome, Rule};
 use crate::problem::{Fault, Problem};
+use fetchml_api::agent::Refusals;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -118,23 +119,10 @@ pub struct Counting {
     /// A `struct sock_filter` array in native byte order. Where
     /// [`Filter::programs`] answer with an error it answers
     /// `SECCOMP_RET_USER_NOTIF`, except for quiet calls, for x32, and for
-    /// errors other than the one that `errno_of` has for the call.
+    /// errors other than the one that `refusals` have for the call.
     pub program: Vec<u8>,
-    /// The error of each call whose error is not `default_errno`, by call
-    /// number, in order.
-    pub errno_of: Vec<(u32, u16)>,
-    /// The error of every other call.
-    pub default_errno: u16,
-}
-
-impl Counting {
-    /// The error with which a call that the listener is asked about fails.
-    #[must_use]
-    pub fn errno(&self, number: u32) -> u16 {
-        self.errno_of
-            .binary_search_by_key(&number, |(call, _)| *call)
-            .map_or(self.default_errno, |at| self.errno_of[at].1)
-    }
+    /// The errors that the listener answers with.
+    pub refusals: Refusals,
 }
 
 impl Filter {
@@ -167,6 +155,15 @@ impl Filter {
             own: Arc::clone(own),
             merged,
             ceiling: ceiling.map(Arc::clone),
+        })
+    }
+
+    /// Whether a call passes with any arguments.
+    pub(crate) fn always_allows(&self, number: u32) -> bool {
+        let rulesets = [Some(&self.own), self.ceiling.as_ref()];
+        rulesets.into_iter().flatten().all(|rules| match rules.decisions.table.get(&number) {
+            Some(call) => call.endings().all(|ending| ending.outcome.lets_through()),
+            None => rules.decisions.default.outcome.lets_through(),
         })
     }
 
@@ -207,12 +204,12 @@ fn counting(mut decisions: Decisions, quiet: &BTreeSet<u32>) -> Result<Counting,
     let told = decisions.table.iter().filter_map(|(&number, call)| {
         told_errno(call).filter(|errno| *errno != default_errno).map(|errno| (number, errno))
     });
-    let mut out = Counting { program: Vec::new(), errno_of: told.collect(), default_errno };
-    out.program = bpf::compile(&decisions, &|number, outcome| match (number, outcome) {
+    let refusals = Refusals { default_errno, errnos: told.collect() };
+    let program = bpf::compile(&decisions, &|number, outcome| match (number, outcome) {
         (Some(number), _) if quiet.contains(&number) => outcome.code(),
-        (Some(number), Outcome::Errno(errno)) if out.errno(number) != errno => outcome.code(),
+        (Some(number), Outcome::Errno(errno)) if refusals.errno(number) != errno => outcome.code(),
         (_, Outcome::Errno(_)) => USER_NOTIFICATION,
         _ => outcome.code(),
     })?;
-    Ok(out)
+    Ok(Counting { program, refusals })
 }

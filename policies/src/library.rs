@@ -24,7 +24,10 @@ const VENDOR_FILTERS: [(&str, &str); 2] = [
     ("default-hardened", include_str!("../seccomp/default-hardened.json")),
     ("strict", include_str!("../seccomp/strict.json")),
 ];
-const AGENT_BASE: (&str, &str) = ("agent-base", include_str!("../seccomp/agent-base.json"));
+/// What no job may, whatever its profile says.
+const CEILING: (&str, &str) = ("agent-base", include_str!("../seccomp/agent-base.json"));
+/// What the agent may once its command has begun.
+const AGENT: (&str, &str) = ("agent-init", include_str!("../seccomp/agent-init.json"));
 
 /// Every profile and every seccomp profile there is.
 #[derive(Debug)]
@@ -33,6 +36,7 @@ pub struct Library {
     profiles: BTreeMap<String, Arc<Profile>>,
     rulesets: BTreeMap<String, Arc<Ruleset>>,
     ceiling: Arc<Ruleset>,
+    ceiling_alone: Arc<Filter>,
     filters: BTreeMap<(String, Manner), Arc<Filter>>,
     agent: Arc<Filter>,
 }
@@ -68,12 +72,16 @@ impl Library {
                 &mut problems,
             ));
         }
-        let (agent_name, agent_text) = AGENT_BASE;
-        let ceiling = Ruleset::read(agent_name, &label(agent_name, "json"), agent_text)
-            .map(Arc::new)
-            .map_err(PolicyError::Invalid)?;
-        let agent = Filter::compile(&ceiling, None, &Manner::default())
-            .map_err(|problem| PolicyError::Invalid(vec![problem]))?;
+        let own = |(name, text): (&str, &str)| {
+            let read = Ruleset::read(name, &label(name, "json"), text);
+            read.map(Arc::new).map_err(PolicyError::Invalid)
+        };
+        let ceiling = own(CEILING)?;
+        let alone = |rules: &Arc<Ruleset>| {
+            let compiled = Filter::compile(rules, None, &Manner::default());
+            compiled.map(Arc::new).map_err(|problem| PolicyError::Invalid(vec![problem]))
+        };
+        let (agent, ceiling_alone) = (alone(&own(AGENT)?)?, alone(&ceiling)?);
         let rulesets = sort_out(seccomp, &ceiling, &mut problems);
         let drafts = draft(profiles, &mut problems);
         let mut library = Self {
@@ -81,8 +89,9 @@ impl Library {
             profiles: BTreeMap::new(),
             rulesets,
             ceiling,
+            ceiling_alone,
             filters: BTreeMap::new(),
-            agent: Arc::new(agent),
+            agent,
         };
         for name in library.drafts.keys() {
             match library.resolve(name, &library.drafts) {
@@ -151,22 +160,45 @@ impl Library {
         self.profiles.iter().filter(|(_, p)| allows(p)).map(|(name, _)| name.as_str()).collect()
     }
 
-    /// The filter of PID 1 of every job, whatever the profile. Every job's own
-    /// filter has it in it: a ceiling that no override can lift.
+    /// The filter of PID 1 of every job, whatever the profile. It is no ceiling:
+    /// the agent installs it for itself after its command has begun.
     #[must_use]
     pub fn agent_filter(&self) -> Arc<Filter> {
         Arc::clone(&self.agent)
+    }
+
+    /// What no job may, whatever its profile, compiled for itself. Every job's
+    /// filter has it in it.
+    #[must_use]
+    pub fn ceiling(&self) -> Arc<Filter> {
+        Arc::clone(&self.ceiling_alone)
     }
 
     /// Every fault of one file, read as if it lay in an override directory.
     /// Who owns it is not looked at: a draft may lie anywhere.
     #[must_use]
     pub fn check_file(&self, path: &Path) -> Vec<Problem> {
-        if path.extension().is_some_and(|end| end == "json") {
-            let checked = source(path).map_err(|problem| vec![problem]);
-            return checked.and_then(|s| ruleset(&s, &self.ceiling)).err().unwrap_or_default();
+        match source(path) {
+            Ok(source) => self.check(source),
+            Err(problem) => vec![problem],
         }
-        self.read_file(path).err().unwrap_or_default()
+    }
+
+    /// The same of a text that lies in no file; `file` is its name in messages,
+    /// and its end, `.toml` or `.json`, says what it is.
+    #[must_use]
+    pub fn check_text(&self, file: &str, text: &str) -> Vec<Problem> {
+        match trust::name_of(Path::new(file)) {
+            Ok(name) => self.check(Source { name, file: file.into(), text: text.into() }),
+            Err(fault) => vec![fault.in_file(file, "")],
+        }
+    }
+
+    fn check(&self, source: Source) -> Vec<Problem> {
+        if Path::new(&source.file).extension().is_some_and(|end| end == "json") {
+            return ruleset(&source, &self.ceiling).err().unwrap_or_default();
+        }
+        self.read_source(source).err().unwrap_or_default()
     }
 
     /// The profile of one file that need not belong to anybody, with its filter,
@@ -175,7 +207,11 @@ impl Library {
     /// # Errors
     /// Every fault of the file.
     pub fn read_file(&self, path: &Path) -> Result<(Profile, Filter), Vec<Problem>> {
-        let Source { name, file, text } = source(path).map_err(|problem| vec![problem])?;
+        self.read_source(source(path).map_err(|problem| vec![problem])?)
+    }
+
+    fn read_source(&self, source: Source) -> Result<(Profile, Filter), Vec<Problem>> {
+        let Source { name, file, text } = source;
         let mut drafts = self.drafts.clone();
         drafts.insert(name.clone(), reader::read(&file, &text)?);
         self.resolve(&name, &drafts)
@@ -241,9 +277,9 @@ fn sort_out(
 /// the filter that holds for all of them, and short enough for the kernel.
 fn ruleset(source: &Source, ceiling: &Arc<Ruleset>) -> Result<Arc<Ruleset>, Vec<Problem>> {
     let one = |fault: Fault, key: &str| vec![fault.in_file(&source.file, key)];
-    if source.name == AGENT_BASE.0 {
+    if [CEILING.0, AGENT.0].contains(&source.name.as_str()) {
         let fault = Fault::new(
-            "agent-base holds for every job and cannot be replaced",
+            format!("{} holds for every job and cannot be replaced", source.name),
             "choose another name",
         );
         return Err(one(fault, ""));
@@ -256,7 +292,19 @@ fn ruleset(source: &Source, ceiling: &Arc<Ruleset>) -> Result<Arc<Ruleset>, Vec<
         );
         return Err(one(fault, "defaultAction"));
     }
-    Filter::compile(&rules, Some(ceiling), &Manner::default()).map_err(|problem| vec![problem])?;
+    let filter = Filter::compile(&rules, Some(ceiling), &Manner::default())
+        .map_err(|problem| vec![problem])?;
+    // Nobody answers questions yet when the command is executed.
+    for name in ["execve", "exit_group"] {
+        let possible = calls::number(name).is_some_and(|number| filter.always_allows(number));
+        if !possible {
+            let fault = Fault::new(
+                format!("does not allow {name} whatever its arguments, so that no job could start"),
+                "allow it",
+            );
+            return Err(one(fault, "syscalls"));
+        }
+    }
     Ok(rules)
 }
 

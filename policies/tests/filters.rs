@@ -19,7 +19,7 @@ const HIGH: u64 = 0xffff_ffff_0000_0000;
 
 const HARDENED: &str = include_str!("../seccomp/default-hardened.json");
 const STRICT: &str = include_str!("../seccomp/strict.json");
-const AGENT: &str = include_str!("../seccomp/agent-base.json");
+const CEILING: &str = include_str!("../seccomp/agent-base.json");
 
 fn library() -> Library {
     Library::load::<&Path>(&[]).expect("the vendor's policies are valid")
@@ -35,13 +35,13 @@ fn hardened() -> Arc<Filter> {
     of("default")
 }
 
-/// The filters of all the vendor's profiles, and the agent's.
+/// The filters of all the vendor's profiles, and the ceiling.
 fn all() -> impl Iterator<Item = Arc<Filter>> {
-    ["default", "strict", "gpu", "debug", "notebook"].into_iter().map(of).chain([agent()])
+    ["default", "strict", "gpu", "debug", "notebook"].into_iter().map(of).chain([ceiling()])
 }
 
-fn agent() -> Arc<Filter> {
-    library().agent_filter()
+fn ceiling() -> Arc<Filter> {
+    library().ceiling()
 }
 
 fn call(name: &str, args: &[u64]) -> Call {
@@ -85,13 +85,13 @@ fn calls(files: &[&Written]) -> Vec<Call> {
 
 #[test]
 fn every_call_has_the_outcome_that_the_files_give_it() {
-    let (own, above) = (Written::read(HARDENED), Written::read(AGENT));
-    let (filter, agent) = (hardened(), agent());
+    let (own, above) = (Written::read(HARDENED), Written::read(CEILING));
+    let (filter, ceiling) = (hardened(), ceiling());
     for call in calls(&[&own, &above]) {
         let expected = kernel::stricter(above.outcome(&call), own.outcome(&call));
         assert_eq!(run(&filter.programs, &call), expected, "{call:x?}");
         assert_eq!(filter.outcome(call.number, &call.args), expected, "{call:x?}");
-        assert_eq!(run(&agent.programs, &call), above.outcome(&call), "agent-base: {call:x?}");
+        assert_eq!(run(&ceiling.programs, &call), above.outcome(&call), "agent-base: {call:x?}");
     }
 }
 
@@ -99,7 +99,7 @@ fn every_call_has_the_outcome_that_the_files_give_it() {
 fn the_listener_is_asked_about_denials_alone_and_answers_as_the_kernel_would() {
     let filter = hardened();
     let counting = filter.counting.as_ref().expect("the default profile counts denials");
-    for call in calls(&[&Written::read(HARDENED), &Written::read(AGENT)]) {
+    for call in calls(&[&Written::read(HARDENED), &Written::read(CEILING)]) {
         let plain = run(&filter.programs, &call);
         let (answer, asked) = kernel::listen(counting, &call);
         assert_eq!(answer, plain, "{call:x?}");
@@ -173,7 +173,7 @@ fn debuggers_work_where_the_profile_is_for_them_and_nothing_else_changes() {
         }
     }
     let (default, debug) = (hardened(), of("debug"));
-    for call in calls(&[&Written::read(HARDENED), &Written::read(AGENT)]) {
+    for call in calls(&[&Written::read(HARDENED), &Written::read(CEILING)]) {
         if !tracers.iter().any(|name| number(name) == Some(call.number)) {
             let expected = run(&default.programs, &call);
             assert_eq!(run(&debug.programs, &call), expected, "{call:x?}");
@@ -364,12 +364,37 @@ fn what_training_uses_is_allowed() {
 }
 
 #[test]
-fn the_agent_can_install_the_commands_filter_and_start_it() {
-    let filter = agent();
-    for name in
-        ["seccomp", "prctl", "fork", "execve", "wait4", "kill", "openat", "setsid", "personality"]
-    {
+fn the_agent_can_do_its_work_and_start_or_open_nothing() {
+    let filter = library().agent_filter();
+    for name in "read writev poll wait4 kill accept4 sendto fdatasync exit_group".split(' ') {
         assert_eq!(ask(&filter, name, &[]), Outcome::Allow, "{name}");
+    }
+    for name in "execve openat open fork vfork clone clone3 socket connect bind ptrace prctl \
+                 unlink rename setuid seccomp memfd_create process_vm_readv"
+        .split_whitespace()
+    {
+        assert_eq!(ask(&filter, name, &[]), EPERM, "{name}");
+    }
+    // struct seccomp_notif to receive, and terminal injection.
+    assert_eq!(ask(&filter, "ioctl", &[0, 0xc050_2100]), Outcome::Allow);
+    assert_eq!(ask(&filter, "ioctl", &[0, 0x5412]), EPERM);
+    assert_eq!(ask(&filter, "mmap", &[0, 4096, 3]), Outcome::Allow);
+    assert_eq!(ask(&filter, "mmap", &[0, 4096, 5]), EPERM);
+    assert_eq!(kernel::accepts(&filter.programs[0]), Ok(()));
+}
+
+/// Nobody answers questions until the command is executed: between the filter and
+/// that there is only exec, and exit when it fails.
+#[test]
+fn a_profile_under_which_nothing_could_start_is_refused() {
+    let library = library();
+    for missing in ["execve", "exit_group"] {
+        let text = r#"{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"],
+            "syscalls": [{"action": "SCMP_ACT_ALLOW", "names": ["read", "execve", "exit_group"]}]}"#;
+        assert_eq!(library.check_text("own.json", text), []);
+        let without = text.replace(&format!(", \"{missing}\""), "");
+        let problems = library.check_text("own.json", &without);
+        assert!(problems.iter().any(|p| p.to_string().contains(missing)), "{problems:?}");
     }
 }
 

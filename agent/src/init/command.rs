@@ -3,16 +3,23 @@
 use super::SetupError;
 use fetchml_api::agent::{AgentPlan, AgentStep, CommandEnd, fd};
 use fetchml_sys::Errno;
-use fetchml_sys::process::{self, CStringVector, Fork};
+use fetchml_sys::clone::{CloneFlags, Stack, spawn};
+use fetchml_sys::denied::{Listener, install_filter_and_listen};
+use fetchml_sys::process::{self, CStringVector};
 use fetchml_sys::{confine, process::restore_sigpipe};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::io::fcntl_dupfd_cloexec;
 use std::ffi::CString;
 
-/// A command that was forked, and what the child said if it could not execute.
+/// Of the command's process until its exec. It calls nothing deep.
+const STACK_BYTES: usize = 64 * 1024;
+
+/// A command that was started, and what the child said if it could not execute.
 pub(super) struct Started {
     pub(super) pid: i32,
     pub(super) failure: Option<CommandEnd>,
+    /// Where its refused calls are asked about.
+    pub(super) listener: Option<Listener>,
 }
 
 /// Reads the plan.
@@ -59,38 +66,49 @@ impl Prepared {
     }
 }
 
-/// Forks the command and waits until it was executed or could not be.
+/// Starts the command and waits until it was executed or could not be.
+///
+/// The child shares this process's memory and descriptors until its exec, which is
+/// how the listener of its filter gets here: whatever call could carry it might be
+/// one that the filter refuses, and the question would have nobody to answer it.
 pub(super) fn start(plan: &AgentPlan, out: OwnedFd, err: OwnedFd) -> Result<Started, SetupError> {
     let prepared = Prepared::new(plan).map_err(|e| (AgentStep::Plan, e))?;
-    let (news, say) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| (AgentStep::Setup, e))?;
-    match process::fork_single_threaded().map_err(|e| (AgentStep::Fork, e))? {
-        Fork::Child => {
-            let end = become_command(plan, &prepared, &out, &err);
-            let _ = rustix::io::write(&say, &encode(end));
-            process::exit_now(1)
-        }
-        Fork::Parent(pid) => {
-            drop((out, err, say));
-            let mut answer = [0u8; 6];
-            let failure = match rustix::io::read(&news, &mut answer) {
-                Ok(0) => None,
-                Ok(n) if n == answer.len() => Some(decode(answer)),
-                _ => Some(CommandEnd::AgentFailed(AgentStep::Prepare, 0)),
-            };
-            Ok(Started { pid, failure })
-        }
+    let setup = |e| (AgentStep::Setup, e);
+    let null = fcntl_dupfd_cloexec(super::borrowed(fd::NULL[0]), 0).map_err(setup)?;
+    let mut stack = Stack::new(STACK_BYTES).map_err(setup)?;
+    let mut failure = None;
+    let mut listener = None;
+    let child = spawn(CloneFlags::SHARED_DESCRIPTORS, None, &mut stack, &mut || {
+        failure = Some(become_command(plan, &prepared, &out, &err, &mut listener));
+        1
+    })
+    .map_err(|e| (AgentStep::Fork, e))?;
+    // The child put its own streams there.
+    for number in fd::NULL {
+        confine::place_descriptor(null.as_fd(), number).map_err(setup)?;
     }
+    Ok(Started { pid: child.pid, failure, listener })
 }
 
-/// The child. Only returns when something failed.
-fn become_command(plan: &AgentPlan, p: &Prepared, out: &OwnedFd, err: &OwnedFd) -> CommandEnd {
+/// The child. Child-safe; only returns when something failed.
+fn become_command(
+    plan: &AgentPlan,
+    p: &Prepared,
+    out: &OwnedFd,
+    err: &OwnedFd,
+    listener: &mut Option<Listener>,
+) -> CommandEnd {
     if let Err(e) = prepare(p, out, err) {
         return CommandEnd::AgentFailed(AgentStep::Prepare, e.raw_os_error());
     }
-    for filter in &plan.filters {
-        if let Err(e) = confine::install_filter(filter) {
-            return CommandEnd::AgentFailed(AgentStep::Seccomp, e.raw_os_error());
-        }
+    // From here on a refused call would wait for this process's parent, which
+    // sleeps: only exec and exit follow, which every filter must allow.
+    let installed = match plan.refusals {
+        Some(_) => install_filter_and_listen(&plan.filter).map(|made| *listener = Some(made)),
+        None => confine::install_filter(&plan.filter),
+    };
+    if let Err(e) = installed {
+        return CommandEnd::AgentFailed(AgentStep::Seccomp, e.raw_os_error());
     }
     CommandEnd::ExecFailed(execute(p).raw_os_error())
 }
@@ -120,24 +138,4 @@ fn execute(p: &Prepared) -> Errno {
         }
     }
     verdict
-}
-
-fn encode(end: CommandEnd) -> [u8; 6] {
-    let (kind, step, errno) = match end {
-        CommandEnd::AgentFailed(AgentStep::Seccomp, e) => (1, 1, e),
-        CommandEnd::AgentFailed(_, e) => (1, 0, e),
-        CommandEnd::ExecFailed(e) => (0, 0, e),
-        CommandEnd::Exited(_) | CommandEnd::Signaled(_) => (0, 0, 0),
-    };
-    let [a, b, c, d] = errno.to_le_bytes();
-    [kind, step, a, b, c, d]
-}
-
-fn decode([kind, step, a, b, c, d]: [u8; 6]) -> CommandEnd {
-    let errno = i32::from_le_bytes([a, b, c, d]);
-    match (kind, step) {
-        (0, _) => CommandEnd::ExecFailed(errno),
-        (_, 1) => CommandEnd::AgentFailed(AgentStep::Seccomp, errno),
-        _ => CommandEnd::AgentFailed(AgentStep::Prepare, errno),
-    }
 }

@@ -6,18 +6,22 @@
 //! process (output, signals, children) comes from the job and may be hostile.
 
 mod command;
+mod denials;
 mod observe;
 mod relay;
 
 use command::Started;
-use fetchml_api::agent::{AgentPlan, AgentReport, AgentStep, CommandEnd, Observed, STOP, fd};
+use denials::Denials;
+use fetchml_api::agent::{
+    AgentPlan, AgentReport, AgentStep, CommandEnd, DENIED, DeniedCalls, Observed, STOP, fd,
+};
 use fetchml_api::log::Stream;
 use fetchml_sys::Errno;
 use fetchml_sys::process::{self, ExitStatus};
 use relay::{Log, Pipe};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 use std::process::ExitCode;
@@ -44,7 +48,11 @@ struct Job {
     signals: OwnedFd,
     /// The supervisor, while it has connected and not spoken yet.
     visitor: Option<OwnedFd>,
-    started: Started,
+    /// Process id of the command.
+    command: i32,
+    /// Why it could not be executed.
+    failure: Option<CommandEnd>,
+    denials: Denials,
     started_usec: u64,
     deadline: Deadline,
     log: Log,
@@ -94,17 +102,22 @@ fn set_up(observed: &mut Observed) -> Result<Job, SetupError> {
     let (out, out_write) = Pipe::new(Stream::Stdout).map_err(setup)?;
     let (err, err_write) = Pipe::new(Stream::Stderr).map_err(setup)?;
     let started_usec = now_usec();
-    let started = command::start(&plan, out_write, err_write)?;
+    let Started { pid, failure, listener } = command::start(&plan, out_write, err_write)?;
+    // After the start, so that the command does not inherit it: this process
+    // needs less than any job, and a job has no use for a second filter.
+    fetchml_sys::confine::install_filter(&plan.own_filter).map_err(|e| (AgentStep::Seccomp, e))?;
     let deadline = match plan.time_limit_usec {
         Some(limit) => Deadline::TimeLimit(elapsed_usec().saturating_add(limit)),
         None => Deadline::Never,
     };
     Ok(Job {
+        denials: Denials::new(listener, plan.refusals.clone()),
         plan,
         observed: *observed,
         signals,
         visitor: None,
-        started,
+        command: pid,
+        failure,
         started_usec,
         deadline,
         log: Log::new(borrowed(fd::LOG)).map_err(setup)?,
@@ -140,13 +153,17 @@ impl Job {
             PollFd::from_borrowed_fd(self.door(), PollFlags::IN),
             self.out.poll_fd(&self.signals),
             self.err.poll_fd(&self.signals),
+            self.denials.poll_fd(&self.signals),
         ];
         // EINTR cannot happen (all signals are blocked); any other failure would
         // repeat for ever, so it ends the job rather than spin.
         let polled = poll(&mut fds, timeout.as_ref());
-        let [signals, door, out, err] = fds.map(|f| !f.revents().is_empty());
+        let [signals, door, out, err, denials] = fds.map(|f| !f.revents().is_empty());
         if polled.is_err() {
             self.kill_everything();
+        }
+        if denials {
+            self.denials.answer();
         }
         if out && self.out.is_open() {
             self.out.relay(&mut self.log);
@@ -197,6 +214,11 @@ impl Job {
                 self.stopped |= self.end.is_none();
                 self.ask_to_end();
             }
+            Ok(1) if word == [DENIED] => {
+                // It fits into any socket's buffer; a supervisor that left misses it.
+                let answer = self.denials.counted.encode();
+                let _ = send(&visitor, &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+            }
             Err(Errno::AGAIN) => self.visitor = Some(visitor),
             // It only wanted to know who listens.
             _ => {}
@@ -208,10 +230,10 @@ impl Job {
             self.usage.user_usec += reaped.user_usec;
             self.usage.system_usec += reaped.system_usec;
             self.usage.max_rss_bytes = self.usage.max_rss_bytes.max(reaped.max_rss_bytes);
-            if reaped.pid == self.started.pid && self.end.is_none() {
+            if reaped.pid == self.command && self.end.is_none() {
                 let end = match reaped.status {
-                    _ if self.started.failure.is_some() => {
-                        self.started.failure.unwrap_or(CommandEnd::ExecFailed(0))
+                    _ if self.failure.is_some() => {
+                        self.failure.unwrap_or(CommandEnd::ExecFailed(0))
                     }
                     ExitStatus::Exited(code) => CommandEnd::Exited(code),
                     ExitStatus::Signaled(signal) => CommandEnd::Signaled(signal),
@@ -270,6 +292,7 @@ impl Job {
             system_usec: self.usage.system_usec,
             max_rss_bytes: self.usage.max_rss_bytes,
             observed: self.observed,
+            denied: self.denials.counted.clone(),
         }
     }
 }
@@ -289,6 +312,7 @@ fn failed_before_start(step: AgentStep, errno: Errno, observed: Observed) -> Age
         system_usec: 0,
         max_rss_bytes: 0,
         observed,
+        denied: DeniedCalls::default(),
     }
 }
 

@@ -40,8 +40,6 @@ fn parse(status: &str) -> Option<Observed> {
         groups: u32::try_from(field("Groups")?.split_ascii_whitespace().count()).ok()?,
         capabilities,
         no_new_privs: field("NoNewPrivs")? == "1",
-        seccomp_mode: field("Seccomp")?.parse().ok()?,
-        seccomp_filters: field("Seccomp_filters").unwrap_or("0").parse().ok()?,
     })
 }
 
@@ -53,8 +51,8 @@ pub(super) fn verify(seen: &Observed, plan: &AgentPlan) -> Result<(), Errno> {
         && seen.groups == 0
         && seen.capabilities == 0
         && seen.no_new_privs
-        && seen.seccomp_mode == 2
-        && !plan.filters.is_empty();
+        && !plan.filter.is_empty()
+        && !plan.own_filter.is_empty();
     if holds { Ok(()) } else { Err(Errno::PERM) }
 }
 
@@ -65,7 +63,7 @@ mod tests {
     const LOCKED_IN: &str = "Name:\tfetchml-agent\nPid:\t1\nUid:\t1000\t1000\t1000\t1000\n\
         Gid:\t1000\t1000\t1000\t1000\nGroups:\t \nCapInh:\t0000000000000000\n\
         CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\n\
-        CapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+        CapAmb:\t0000000000000000\nNoNewPrivs:\t1\n";
 
     fn plan() -> AgentPlan {
         AgentPlan {
@@ -75,7 +73,9 @@ mod tests {
             cwd: vec![],
             time_limit_usec: None,
             grace_usec: 0,
-            filters: vec![vec![0; 8]],
+            filter: vec![0; 8],
+            refusals: None,
+            own_filter: vec![0; 8],
             uid: 1000,
             gid: 1000,
         }
@@ -99,7 +99,6 @@ mod tests {
             ("CapBnd:\t0000000000000000", "CapBnd:\t000001ffffffffff"),
             ("CapAmb:\t0000000000000000", "CapAmb:\t0000000000000400"),
             ("NoNewPrivs:\t1", "NoNewPrivs:\t0"),
-            ("Seccomp:\t2", "Seccomp:\t0"),
         ] {
             let seen = parse(&LOCKED_IN.replace(was, is));
             let accepted = seen.is_some_and(|s| verify(&s, &plan()).is_ok());

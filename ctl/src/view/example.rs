@@ -38,6 +38,7 @@ pub(crate) fn running(id: u64) -> JobDescription {
         started_usec: Some(SUBMITTED + 1_000_000),
         finished_usec: None,
         host_uid: Some(700_000),
+        denied: Vec::new(),
         report: None,
     }
 }
@@ -69,6 +70,7 @@ pub(crate) fn failed(id: u64) -> JobDescription {
             max_rss_bytes: 50 << 20,
             memory_peak_bytes: None,
         },
+        denied: Vec::new(),
         layers: vec![
             layer("seccomp", LayerState::Held, "default-hardened"),
             layer("landlock", LayerState::Partial, "level 3 of 6"),

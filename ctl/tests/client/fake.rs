@@ -296,6 +296,7 @@ impl Shared {
             started_usec: Some(1),
             finished_usec: None,
             host_uid: None,
+            denied: Vec::new(),
             report: None,
         };
         let mut project_file = String::new();
@@ -386,6 +387,7 @@ impl Shared {
             lost_output_bytes: 0,
             usage: Usage::default(),
             layers: Vec::new(),
+            denied: Vec::new(),
         };
         let change = |job: &Job| {
             job.described.send_modify(|d| {

@@ -5,18 +5,25 @@
 //! never text that a job could have chosen.
 //!
 //! While the job runs the supervisor reaches the agent through a socket that only
-//! root can: a byte [`STOP`] asks for an orderly end, and whoever connects learns
-//! from the kernel which process listens, which is how a restarted supervisor finds
-//! its agents. Signals are no way in: a job can send those, and the kernel does not
+//! root can: a byte [`STOP`] asks for an orderly end, a byte [`DENIED`] for what was
+//! refused so far, and whoever connects learns from the kernel which process
+//! listens, which is how a restarted supervisor finds its agents. Signals are no way in: a job can send those, and the kernel does not
 //! always say that it did.
 
 /// Asks the agent to end its job: TERM, the grace period, KILL.
 pub const STOP: u8 = b'S';
 
+/// Asks for the system calls that were refused so far: the answer is an encoded
+/// [`DeniedCalls`], then the connection ends.
+pub const DENIED: u8 = b'D';
+
 use serde::{Deserialize, Serialize};
 
 /// Longest report body, in bytes.
-pub const MAX_REPORT_BYTES: usize = 512;
+pub const MAX_REPORT_BYTES: usize = 1024;
+
+/// Most different refused calls that are told apart.
+pub const MAX_DENIED: usize = 32;
 
 /// Descriptors the agent finds open when it starts. Everything else is closed.
 pub mod fd {
@@ -52,13 +59,36 @@ pub struct AgentPlan {
     pub time_limit_usec: Option<u64>,
     /// Time between TERM and KILL, microseconds.
     pub grace_usec: u64,
-    /// seccomp programs (`struct sock_filter` arrays in native byte order) that
-    /// the command installs before it executes, in this order.
-    pub filters: Vec<Vec<u8>>,
+    /// seccomp program (`struct sock_filter` array in native byte order) that the
+    /// command installs before it executes.
+    pub filter: Vec<u8>,
+    /// How the calls are answered that `filter` asks about. `None`: it never asks.
+    pub refusals: Option<Refusals>,
+    /// seccomp program of the agent itself, which it installs when the command has
+    /// begun, so that the command does not inherit it.
+    pub own_filter: Vec<u8>,
     /// User id inside the job, which the agent checks it really has.
     pub uid: u32,
     /// Group id inside the job, checked likewise.
     pub gid: u32,
+}
+
+/// The error numbers of refused calls (1 to 4095).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusals {
+    /// Of a call that is not listed.
+    pub default_errno: u16,
+    /// By call number, in ascending order.
+    pub errnos: Vec<(u32, u16)>,
+}
+
+impl Refusals {
+    /// The error number for a call.
+    #[must_use]
+    pub fn errno(&self, call: u32) -> u16 {
+        let found = self.errnos.binary_search_by_key(&call, |(number, _)| *number);
+        found.ok().and_then(|at| self.errnos.get(at)).map_or(self.default_errno, |(_, e)| *e)
+    }
 }
 
 impl AgentPlan {
@@ -98,10 +128,58 @@ pub struct Observed {
     pub capabilities: u64,
     /// `NoNewPrivs`.
     pub no_new_privs: bool,
-    /// `Seccomp` of the agent: 2 is filter mode.
-    pub seccomp_mode: u8,
-    /// `Seccomp_filters` of the agent; the command adds those of its plan.
-    pub seccomp_filters: u8,
+}
+
+/// System calls that the sandbox refused, by call and argument of interest. Bounded:
+/// a job that tries everything is counted, not listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeniedCalls {
+    /// The first [`MAX_DENIED`] different ones, in the order in which they came.
+    pub calls: Vec<DeniedCall>,
+    /// How often others were refused when the list was full.
+    pub others: u64,
+}
+
+/// How often one system call was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeniedCall {
+    /// Its number on this architecture.
+    pub call: u32,
+    /// The argument that tells what was wanted
+    /// ([`crate::denial::argument_of_interest`]); 0 for a call that has none.
+    pub argument: u64,
+    /// How often.
+    pub count: u64,
+}
+
+impl DeniedCalls {
+    /// Counts one more.
+    pub fn count(&mut self, call: u32, argument: u64) {
+        let is_it = |d: &&mut DeniedCall| (d.call, d.argument) == (call, argument);
+        if let Some(denied) = self.calls.iter_mut().find(is_it) {
+            denied.count = denied.count.saturating_add(1);
+        } else if self.calls.len() < MAX_DENIED {
+            self.calls.push(DeniedCall { call, argument, count: 1 });
+        } else {
+            self.others = self.others.saturating_add(1);
+        }
+    }
+
+    /// The answer to [`DENIED`].
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        // Numbers always have an encoding.
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// Reads an answer. `None` for anything but one whole answer within its bounds.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        match postcard::take_from_bytes::<Self>(bytes) {
+            Ok((denied, [])) if denied.calls.len() <= MAX_DENIED => Some(denied),
+            _ => None,
+        }
+    }
 }
 
 /// How the command ended.
@@ -130,12 +208,12 @@ pub enum AgentStep {
     Fork,
     /// Prepare the command: session, limits, working directory, descriptors.
     Prepare,
-    /// Install the command's seccomp programs.
+    /// Install the command's seccomp program, or the agent's own.
     Seccomp,
 }
 
 /// The report an agent leaves when the job is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentReport {
     /// How the command ended.
     pub end: CommandEnd,
@@ -163,6 +241,8 @@ pub struct AgentReport {
     pub max_rss_bytes: u64,
     /// The sandbox seen from inside.
     pub observed: Observed,
+    /// System calls that were refused.
+    pub denied: DeniedCalls,
 }
 
 /// First bytes of a report file; the last byte is its version.
@@ -208,8 +288,8 @@ impl AgentReport {
             .filter(|(_, body)| body.len() <= MAX_REPORT_BYTES)
             .map(|(_, body)| body)
             .ok_or(ReportError::Damaged)?;
-        match postcard::take_from_bytes(body) {
-            Ok((report, [])) => Ok(report),
+        match postcard::take_from_bytes::<Self>(body) {
+            Ok((report, [])) if report.denied.calls.len() <= MAX_DENIED => Ok(report),
             _ => Err(ReportError::Damaged),
         }
     }
@@ -234,7 +314,36 @@ mod tests {
             system_usec: u64::MAX,
             max_rss_bytes: u64::MAX,
             observed: Observed { capabilities: u64::MAX, ..Observed::default() },
+            denied: everything_denied(),
         }
+    }
+
+    /// The longest list there can be, counted one by one.
+    fn everything_denied() -> DeniedCalls {
+        let mut denied = DeniedCalls::default();
+        for call in 0..100 {
+            denied.count(u32::MAX - call, u64::MAX);
+        }
+        for denied in &mut denied.calls {
+            denied.count = u64::MAX;
+        }
+        denied
+    }
+
+    #[test]
+    fn refused_calls_are_told_apart_up_to_a_bound_and_then_counted() {
+        let mut denied = everything_denied();
+        assert_eq!((denied.calls.len(), denied.others), (MAX_DENIED, 100 - MAX_DENIED as u64));
+        denied.count(u32::MAX, u64::MAX);
+        assert_eq!(denied.calls[0].count, u64::MAX);
+        assert_eq!(DeniedCalls::decode(&denied.encode()), Some(denied));
+    }
+
+    #[test]
+    fn an_answer_with_more_calls_than_there_can_be_is_refused() {
+        let one = DeniedCall { call: 1, argument: 0, count: 1 };
+        let denied = DeniedCalls { calls: vec![one; MAX_DENIED + 1], others: 0 };
+        assert_eq!(DeniedCalls::decode(&denied.encode()), None);
     }
 
     #[test]

@@ -233,6 +233,24 @@ pub struct Usage {
     pub memory_peak_bytes: Option<u64>,
 }
 
+/// A kind of system call that the sandbox refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    /// The call with the argument that tells what was wanted, `socket(AF_NETLINK)`;
+    /// `others` for what came when too many different ones had come before.
+    pub call: String,
+    /// How often.
+    pub count: u64,
+    /// Profiles of this supervisor under which it would have passed.
+    pub allowed_by: Vec<String>,
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ×{}", self.call, self.count)
+    }
+}
+
 /// Why a job ended, in full.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExitReport {
@@ -262,6 +280,9 @@ pub struct ExitReport {
     pub usage: Usage,
     /// Layers of the sandbox and whether they held.
     pub layers: Vec<Layer>,
+    /// System calls that the sandbox refused, in the order in which they came.
+    #[serde(default)]
+    pub denied: Vec<Denied>,
 }
 
 /// Status of a client for a job that reached its time limit (as timeout(1)).
@@ -303,6 +324,10 @@ pub struct JobDescription {
     pub finished_usec: Option<u64>,
     /// Host user id the attempt runs as, while it runs.
     pub host_uid: Option<u32>,
+    /// System calls that the sandbox refused so far. In the description of one
+    /// job that runs, and of one that is over; empty in lists of running ones.
+    #[serde(default)]
+    pub denied: Vec<Denied>,
     /// Why it ended.
     pub report: Option<ExitReport>,
 }

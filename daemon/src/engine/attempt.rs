@@ -131,9 +131,12 @@ impl Engine {
             record.started_usec = Some(report.started_usec);
         }
         record.report = Some(report);
-        while let Err(error) = self.ledger.append(records::completed(&record)).await {
-            tracing::error!(job = id.0, %error, "the end of a job waits for the audit log");
-            tokio::time::sleep(RETRY_PAUSE).await;
+        let refused = records::sandbox_denied(&record);
+        for new in refused.into_iter().chain([records::completed(&record)]) {
+            while let Err(error) = self.ledger.append(new.clone()).await {
+                tracing::error!(job = id.0, %error, "the end of a job waits for the audit log");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
         }
         while let Err(error) = self.store.update(record.clone()).await {
             tracing::error!(job = id.0, %error, "the end of a job waits for the store");

@@ -3,7 +3,7 @@
 
 use crate::supervise::{AdoptRequest, Adopted, Attempt, Host, Prepared, Refusal, StartRequest};
 use fetchml_api::host::Finding;
-use fetchml_api::job::{ExitReport, JobId, JobSpec, Layer};
+use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, Layer};
 use fetchml_policies::Profile;
 use futures_util::future::BoxFuture;
 use std::fmt;
@@ -76,6 +76,8 @@ pub trait Planned: Send {
 pub trait Running: fmt::Debug + Send + Sync {
     /// TERM, grace period, KILL; returns at once.
     fn stop(&self) -> BoxFuture<'_, ()>;
+    /// System calls that its sandbox refused so far.
+    fn denied(&self) -> BoxFuture<'_, Vec<Denied>>;
     /// Its complete report, when it is over.
     fn finished(&self) -> BoxFuture<'_, ExitReport>;
 }
@@ -160,6 +162,10 @@ impl fmt::Debug for Live {
 impl Running for Live {
     fn stop(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.0.stop())
+    }
+
+    fn denied(&self) -> BoxFuture<'_, Vec<Denied>> {
+        Box::pin(self.0.denied())
     }
 
     fn finished(&self) -> BoxFuture<'_, ExitReport> {

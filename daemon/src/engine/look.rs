@@ -52,7 +52,12 @@ impl Engine {
     /// [`EngineError::NoSuchJob`] when there is none in this scope.
     pub async fn describe(&self, scope: Scope, id: JobId) -> Result<JobDescription, EngineError> {
         let record = self.record(scope, id).await?;
-        Ok(self.description(&record))
+        let running = self.live().get(id).and_then(|job| job.running.clone());
+        let mut description = self.description(&record);
+        if let Some(running) = running {
+            description.denied = running.denied().await;
+        }
+        Ok(description)
     }
 
     /// The same for every job in scope that matches, newest last.

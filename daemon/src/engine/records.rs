@@ -87,6 +87,20 @@ pub fn completed(record: &JobRecord) -> NewRecord {
     new
 }
 
+/// The sandbox of a job that is over refused system calls. `None` when it did not.
+#[must_use]
+pub fn sandbox_denied(record: &JobRecord) -> Option<NewRecord> {
+    let report = record.report.as_ref().filter(|report| !report.denied.is_empty())?;
+    let calls: Vec<_> = report.denied.iter().map(ToString::to_string).collect();
+    Some(
+        job(Event::PolicyDenied, owner(record), "system-call", record.id)
+            .result(Outcome::Denied)
+            .detail("attempt", record.attempt)
+            .detail("profile", &record.spec.profile)
+            .detail("calls", calls.join(", ")),
+    )
+}
+
 /// Somebody asked for the end of a job.
 #[must_use]
 pub fn cancelled(caller: &Caller, id: JobId) -> NewRecord {

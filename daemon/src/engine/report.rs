@@ -31,6 +31,7 @@ pub(super) fn not_run(class: FailureClass, why: &str) -> ExitReport {
         lost_output_bytes: 0,
         usage: Usage::default(),
         layers: Vec::new(),
+        denied: Vec::new(),
     }
 }
 

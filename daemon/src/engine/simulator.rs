@@ -5,7 +5,7 @@ use super::launcher::{Adoption, JobFiles, Launcher, Part, Planned, Running};
 use super::report;
 use crate::supervise::{AdoptRequest, Refusal, StartRequest};
 use fetchml_api::host::Finding;
-use fetchml_api::job::{ExitReport, FailureClass, JobId, JobSpec, Layer, LayerState};
+use fetchml_api::job::{Denied, ExitReport, FailureClass, JobId, JobSpec, Layer, LayerState};
 use fetchml_policies::Profile;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
@@ -174,6 +174,10 @@ impl Running for Simulated {
         };
         self.over.send_replace(Some(stopped));
         Box::pin(std::future::ready(()))
+    }
+
+    fn denied(&self) -> BoxFuture<'_, Vec<Denied>> {
+        Box::pin(async { Vec::new() })
     }
 
     fn finished(&self) -> BoxFuture<'_, ExitReport> {

@@ -17,7 +17,7 @@ mod network;
 
 use crate::launch::{LaunchTimes, Mark};
 use crate::plan::Plan;
-use fetchml_sys::{Errno, confine, namespace, process};
+use fetchml_sys::{Errno, namespace, process};
 use rustix::fd::AsFd;
 
 /// Status of a child whose step failed; nobody outside this module sees it.
@@ -41,8 +41,8 @@ pub(crate) fn enter(plan: &Plan, progress: &mut Progress) -> i32 {
 /// The sandbox in one screen. The order matters:
 /// mounts and network need the initial user namespace's capabilities; the
 /// keyring and the capability sets belong to the job's own ids; descriptors are
-/// closed when nothing needs to be opened any more; the agent's filter is last,
-/// because it forbids most of what came before.
+/// closed last, when nothing needs to be opened any more. The agent installs the
+/// seccomp programs, the job's before its exec and then its own.
 fn lock_in(plan: &Plan, times: &mut LaunchTimes) -> Result<std::convert::Infallible, Failure> {
     Step::Session.of(rustix::process::setsid().map(drop))?;
     Step::CgroupNamespace.of(namespace::own_cgroup_view())?;
@@ -63,9 +63,6 @@ fn lock_in(plan: &Plan, times: &mut LaunchTimes) -> Result<std::convert::Infalli
     times.pass(Mark::Landlock);
     fds::leave_only_the_agents(plan)?;
     times.pass(Mark::Descriptors);
-    for (item, program) in plan.agent_filter.programs.iter().enumerate() {
-        Step::AgentFilter.of_item(item, confine::install_filter(program))?;
-    }
     let agent = process::inherited(fds::AGENT_IMAGE);
     let errno = process::execute_descriptor(agent.as_fd(), &plan.agent_argv, &plan.agent_env);
     Err(Step::Execute.failed(errno))
@@ -112,7 +109,6 @@ pub(crate) enum Step {
     NoNewPrivileges,
     LandlockRestrict,
     Descriptors,
-    AgentFilter,
     Execute,
 }
 
@@ -161,7 +157,6 @@ impl Step {
             Self::NoNewPrivileges => "set no_new_privs",
             Self::LandlockRestrict => "apply the Landlock ruleset",
             Self::Descriptors => "place the agent's descriptors",
-            Self::AgentFilter => "load the agent's seccomp filter",
             Self::Execute => "execute the agent",
         }
     }

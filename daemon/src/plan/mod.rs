@@ -56,7 +56,6 @@ pub(crate) struct Plan {
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
     pub(crate) last_capability: u32,
-    pub(crate) agent_filter: Arc<Filter>,
     pub(crate) agent_argv: CStringVector,
     pub(crate) agent_env: CStringVector,
     pub(crate) agent_image: Arc<OwnedFd>,
@@ -191,14 +190,13 @@ pub(crate) fn build(
         uid: Uid::from_raw(profile.run_as_uid),
         gid: Gid::from_raw(profile.run_as_gid),
         last_capability: host.last_capability(),
-        agent_filter: host.library().agent_filter(),
         agent_argv: CStringVector::new(["fetchml-agent", "init"])
             .map_err(failed("name the agent"))?,
         // The agent's environment is empty: /proc/1/environ tells nothing.
         agent_env: CStringVector::new([""; 0]).map_err(failed("empty the environment"))?,
         agent_image: host.agent_image(),
         null: host.null(),
-        agent_plan: high(agent_plan(&request, &profile, &filter)?)?,
+        agent_plan: high(agent_plan(&request, &profile, &filter, host)?)?,
         log: high(directory.create_log()?)?,
         report: high(directory.create_report()?)?,
         identity: high(host.bind_identity(request.job)?)?,
@@ -247,12 +245,19 @@ fn agent_plan(
     request: &StartRequest,
     profile: &Profile,
     filter: &Filter,
+    host: &Host,
 ) -> Result<OwnedFd, Refusal> {
     let mut env = profile.env.clone();
     env.extend(request.spec.env.clone());
     env.insert("FETCHML_JOB_ID".into(), request.job.to_string());
     env.insert("FETCHML_OUTPUT_DIR".into(), "/outputs".into());
     let search_path = env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
+    // The same rules, whether denials are told or not.
+    let (program, refusals) = match &filter.counting {
+        Some(counting) => (Some(&counting.program), Some(counting.refusals.clone())),
+        None => (filter.programs.first(), None),
+    };
+    let own_filter = host.library().agent_filter();
     let plan = AgentPlan {
         argv: request.spec.command.iter().map(|a| a.clone().into_bytes()).collect(),
         search_path: search_path
@@ -264,7 +269,9 @@ fn agent_plan(
         cwd: b"/work".to_vec(),
         time_limit_usec: Some(time_limit_usec(&request.spec, profile)),
         grace_usec: profile.stop_grace_usec,
-        filters: filter.programs.clone(),
+        filter: program.cloned().unwrap_or_default(),
+        refusals,
+        own_filter: own_filter.programs.concat(),
         uid: profile.run_as_uid,
         gid: profile.run_as_gid,
     };

@@ -69,6 +69,7 @@ impl JobRecord {
             started_usec: self.started_usec,
             finished_usec: self.finished_usec,
             host_uid: self.host_uid.filter(|_| !self.state.is_final()),
+            denied: self.report.as_ref().map(|r| r.denied.clone()).unwrap_or_default(),
             report: self.report.clone(),
         }
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::cgroup::{Cgroups, JobCgroup};
 use crate::launch::{HostIds, HostView, LaunchTimes, Launcher, Mark};
 use crate::plan::{self, LandlockSupport, ProcMask, failed};
-use fetchml_api::agent::STOP;
+use fetchml_api::agent::{DENIED, DeniedCalls, MAX_REPORT_BYTES, STOP};
 use fetchml_api::host::Finding;
 use fetchml_api::job::{JobId, JobSpec};
 use fetchml_policies::{Library, Profile};
@@ -140,6 +140,7 @@ impl Host {
         let about = About {
             job: request.job,
             program: request.spec.command.first().cloned().unwrap_or_default(),
+            profile: profile.name.clone(),
             time_limit_usec: Some(plan::time_limit_usec(&request.spec, &profile)),
             grace_usec: profile.stop_grace_usec,
             directory: Arc::clone(&directory),
@@ -172,6 +173,7 @@ impl Host {
         let about = About {
             job,
             program: spec.command.first().cloned().unwrap_or_default(),
+            profile: spec.profile.clone(),
             time_limit_usec: spec.time_limit_usec,
             grace_usec: LONGEST_GRACE_USEC,
             directory: Arc::new(self.job_directory(uid, &spec.experiment, job)?),
@@ -280,6 +282,26 @@ impl Host {
         }
     }
 
+    /// Asks the agent what its sandbox refused so far. `None` when it does not
+    /// answer at once, or nonsense.
+    pub(super) async fn ask_what_was_denied(&self, about: &About) -> Option<DeniedCalls> {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let socket = self.connect_once(about).ok()?;
+        rustix::net::send(&socket, &[DENIED], SendFlags::NOSIGNAL).ok()?;
+        let socket = readiness(socket).ok()?;
+        // The guard only says that there is something to read.
+        drop(tokio::time::timeout(PATIENCE, socket.readable()).await.ok()?.ok()?);
+        let mut answer = [0u8; MAX_REPORT_BYTES];
+        let len = rustix::io::read(socket.get_ref(), &mut answer).ok()?;
+        DeniedCalls::decode(answer.get(..len)?)
+    }
+
+    fn connect_once(&self, about: &About) -> Result<OwnedFd, Errno> {
+        let socket = stream_socket()?;
+        connect(&socket, &self.identity_address(about.job)?)?;
+        Ok(socket)
+    }
+
     async fn connect_to_agent(&self, about: &About, group: Option<&JobCgroup>) -> Option<OwnedFd> {
         // An agent that was just being launched may not listen yet, one with a
         // full backlog is busy, and a supervisor short of descriptors knows
@@ -287,11 +309,7 @@ impl Host {
         const PAUSE: Duration = Duration::from_millis(20);
         const TRIES: u32 = 500;
         for _ in 0..TRIES {
-            let connected = stream_socket().and_then(|socket| {
-                connect(&socket, &self.identity_address(about.job)?)?;
-                Ok(socket)
-            });
-            match connected {
+            match self.connect_once(about) {
                 Ok(socket) => return Some(socket),
                 Err(Errno::NOENT) => return None,
                 Err(Errno::CONNREFUSED) => {

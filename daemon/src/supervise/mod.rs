@@ -5,6 +5,7 @@
 //! [`Attempt::finished`] → audit `job_completed` durable → commit the final state
 //! → tell.
 
+mod denied;
 mod directory;
 mod findings;
 mod host;
@@ -19,7 +20,7 @@ use crate::cgroup::JobCgroup;
 use crate::launch::LaunchError;
 use crate::plan::Plan;
 use fetchml_api::agent::AgentReport;
-use fetchml_api::job::{ExitReport, JobId, JobSpec, Layer};
+use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, Layer};
 use fetchml_policies::Profile;
 use fetchml_sys::watch::readiness;
 use rustix::fd::{AsFd, OwnedFd};
@@ -107,6 +108,7 @@ pub struct Prepared {
 struct About {
     job: JobId,
     program: String,
+    profile: String,
     time_limit_usec: Option<u64>,
     grace_usec: u64,
     directory: Arc<JobDirectory>,
@@ -208,6 +210,13 @@ impl Attempt {
         });
     }
 
+    /// System calls that the sandbox refused so far. Empty as well when the agent
+    /// does not say in time.
+    pub async fn denied(&self) -> Vec<Denied> {
+        let counted = self.host.ask_what_was_denied(&self.about).await.unwrap_or_default();
+        denied::in_words(self.host.library(), &counted)
+    }
+
     /// Waits for the end; the report is complete and classified. To be called once.
     pub async fn finished(&self) -> ExitReport {
         // A pidfd is readable when its process has ended, and never stops being so.
@@ -233,6 +242,8 @@ fn collect(host: &Host, about: &About, group: Option<&JobCgroup>, layers: &[Laye
             let context = report::Context {
                 layers,
                 program: &about.program,
+                profile: &about.profile,
+                denied: denied::in_words(host.library(), &agent.denied),
                 group: used,
                 time_limit_usec: about.time_limit_usec,
             };

@@ -5,8 +5,8 @@ use crate::cgroup::GroupUse;
 use crate::jail::Failure;
 use fetchml_api::agent::{AgentReport, AgentStep, CommandEnd, ReportError};
 use fetchml_api::job::{
-    ExitReport, FailureClass, Layer, STATUS_CANNOT_EXECUTE, STATUS_NOT_FOUND, STATUS_REFUSED,
-    STATUS_TIMEOUT, Usage,
+    Denied, ExitReport, FailureClass, Layer, STATUS_CANNOT_EXECUTE, STATUS_NOT_FOUND,
+    STATUS_REFUSED, STATUS_TIMEOUT, Usage,
 };
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -16,6 +16,8 @@ use nix::sys::signal::Signal;
 pub(super) struct Context<'a> {
     pub(super) layers: &'a [Layer],
     pub(super) program: &'a str,
+    pub(super) profile: &'a str,
+    pub(super) denied: Vec<Denied>,
     pub(super) group: GroupUse,
     /// `None` when it is not known any more, after a restart.
     pub(super) time_limit_usec: Option<u64>,
@@ -34,7 +36,7 @@ pub(super) fn of_agent(agent: &AgentReport, context: &Context<'_>) -> ExitReport
     let (user_usec, system_usec) =
         context.group.cpu_usec.unwrap_or((agent.user_usec, agent.system_usec));
     ExitReport {
-        summary: with_lost_output(verdict.summary, agent),
+        summary: with_denials(with_lost_output(verdict.summary, agent), context),
         failure: verdict.failure,
         exit_code: match agent.end {
             CommandEnd::Exited(code) => Some(code.into()),
@@ -61,6 +63,7 @@ pub(super) fn of_agent(agent: &AgentReport, context: &Context<'_>) -> ExitReport
             memory_peak_bytes: context.group.memory_peak_bytes,
         },
         layers: context.layers.to_vec(),
+        denied: context.denied.clone(),
     }
 }
 
@@ -160,6 +163,27 @@ fn with_lost_output(summary: String, agent: &AgentReport) -> String {
     )
 }
 
+/// Adds what the sandbox refused, and the profile that would not have: one under
+/// which all of it passes, when there is one.
+fn with_denials(summary: String, context: &Context<'_>) -> String {
+    const SHOWN: usize = 3;
+    let Some((first, rest)) = context.denied.split_first() else { return summary };
+    let shown: Vec<_> = context.denied.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = match context.denied.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let remedy = first
+        .allowed_by
+        .iter()
+        .find(|name| rest.iter().all(|other| other.allowed_by.contains(name)))
+        .map_or_else(
+            || "no profile here allows all of it".to_owned(),
+            |p| format!("needs profile {p}"),
+        );
+    format!("{summary}; denied: {}{more} (profile {}; {remedy})", shown.join(", "), context.profile)
+}
+
 fn bytes_words(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut unit = 0;
@@ -256,13 +280,14 @@ fn bare(summary: String, class: FailureClass, layers: &[Layer], now_usec: u64) -
         lost_output_bytes: 0,
         usage: Usage::default(),
         layers: layers.to_vec(),
+        denied: Vec::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fetchml_api::agent::Observed;
+    use fetchml_api::agent::{DeniedCalls, Observed};
 
     fn agent(end: CommandEnd) -> AgentReport {
         AgentReport {
@@ -279,11 +304,19 @@ mod tests {
             system_usec: 0,
             max_rss_bytes: 0,
             observed: Observed::default(),
+            denied: DeniedCalls::default(),
         }
     }
 
     fn context(group: GroupUse) -> Context<'static> {
-        Context { layers: &[], program: "train", group, time_limit_usec: Some(5_400_000_000) }
+        Context {
+            layers: &[],
+            program: "train",
+            profile: "default",
+            denied: Vec::new(),
+            group,
+            time_limit_usec: Some(5_400_000_000),
+        }
     }
 
     #[test]
@@ -351,5 +384,34 @@ mod tests {
         let report = of_agent(&late, &context(GroupUse::default()));
         assert_eq!(report.status, 124);
         assert_eq!(report.summary, "reached its time limit of 1 h 30 min");
+    }
+
+    #[test]
+    fn what_was_denied_is_said_with_the_profile_that_would_not_deny_it() {
+        let denied = |call: &str, count, by: &[&str]| Denied {
+            call: call.into(),
+            count,
+            allowed_by: by.iter().map(ToString::to_string).collect(),
+        };
+        let words = |denied| {
+            let context = Context { denied, ..context(GroupUse::default()) };
+            of_agent(&agent(CommandEnd::Exited(1)), &context).summary
+        };
+        let ptrace = denied("ptrace", 3, &["debug", "notebook"]);
+        assert_eq!(
+            words(vec![ptrace.clone()]),
+            "exited with code 1; denied: ptrace ×3 (profile default; needs profile debug)"
+        );
+        let kcmp = denied("kcmp", 1, &["notebook"]);
+        assert_eq!(
+            words(vec![ptrace.clone(), kcmp.clone()]),
+            "exited with code 1; denied: ptrace ×3, kcmp ×1 (profile default; needs profile notebook)"
+        );
+        let mount = denied("mount", 1, &[]);
+        assert_eq!(
+            words(vec![ptrace, kcmp, mount.clone(), mount]),
+            "exited with code 1; denied: ptrace ×3, kcmp ×1, mount ×1 and 1 more (profile \
+             default; no profile here allows all of it)"
+        );
     }
 }

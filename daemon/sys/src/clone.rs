@@ -28,6 +28,10 @@ impl CloneFlags {
     /// Only a user namespace, for a child that does nothing but keep it alive.
     pub const USER: Self = Self(libc::CLONE_NEWUSER as u64);
 
+    /// The caller's descriptor table, until the child executes: what either opens
+    /// or replaces, the other has as well.
+    pub const SHARED_DESCRIPTORS: Self = Self(libc::CLONE_FILES as u64);
+
     /// Both sets of flags.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -118,8 +122,8 @@ extern "C" fn sleep_for_ever(_: *mut c_void) -> ! {
 /// Runs `body` in a child that shares this process's memory, and sleeps until
 /// the child executes a program or exits with the status that `body` returns.
 ///
-/// The child has its own descriptor table, signal handlers and file-system
-/// context. With `cgroup` it is born in that cgroup (CLONE_INTO_CGROUP, Linux
+/// The child has its own signal handlers, file-system context and, unless the flags
+/// say otherwise, descriptor table. With `cgroup` it is born in that cgroup (CLONE_INTO_CGROUP, Linux
 /// 5.7). All signals are blocked in the child; whatever it executes inherits that.
 ///
 /// `body` must be child-safe: it may only call what is marked so, must not

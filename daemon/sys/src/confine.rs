@@ -15,6 +15,11 @@ use rustix::fd::{AsRawFd, BorrowedFd};
 /// EINVAL for a program the kernel refuses or whose length is no multiple of 8,
 /// EACCES without no_new_privs.
 pub fn install_filter(program: &[u8]) -> Result<(), Errno> {
+    set_filter(program, libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW).map(drop)
+}
+
+/// seccomp(2) with these flags; with `NEW_LISTENER` the result is a descriptor.
+pub(crate) fn set_filter(program: &[u8], flags: libc::c_ulong) -> Result<libc::c_long, Errno> {
     const INSTRUCTION_BYTES: usize = size_of::<libc::sock_filter>();
     let (count, rest) = (program.len() / INSTRUCTION_BYTES, program.len() % INSTRUCTION_BYTES);
     let len = u16::try_from(count).map_err(|_| Errno::INVAL)?;
@@ -30,11 +35,10 @@ pub fn install_filter(program: &[u8]) -> Result<(), Errno> {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
-            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            flags,
             std::ptr::from_ref(&prog),
         )
-    })?;
-    Ok(())
+    })
 }
 
 /// Allows `access` (bits of landlock(7)) to everything below the file or

@@ -2,11 +2,12 @@
 //! unsafe code is allowed; it decides nothing.
 //!
 //! What rustix offers is used from there. Here is the rest: a clone that shares
-//! the address space ([`clone`]), fork and execve for a single-threaded program
-//! ([`process`]), the mount attributes call ([`mount`]), Landlock rules and
-//! seccomp programs for a process that may not allocate ([`confine`]), and the
-//! few network, socket and namespace calls that nobody wraps ([`net`], [`namespace`],
-//! [`peer`], [`inherited`]), and whether the kernel has a call at all ([`features`]).
+//! the address space ([`clone`]), execve and PID 1's calls ([`process`]), the mount
+//! attributes call ([`mount`]), Landlock rules and seccomp programs for a process
+//! that may not allocate ([`confine`]), refused calls that are asked about
+//! ([`denied`]), the few network, socket and namespace calls that nobody wraps
+//! ([`net`], [`namespace`], [`peer`], [`inherited`]), and whether the kernel has a
+//! call at all ([`features`]).
 //!
 //! Every function that a [`clone::spawn`] child may call is marked *child-safe*:
 //! it performs system calls on data that was prepared before and neither
@@ -14,6 +15,7 @@
 
 pub mod clone;
 pub mod confine;
+pub mod denied;
 pub mod features;
 pub mod inherited;
 pub mod mount;

@@ -1,4 +1,4 @@
-//! Programs: executing one by descriptor, and fork for a single-threaded agent.
+//! Programs: executing one by descriptor, and what PID 1 of a job needs.
 
 use crate::{Errno, check};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -61,32 +61,6 @@ pub fn execute_path(path: &CStr, argv: &CStringVector, env: &CStringVector) -> E
     // SAFETY: as in execute_descriptor.
     let ret = unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
     check(ret.into()).err().unwrap_or(Errno::INVAL)
-}
-
-/// Which side of a fork the caller is on.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Fork {
-    /// In the parent; the child has this process id.
-    Parent(i32),
-    /// In the child.
-    Child,
-}
-
-/// Forks a process that has one thread.
-///
-/// # Errors
-/// EAGAIN (process limit), ENOMEM; EBUSY when the process has several threads,
-/// since locks held by the others would stay locked in the child.
-pub fn fork_single_threaded() -> Result<Fork, Errno> {
-    let one_thread = rustix::fs::stat(c"/proc/self/task").is_ok_and(|s| s.st_nlink == 3);
-    if !one_thread {
-        return Err(Errno::BUSY);
-    }
-    // SAFETY: there is no other thread, so nothing is locked in the child.
-    match check(unsafe { libc::fork() }.into())? {
-        0 => Ok(Fork::Child),
-        pid => Ok(Fork::Parent(i32::try_from(pid).unwrap_or(i32::MAX))),
-    }
 }
 
 /// Sets the signal mask of the calling thread to nothing or to everything. Child-safe.
@@ -226,12 +200,6 @@ pub fn inherited(number: i32) -> BorrowedFd<'static> {
     // SAFETY: number is not -1, and the descriptor is never closed by this
     // process; if it was not open, system calls answer EBADF.
     unsafe { BorrowedFd::borrow_raw(number.max(0)) }
-}
-
-/// Ends this process without running destructors or exit handlers. Child-safe.
-pub fn exit_now(status: i32) -> ! {
-    // SAFETY: _exit does not return and touches no memory.
-    unsafe { libc::_exit(status) }
 }
 
 /// Gives the caller a new, empty session keyring instead of the one it

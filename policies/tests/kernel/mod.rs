@@ -30,7 +30,7 @@ pub(crate) fn run(programs: &[Vec<u8>], call: &Call) -> Outcome {
 /// The outcome of a program that asks a listener, and whether it was asked.
 pub(crate) fn listen(counting: &Counting, call: &Call) -> (Outcome, bool) {
     match execute(&counting.program, call).0 {
-        0x7fc0_0000 => (Outcome::Errno(counting.errno(call.number)), true),
+        0x7fc0_0000 => (Outcome::Errno(counting.refusals.errno(call.number)), true),
         verdict => (outcome(verdict), false),
     }
 }

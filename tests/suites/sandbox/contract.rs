@@ -151,6 +151,10 @@ fn submit_wait_logs_and_cancel_work_apart_from_run() {
     let logs = private.ctl(["logs", id]);
     assert_eq!((logs.ok(), logs.stderr.trim()), ("out", "err"));
     let long = private.ctl(["submit", "--name", "long", "--", "sleep", "1000"]);
+    // Cancelled before its command began it would have another status.
+    while !private.ctl(["status", "long", "--json"]).says("\"state\":\"running\"") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     private.ctl(["cancel", "long"]).expect(0);
     let ended = private.ctl(["wait", long.ok()]);
     assert_eq!(ended.status, 143, "{ended}");

@@ -9,6 +9,7 @@ mod audit;
 mod bus;
 mod contract;
 mod crash;
+mod denied;
 mod escapes;
 mod inside;
 mod output;

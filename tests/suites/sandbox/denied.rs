@@ -1,0 +1,200 @@
+//! What the sandbox refuses is counted and told: live, in the report, in the audit.
+
+use crate::private;
+use fetchml_tests::{Output, Private};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// Raw system calls, as (name or number, arguments…).
+const TRY: &str = r"
+import ctypes, errno, os, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *args):
+    ctypes.set_errno(0)
+    result = libc.syscall(number, *[ctypes.c_long(a) for a in args])
+    return 'ok' if result >= 0 else errno.errorcode[ctypes.get_errno()]
+";
+
+fn tried(private: &Private, script: &str) -> Output {
+    private.python(&format!("{TRY}{script}"))
+}
+
+fn description(private: &Private, job: &str) -> Value {
+    let output = private.ctl(["status", job, "--json"]);
+    serde_json::from_str(output.ok()).unwrap_or_else(|e| panic!("{e}: {output}"))
+}
+
+fn counted(of: &Value) -> Vec<(String, u64)> {
+    of["denied"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no denials in {of}"))
+        .iter()
+        .map(|d| (d["call"].as_str().unwrap().to_owned(), d["count"].as_u64().unwrap()))
+        .collect()
+}
+
+#[test]
+fn refused_calls_fail_with_the_policys_error_and_stand_in_report_and_audit() {
+    let private = private!();
+    let output = tried(
+        &private,
+        "print(call(101, 0, 0, 0, 0), call(101, 0, 0, 0, 0), call(155, 0, 0), call(555))",
+    );
+    assert_eq!(output.ok(), "EPERM EPERM EPERM ENOSYS");
+    let job = description(&private, "1");
+    let summary = job["report"]["summary"].as_str().unwrap();
+    assert!(
+        summary.starts_with("exited with code 0; denied: ptrace ×2, pivot_root ×1"),
+        "{summary}"
+    );
+    let denied = counted(&job["report"]);
+    assert_eq!(denied.len(), 3, "{denied:?}");
+    assert_eq!(denied[0].1, 2, "{denied:?}");
+    assert!(denied[0].0.starts_with("ptrace"), "{denied:?}");
+    assert_eq!(denied[1], ("pivot_root".to_owned(), 1));
+    assert!(denied[2].0.contains("555"), "{denied:?}");
+    let lines = private.audit_lines();
+    let records: Vec<_> = lines.iter().filter(|l| l.contains("\"policy_denied\"")).collect();
+    assert_eq!(records.len(), 1, "{lines:?}");
+    assert!(records[0].contains("pivot_root ×1"), "{records:?}");
+}
+
+#[test]
+fn the_argument_of_interest_tells_what_was_wanted() {
+    let private = private!();
+    let output = tried(&private, "print(call(41, 17, 3, 0), call(41, 16, 3, 0))");
+    let denied = counted(&description(&private, "1")["report"]);
+    let calls: Vec<_> = denied.iter().map(|(call, _)| call.as_str()).collect();
+    assert!(calls.contains(&"socket(AF_PACKET)"), "{output} {calls:?}");
+}
+
+#[test]
+fn a_running_job_tells_what_was_refused_so_far() {
+    let private = private!();
+    let submitted = private.ctl([
+        "submit",
+        "--",
+        "/usr/bin/python3",
+        "-c",
+        &format!("{TRY}call(155, 0, 0)\nimport time; time.sleep(60)"),
+    ]);
+    submitted.ok();
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        let job = description(&private, "1");
+        let denied = counted(&job);
+        if job["state"] == "running" && denied == [("pivot_root".to_owned(), 1)] {
+            break;
+        }
+        assert!(Instant::now() < patience, "{job}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    private.ctl(["cancel", "1"]).ok();
+}
+
+#[test]
+fn a_flood_of_refused_calls_from_many_processes_and_threads_is_counted_to_the_last() {
+    let private = private!();
+    let output = tried(
+        &private,
+        r"
+def some(n):
+    for _ in range(n): assert call(155, 0, 0) == 'EPERM'
+threads = [threading.Thread(target=some, args=(2000,)) for _ in range(4)]
+for t in threads: t.start()
+for _ in range(3):
+    if os.fork() == 0:
+        some(1000)
+        os._exit(0)
+for t in threads: t.join()
+for _ in range(3): os.wait()
+for n in range(100): call(1000 + n)
+print('out')
+",
+    );
+    assert_eq!(output.ok(), "out");
+    let denied = counted(&description(&private, "1")["report"]);
+    let of = |name: &str| denied.iter().find(|(call, _)| call == name).map(|(_, n)| *n);
+    assert_eq!(of("pivot_root"), Some(11_000));
+    // Told apart up to a bound, the rest in one number.
+    assert_eq!(denied.iter().map(|(_, n)| n).sum::<u64>(), 11_100, "{denied:?}");
+    assert!(of("others").is_some_and(|n| n > 0) && denied.len() <= 33, "{denied:?}");
+}
+
+#[test]
+fn a_job_that_is_killed_while_it_asks_ends_as_any_other() {
+    let private = private!();
+    let output = tried(
+        &private,
+        r"
+import signal
+def for_ever():
+    while True: call(155, 0, 0)
+for _ in range(4): threading.Thread(target=for_ever, daemon=True).start()
+while call(155, 0, 0) != 'EPERM': pass
+os.kill(os.getpid(), signal.SIGKILL)
+",
+    );
+    output.expect(137);
+    let report = &description(&private, "1")["report"];
+    assert!(counted(report).iter().any(|(call, _)| call == "pivot_root"), "{report}");
+}
+
+#[test]
+fn a_command_that_cannot_be_executed_is_still_told_apart() {
+    let private = private!();
+    private.ctl(["run", "--", "/nowhere"]).expect(127);
+    private.put("plain", "data");
+    private.ctl(["run", "--", "/work/plain"]).expect(126);
+}
+
+#[test]
+fn what_libraries_probe_as_a_matter_of_course_is_not_told() {
+    let private = private!();
+    let output = tried(&private, "print(call(435, 0, 0)); threading.Thread(target=print).start()");
+    assert!(output.ok().starts_with("ENOSYS"), "{output}");
+    assert_eq!(counted(&description(&private, "1")["report"]), []);
+}
+
+#[test]
+fn the_agent_is_behind_a_filter_of_its_own_that_the_job_does_not_have() {
+    let private = private!();
+    private.ctl(["submit", "--", "sleep", "60"]).ok();
+    let patience = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        let job = description(&private, "1");
+        if job["state"] == "running" {
+            let uid = job["host_uid"].as_u64().unwrap();
+            if let [agent, command] = &status_of_processes_of(uid)[..] {
+                break [agent.clone(), command.clone()];
+            }
+        }
+        assert!(Instant::now() < patience, "{job}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let own = |status: &str, field: &str| {
+        status.lines().find_map(|l| l.strip_prefix(field)).unwrap().trim().to_owned()
+    };
+    let here = std::fs::read_to_string("/proc/self/status").unwrap();
+    let already: u32 = own(&here, "Seccomp_filters:").parse().unwrap();
+    for status in &status {
+        assert_eq!(own(status, "Seccomp:"), "2");
+        assert_eq!(own(status, "Seccomp_filters:"), (already + 1).to_string(), "{status}");
+    }
+    private.ctl(["cancel", "1"]).ok();
+}
+
+/// `/proc/PID/status` of each process of a host user id, by process id.
+fn status_of_processes_of(uid: u64) -> Vec<String> {
+    let mut found: Vec<(u32, String)> = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|e| {
+            let pid = e.file_name().to_str()?.parse().ok()?;
+            let status = std::fs::read_to_string(e.path().join("status")).ok()?;
+            status.contains(&format!("\nUid:\t{uid}\t")).then_some((pid, status))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, status)| status).collect()
+}
