@@ -22,6 +22,11 @@ pub fn number(name: &str) -> Option<u32> {
     Sysno::from_str(name).ok().map(|call| call as u32).or_else(|| name.parse().ok())
 }
 
+/// Whether a call of x86-64 has this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    Sysno::from_str(name).is_ok()
+}
+
 /// A call and the value of its [`argument_of_interest`]: `socket(AF_NETLINK)`,
 /// `clone(CLONE_NEWUSER)`, `ptrace`, `system call 999`. `value` does not matter
 /// where a call has no such argument.

@@ -12,7 +12,7 @@ mod diff;
 pub mod explain;
 mod filter;
 mod library;
-mod oci;
+pub mod oci;
 mod paths;
 mod problem;
 pub mod profile;

@@ -124,3 +124,10 @@ pub(crate) fn choices_of_many<'a>(
         None => otherwise.to_owned(),
     }
 }
+
+/// Line and column, from 1, of a byte offset.
+pub(crate) fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}

@@ -5,7 +5,7 @@ mod value;
 
 use crate::devices;
 use crate::paths;
-use crate::problem::{Fault, Problem, nearest};
+use crate::problem::{Fault, Problem, nearest, place};
 use crate::profile::{Demand, Denials, Network, Shown};
 use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
@@ -237,13 +237,6 @@ impl Reader<'_> {
         problem.place = offset.map(|offset| place(self.text, offset));
         self.problems.push(problem);
     }
-}
-
-/// Line and column, from 1, of a byte offset.
-fn place(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::oci::calls;
 
 fn document(rules: &str) -> String {
     format!(
@@ -28,7 +29,10 @@ fn dockers_conditions_are_refused_and_never_dropped() {
     let allow = r#""names": ["mount", "bpf"], "action": "SCMP_ACT_ALLOW""#;
     refused(
         &document(&format!(r#"{{{allow}, "includes": {{"caps": ["CAP_SYS_ADMIN"]}}}}"#)),
-        &["x.json: syscalls[0] (mount): includes makes the rule depend on capabilities"],
+        &[
+            "x.json:1:73: syscalls[0] (mount): includes makes the rule depend on capabilities",
+            "policy import",
+        ],
     );
     refused(
         &document(&format!(r#"{{{allow}, "excludes": {{"minKernel": "4.8"}}}}"#)),
@@ -98,4 +102,28 @@ fn actions_and_comparisons_that_are_not_supported_are_named() {
 fn every_fault_of_a_document_is_told() {
     let rules = r#"{"names": [], "action": "SCMP_ACT_ALLOW"}, {"names": ["read"], "action": "SCMP_ACT_NOTIFY"}"#;
     assert_eq!(faults(&document(rules)).len(), 2);
+}
+
+#[test]
+fn each_fault_has_its_line_and_column() {
+    let text = r#"{
+  "defaultAction": "SCMP_ACT_ERRNO",
+  "syscalls": [
+    {"names": ["read"], "action": "SCMP_ACT_ALLOW"},
+    {
+      "names": ["socket"],
+      "action": "SCMP_ACT_ALLOW",
+      "args": [
+        {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"},
+        {"index": 9, "value": 1, "op": "SCMP_CMP_EQ"}
+      ]
+    },
+    {"names": ["write"],
+     "action": 7}
+  ]
+}"#;
+    let found = faults(text);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with("x.json:10:9: syscalls[1] (socket): argument 9"), "{found:#?}");
+    assert!(found[1].starts_with("x.json:14:16: syscalls[2]: invalid type"), "{found:#?}");
 }
