@@ -1,6 +1,7 @@
 # make demo     build, train a model in the sandbox, show what is left afterwards
 # make test     everything, on this machine, in containers and in a machine
 # make check    formatting, lints, licences
+# make fuzz     readers of untrusted or foreign text, FUZZ_SECONDS each (cargo-fuzz)
 # make bench    cost of starting a job beside fork+exec, bwrap and crun
 # make deb      build/fetchml_VERSION_amd64.deb
 # make install  into DESTDIR (default /)
@@ -23,7 +24,7 @@ STAGE := build/deb
 # cargo does as well.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: all build demo test test-setup test-images check bench install deb clean
+.PHONY: all build demo test test-setup test-images check bench fuzz install deb clean
 
 all: build
 
@@ -68,6 +69,15 @@ test-images:
 
 bench: test-setup build
 	cargo bench --locked -p fetchml-tests --bench spawn
+
+# cargo-fuzz wants flags of an unstable compiler; nothing of it goes into a build.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := agent profile seccomp
+fuzz:
+	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	for target in $(FUZZ_TARGETS); do \
+	    RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target -- \
+	        -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536; done
 
 install: build
 	install -D -m 0755 $(RELEASE)/fetchmld $(DESTDIR)/usr/sbin/fetchmld

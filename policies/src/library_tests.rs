@@ -186,8 +186,10 @@ fn faults_that_need_the_whole_profile_are_found() {
 #[test]
 fn a_profile_whose_parts_do_not_fit_is_refused() {
     let site = |profile: &str| {
-        let local = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["socket"],
-            "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}]}"#;
+        let local = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["execve", "exit_group"], "action": "SCMP_ACT_ALLOW"},
+            {"names": ["socket"], "action": "SCMP_ACT_ALLOW",
+             "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}]}"#;
         let text = format!("extends = \"default\"\n{profile}");
         Site::new().write("seccomp/local.json", local).write("profiles/a.toml", &text)
     };

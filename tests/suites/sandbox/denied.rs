@@ -60,6 +60,17 @@ fn refused_calls_fail_with_the_policys_error_and_stand_in_report_and_audit() {
 }
 
 #[test]
+fn the_profile_that_would_allow_it_is_named() {
+    let private = private!();
+    let output = tried(&private, "print(call(312, os.getpid(), os.getpid(), 0, 0, 0))");
+    assert_eq!(output.ok(), "EPERM");
+    let report = &description(&private, "1")["report"];
+    let by: Vec<_> = report["denied"][0]["allowed_by"].as_array().unwrap().clone();
+    assert!(by.iter().any(|p| p == "debug"), "{report}");
+    assert!(report["summary"].as_str().unwrap().contains("needs profile debug"), "{report}");
+}
+
+#[test]
 fn the_argument_of_interest_tells_what_was_wanted() {
     let private = private!();
     let output = tried(&private, "print(call(41, 17, 3, 0), call(41, 16, 3, 0))");
