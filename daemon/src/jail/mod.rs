@@ -12,7 +12,7 @@ mod fds;
 mod ids;
 mod landlock;
 mod limits;
-pub(crate) mod mounts;
+mod mounts;
 mod network;
 
 use crate::launch::{LaunchTimes, Mark};
@@ -48,8 +48,8 @@ fn lock_in(plan: &Plan, times: &mut LaunchTimes) -> Result<std::convert::Infalli
     Step::CgroupNamespace.of(namespace::own_cgroup_view())?;
     Step::Hostname.of(rustix::system::sethostname(plan.hostname.to_bytes()))?;
     times.pass(Mark::Named);
-    mounts::assemble_and_enter_root(plan, times)?;
-    network::set_up(plan)?;
+    mounts::assemble_root(plan, times)?;
+    network::enter(plan)?;
     times.pass(Mark::Network);
     limits::apply(plan)?;
     let ruleset = landlock::complete_rules(plan)?;
@@ -83,9 +83,10 @@ pub(crate) enum Step {
     Session,
     CgroupNamespace,
     Hostname,
-    EnterTemplate,
+    Propagation,
     PrivateTmp,
     SharedMemory,
+    WorkDirectory,
     ProjectLayers,
     ProjectOverlay,
     Outputs,
@@ -93,8 +94,7 @@ pub(crate) enum Step {
     Proc,
     OomScore,
     ProcMask,
-    PivotRoot,
-    Loopback,
+    Network,
     ResourceLimit,
     LandlockRule,
     Groups,
@@ -131,9 +131,10 @@ impl Step {
             Self::Session => "start a session",
             Self::CgroupNamespace => "make a cgroup namespace",
             Self::Hostname => "set the job's host name",
-            Self::EnterTemplate => "enter the prepared root",
+            Self::Propagation => "stop the propagation of mounts",
             Self::PrivateTmp => "mount the private /tmp",
             Self::SharedMemory => "mount the private /dev/shm",
+            Self::WorkDirectory => "mount /work",
             Self::ProjectLayers => "place the layers of /work",
             Self::ProjectOverlay => "mount the overlay at /work",
             Self::Outputs => "mount /outputs",
@@ -141,8 +142,7 @@ impl Step {
             Self::Proc => "mount a fresh /proc",
             Self::OomScore => "set the out-of-memory score",
             Self::ProcMask => "mask an entry of /proc",
-            Self::PivotRoot => "pivot into the new root",
-            Self::Loopback => "bring the loopback up",
+            Self::Network => "enter the network namespace",
             Self::ResourceLimit => "set a resource limit",
             Self::LandlockRule => "add a Landlock rule",
             Self::Groups => "drop the supplementary groups",

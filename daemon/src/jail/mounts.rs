@@ -1,41 +1,39 @@
-//! The root: a copy of the profile's prepared tree (it came with the mount
-//! namespace), completed by what belongs to this one job, entered by pivot_root.
+//! The root: a copy of the profile's prepared one, which came with the mount
+//! namespace and is its only content, completed by what belongs to this one job.
 //!
 //! The mount namespace belongs to the initial user namespace, so that a job that
 //! regains every capability in its own cannot change a single mount.
+//!
+//! mount(2) is used where it can do in one call what the newer interface does in
+//! seven.
 
 use super::{Failure, Step};
 use crate::launch::{LaunchTimes, Mark};
-use crate::plan::{MountPlan, Plan, ProcMask};
+use crate::plan::{MountPlan, Overlay, Plan, ProcMask};
 use fetchml_sys::Errno;
-use fetchml_sys::mount::{MountAttributes, Scope, pivot_to_cwd, restrict, stop_propagation};
+use fetchml_sys::mount::{MountAttributes, Scope, bind, restrict, stop_propagation};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    mount, move_mount, unmount,
 };
 use std::ffi::CStr;
 
-/// Where the launcher's own root keeps what overlays and masks are made of. Gone
-/// from the job's view with the old root.
-pub(crate) const LOWER: &CStr = c"/lower";
-/// See [`LOWER`].
-pub(crate) const UPPER: &CStr = c"/upper";
-/// An empty, read-only directory.
-pub(crate) const EMPTY: &CStr = c"/empty";
+const NO_ESCALATION: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
-const NO_ESCALATION: MountAttrFlags =
-    MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
-
-pub(super) fn assemble_and_enter_root(plan: &Plan, times: &mut LaunchTimes) -> Result<(), Failure> {
-    // The namespace is a copy of the launcher's, where nothing is shared. If that
-    // were ever wrong, what follows would happen on the host.
-    Step::EnterTemplate.of(stop_propagation())?;
-    Step::EnterTemplate.of(rustix::process::chdir(plan.template.as_c_str()))?;
-    Step::PrivateTmp.of(tmpfs(&plan.tmp_size, c"tmp", NO_ESCALATION))?;
-    let no_exec = NO_ESCALATION.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
-    Step::SharedMemory.of(tmpfs(&plan.shm_size, c"dev/shm", no_exec))?;
+pub(super) fn assemble_root(plan: &Plan, times: &mut LaunchTimes) -> Result<(), Failure> {
+    // Nothing is shared in the launcher's namespaces. If that were ever wrong,
+    // what follows would happen on the host.
+    Step::Propagation.of(stop_propagation())?;
+    proc(plan)?;
+    times.pass(Mark::Proc);
+    let tmp = mount(c"tmpfs", c"tmp", c"tmpfs", NO_ESCALATION, plan.tmp_options.as_c_str());
+    Step::PrivateTmp.of(tmp)?;
+    let flags = NO_ESCALATION.union(MountFlags::NOEXEC);
+    let shm = mount(c"tmpfs", c"dev/shm", c"tmpfs", flags, plan.shm_options.as_c_str());
+    Step::SharedMemory.of(shm)?;
     times.pass(Mark::Temporary);
     work(plan)?;
     Step::Outputs.of(attach(plan.outputs.as_fd(), CWD, c"outputs"))?;
@@ -43,23 +41,7 @@ pub(super) fn assemble_and_enter_root(plan: &Plan, times: &mut LaunchTimes) -> R
         Step::Mount.of_item(item, user_mount(mount))?;
     }
     times.pass(Mark::Directories);
-    proc(plan)?;
-    times.pass(Mark::Proc);
-    Step::PivotRoot.of(pivot_to_cwd())
-}
-
-/// A private tmpfs that everybody in the job may write.
-fn tmpfs(size: &CStr, at: &CStr, attributes: MountAttrFlags) -> Result<(), Errno> {
-    let fs = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&fs, c"mode", c"1777")?;
-    fsconfig_set_string(&fs, c"size", size)?;
-    mount_new(&fs, at, attributes)
-}
-
-fn mount_new(fs: &OwnedFd, at: &CStr, attributes: MountAttrFlags) -> Result<(), Errno> {
-    fsconfig_create(fs)?;
-    let mount = fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    attach(mount.as_fd(), CWD, at)
+    Ok(())
 }
 
 /// Attaches a detached mount at a path of our own making.
@@ -70,29 +52,62 @@ fn attach(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, at: &CStr) -> Result<(), E
 /// `/work`: the project as the lower layer, the job's own directory above it, so
 /// that the job may write anywhere and the original never changes.
 fn work(plan: &Plan) -> Result<(), Failure> {
-    let Some(lower) = &plan.project else {
-        return Step::ProjectLayers.of(attach(plan.work_upper.as_fd(), CWD, c"work"));
+    let Some(overlay) = &plan.overlay else {
+        return Step::WorkDirectory.of(attach(plan.work.as_fd(), CWD, c"work"));
     };
-    // Layers must be attached somewhere in this namespace before Linux 6.15.
-    Step::ProjectLayers.of(attach(lower.as_fd(), CWD, LOWER))?;
-    Step::ProjectLayers.of(attach(plan.work_upper.as_fd(), CWD, UPPER))?;
-    let overlay = || -> Result<(), Errno> {
-        let fs = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        for (key, value) in [
-            (c"source", c"work"),
-            (c"lowerdir", LOWER),
-            (c"upperdir", c"/upper/upper"),
-            (c"workdir", c"/upper/work"),
-            // What these features would follow or trust lies in directories
-            // that users can write.
-            (c"redirect_dir", c"nofollow"),
-            (c"metacopy", c"off"),
-        ] {
-            fsconfig_set_string(&fs, key, value)?;
-        }
-        mount_new(&fs, c"work", NO_ESCALATION)
+    let mounted = match overlay_of_detached(overlay) {
+        // Before Linux 6.15 layers must be attached somewhere in this namespace.
+        Err(_) => Step::ProjectLayers
+            .of(attach_layers(plan, overlay))
+            .and_then(|()| Step::ProjectOverlay.of(overlay_of_attached()))?,
+        Ok(mounted) => mounted,
     };
-    Step::ProjectOverlay.of(overlay())
+    Step::ProjectOverlay.of(attach(mounted.as_fd(), CWD, c"work"))
+}
+
+fn overlay_of_detached(overlay: &Overlay) -> Result<OwnedFd, Errno> {
+    let fs = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_fd(&fs, c"lowerdir+", &overlay.lower)?;
+    fsconfig_set_fd(&fs, c"upperdir", &overlay.upper)?;
+    fsconfig_set_fd(&fs, c"workdir", &overlay.area)?;
+    finish_overlay(&fs)
+}
+
+/// Puts the layers where later mounts will cover their places.
+fn attach_layers(plan: &Plan, overlay: &Overlay) -> Result<(), Errno> {
+    attach(overlay.lower.as_fd(), CWD, c"work")?;
+    attach(plan.work.as_fd(), CWD, c"outputs")
+}
+
+fn overlay_of_attached() -> Result<OwnedFd, Errno> {
+    let fs = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&fs, c"lowerdir", c"/work")?;
+    fsconfig_set_string(&fs, c"upperdir", c"/outputs/upper")?;
+    fsconfig_set_string(&fs, c"workdir", c"/outputs/work")?;
+    let mounted = finish_overlay(&fs)?;
+    // The overlay has its own hold on them.
+    unmount(c"work", UnmountFlags::DETACH)?;
+    unmount(c"outputs", UnmountFlags::DETACH)?;
+    Ok(mounted)
+}
+
+fn finish_overlay(fs: &OwnedFd) -> Result<OwnedFd, Errno> {
+    for (key, value) in [
+        (c"source", c"work"),
+        // What these features would follow or trust lies in directories that
+        // users can write.
+        (c"redirect_dir", c"nofollow"),
+        (c"metacopy", c"off"),
+    ] {
+        fsconfig_set_string(fs, key, value)?;
+    }
+    // Otherwise the end of the job would wait until everything that anybody
+    // wrote to that file system is on the disk. What must survive a crash of the
+    // machine goes to /outputs.
+    fsconfig_set_flag(fs, c"volatile")?;
+    fsconfig_create(fs)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
+    fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 fn user_mount(mount: &MountPlan) -> Result<(), Errno> {
@@ -120,38 +135,27 @@ fn user_mount(mount: &MountPlan) -> Result<(), Errno> {
 
 /// A fresh /proc of the job's process-id namespace, masked and read-only.
 fn proc(plan: &Plan) -> Result<(), Failure> {
-    let mounted = || -> Result<OwnedFd, Errno> {
-        let fs = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        fsconfig_create(&fs)?;
-        let attributes = NO_ESCALATION.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
-        let mount = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-        attach(mount.as_fd(), CWD, c"proc")?;
-        Ok(mount)
-    };
-    let mount = Step::Proc.of(mounted())?;
-    Step::OomScore.of(be_killed_first(mount.as_fd()))?;
+    let flags = NO_ESCALATION.union(MountFlags::NOEXEC);
+    Step::Proc.of(mount(c"proc", c"proc", c"proc", flags, None))?;
+    Step::OomScore.of(be_killed_first())?;
     for (item, masked) in plan.proc_masks.iter().enumerate() {
-        Step::ProcMask.of_item(item, cover(masked, mount.as_fd()))?;
+        Step::ProcMask.of_item(item, cover(masked))?;
     }
     // Nothing in a job writes to /proc, and much below it (sys, irq, bus, fs,
     // sysrq-trigger) acts on the machine: the whole mount is read-only.
-    Step::Proc.of(restrict(mount.as_fd(), c"", Scope::One, MountAttributes::READ_ONLY))
+    Step::Proc.of(restrict(CWD, c"proc", Scope::One, MountAttributes::READ_ONLY))
 }
 
-fn cover(masked: &ProcMask, proc: BorrowedFd<'_>) -> Result<(), Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let by = open_tree(CWD, if masked.directory { EMPTY } else { c"dev/null" }, flags)?;
-    if masked.directory {
-        // It is one directory for all jobs.
-        restrict(by.as_fd(), c"", Scope::One, MountAttributes::READ_ONLY)?;
-    }
-    attach(by.as_fd(), proc, &masked.path)
+/// Over a file goes /dev/null. Over a directory goes /tmp as it still is, an empty
+/// directory on the prepared root's read-only mount, whose attributes are copied.
+fn cover(masked: &ProcMask) -> Result<(), Errno> {
+    bind(if masked.directory { c"tmp" } else { c"dev/null" }, &masked.path)
 }
 
 /// The supervisor protects itself from the out-of-memory killer, and a child
 /// inherits that. A job is to go before anything of the host.
-fn be_killed_first(proc: BorrowedFd<'_>) -> Result<(), Errno> {
-    let file =
-        openat(proc, c"self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+fn be_killed_first() -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = openat(CWD, c"proc/self/oom_score_adj", flags, Mode::empty())?;
     rustix::io::write(&file, b"500").map(drop)
 }

@@ -9,6 +9,7 @@
 use crate::supervise::Refusal;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, mkdir, open, openat};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const FIRST: u32 = 1_879_048_192;
@@ -18,10 +19,10 @@ const COUNT: u32 = 65_536;
 const LOCKS: &str = "/run/fetchml-ids";
 
 /// Hands out ids.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HostIds {
-    directory: OwnedFd,
-    next: AtomicU32,
+    directory: Arc<OwnedFd>,
+    next: Arc<AtomicU32>,
 }
 
 /// An id that is ours until the lock is closed everywhere.
@@ -52,17 +53,18 @@ impl HostIds {
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = open(LOCKS, flags, Mode::empty()).map_err(failed)?;
-        Ok(Self { directory, next: AtomicU32::new(0) })
+        Ok(Self { directory: Arc::new(directory), next: Arc::default() })
     }
 
-    /// Claims an id. They are taken in turn, so that a fresh job does not get
-    /// the id that another has just left.
+    /// Claims an id. They are taken in turn, so that nobody's job gets the id that
+    /// another's has just left.
     pub(crate) fn take(&self) -> Result<HostId, Refusal> {
         for _ in 0..COUNT {
             let slot = self.next.fetch_add(1, Ordering::Relaxed) % COUNT;
             let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let lock = openat(&self.directory, slot.to_string(), flags, Mode::from_raw_mode(0o600))
-                .map_err(crate::plan::failed("open the lock of a job's id"))?;
+            let lock =
+                openat(&*self.directory, slot.to_string(), flags, Mode::from_raw_mode(0o600))
+                    .map_err(crate::plan::failed("open the lock of a job's id"))?;
             if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 return Ok(HostId { number: FIRST + slot, lock: crate::plan::high(lock)? });
             }

@@ -1,15 +1,19 @@
-//! The parent side of a launch: a thread of its own, in a mount namespace that
-//! holds nothing but the prepared roots, from which each job's child is cloned.
+//! The parent side of a launch: a thread of its own, in the mount namespace of a
+//! prepared root, from which each job's child is cloned.
 //!
 //! The child gets its copy of that namespace by the clone itself, so the root of
 //! a profile is built once and cloned for each job, and no job ever has the
 //! host's mounts, not even for a moment.
 
+mod accounts;
+mod ahead;
 mod host_ids;
 mod host_view;
 mod template;
 mod times;
 
+pub(crate) use accounts::{Account, Ids};
+pub(crate) use ahead::{Ahead, NetworkKind};
 pub(crate) use host_ids::{HostId, HostIds};
 pub(crate) use host_view::HostView;
 pub use times::{LaunchTimes, Mark};
@@ -18,7 +22,7 @@ use crate::jail::{self, Failure};
 use crate::plan::{Plan, failed};
 use crate::supervise::Refusal;
 use fetchml_policies::Profile;
-use fetchml_sys::clone::{Child, Stack, spawn};
+use fetchml_sys::clone::{Child, CloneFlags, Stack, spawn};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use template::Templates;
@@ -50,11 +54,15 @@ struct Order {
 pub(crate) struct Launcher {
     orders: Sender<Order>,
     view: HostView,
+    ahead: Ahead,
+    host_ids: HostIds,
 }
 
 impl Launcher {
-    /// Starts the thread.
+    /// Starts the threads.
     pub(crate) fn start(private: bool) -> Result<Self, Refusal> {
+        let host_ids = HostIds::open()?;
+        let ahead = Ahead::start(host_ids.clone())?;
         let host = HostView::start(private)?;
         let view = host.clone();
         let (orders, inbox) = channel::<Order>();
@@ -78,7 +86,17 @@ impl Launcher {
             })
             .map_err(failed("start the launcher thread"))?;
         is_ready.recv().map_err(failed("start the launcher thread"))??;
-        Ok(Self { orders, view })
+        Ok(Self { orders, view, ahead, host_ids })
+    }
+
+    /// Namespaces that are made before a launch needs them.
+    pub(crate) fn ahead(&self) -> &Ahead {
+        &self.ahead
+    }
+
+    /// The account of a new job.
+    pub(crate) fn account(&self, ids: Ids) -> Result<Account, Refusal> {
+        Account::take(&self.ahead, &self.host_ids, ids)
     }
 
     /// Where the host's mounts are.
@@ -119,11 +137,14 @@ fn launch(
     templates: &mut Templates,
     stack: &mut Stack,
 ) -> Result<Child, LaunchError> {
-    plan.template = templates.path_of(&plan.skeleton, profile).map_err(LaunchError::Template)?;
+    let template = templates.enter(&plan.skeleton, profile).map_err(LaunchError::Template)?;
+    if let Some(landlock) = &plan.landlock {
+        landlock.allow_shown(&template.shown).map_err(LaunchError::Template)?;
+    }
     plan.times.pass(Mark::Taken);
     let mut progress = jail::Progress { failure: None, times: plan.times };
     let cgroup = plan.cgroup.as_ref().map(crate::cgroup::JobCgroup::directory);
-    let child = spawn(plan.clone, cgroup, stack, &mut || jail::enter(plan, &mut progress))
+    let child = spawn(CloneFlags::SANDBOX, cgroup, stack, &mut || jail::enter(plan, &mut progress))
         .map_err(LaunchError::Clone)?;
     progress.times.pass(Mark::Executed);
     plan.times = progress.times;

@@ -2,20 +2,19 @@
 //! between jobs, built once for each profile and set of mount points.
 
 use super::host_view::HostView;
-use crate::jail::mounts::{EMPTY, LOWER, UPPER};
 use crate::plan::{Skeleton, failed};
 use crate::supervise::Refusal;
 use fetchml_policies::Profile;
 use fetchml_sys::mount::{MountAttributes, Scope, pivot_to_cwd, restrict, stop_propagation};
-use fetchml_sys::namespace::own_mounts_for_thread;
+use fetchml_sys::namespace::{enter_mounts, own_mounts_for_thread};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev};
+use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 use std::collections::VecDeque;
-use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
@@ -26,18 +25,36 @@ const MOST_TEMPLATES: usize = 16;
 const DEVICES: [(&str, u32, u32); 5] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
 
-/// The roots in the launcher's mount namespace.
+/// A prepared root: a mount namespace that holds nothing else.
+#[derive(Debug)]
+pub(super) struct Template {
+    skeleton: Skeleton,
+    namespace: OwnedFd,
+    /// The host's directories that the root shows, for Landlock's rules.
+    pub(super) shown: Vec<OwnedFd>,
+}
+
+/// The prepared roots.
 #[derive(Debug)]
 pub(super) struct Templates {
     host: HostView,
-    made: VecDeque<(Skeleton, String)>,
-    next: u64,
+    /// `/proc/thread-self/ns` of the launcher thread.
+    namespaces: OwnedFd,
+    /// A namespace with an empty directory to begin a root in.
+    bare: OwnedFd,
+    /// The least recently used first.
+    made: VecDeque<Template>,
 }
+
+/// Where a root is built, in a copy of the bare namespace.
+const BUILDING: &str = "/root";
 
 impl Templates {
     /// Gives the calling thread a mount namespace with an own, nearly empty root.
     pub(super) fn enter_own_namespace(host: HostView) -> Result<Self, Refusal> {
-        let entered = || -> Result<(), rustix::io::Errno> {
+        let entered = || -> Result<(OwnedFd, OwnedFd), Errno> {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let namespaces = rustix::fs::open("/proc/thread-self/ns", flags, Mode::empty())?;
             own_mounts_for_thread()?;
             // Of this thread alone: the supervisor's own files stay private.
             rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -47,49 +64,60 @@ impl Templates {
             attach(&root, "/proc")?;
             rustix::process::fchdir(&root)?;
             pivot_to_cwd()?;
-            for dir in [LOWER, UPPER, EMPTY, c"/roots"] {
-                rustix::fs::mkdir(dir, Mode::from_raw_mode(0o755))?;
-            }
-            Ok(())
+            rustix::fs::mkdir(BUILDING, Mode::from_raw_mode(0o755))?;
+            let bare = current_mounts(&namespaces)?;
+            Ok((namespaces, bare))
         };
-        entered().map_err(failed("prepare the launcher's mount namespace"))?;
-        Ok(Self { host, made: VecDeque::new(), next: 0 })
+        let (namespaces, bare) =
+            entered().map_err(failed("prepare the launcher's mount namespace"))?;
+        Ok(Self { host, namespaces, bare, made: VecDeque::new() })
     }
 
-    /// Path of the root for a skeleton, built if there is none yet.
-    pub(super) fn path_of(
+    /// Takes the thread into the root for a skeleton, built if there is none yet.
+    pub(super) fn enter(
         &mut self,
         skeleton: &Skeleton,
         profile: &Profile,
-    ) -> Result<CString, Refusal> {
-        if let Some(at) = self.made.iter().position(|(s, _)| s == skeleton) {
-            let hit = self.made.remove(at);
-            self.made.extend(hit);
-        } else {
-            if self.made.len() == MOST_TEMPLATES {
-                self.drop_oldest();
+    ) -> Result<&Template, Refusal> {
+        match self.made.iter().position(|t| t.skeleton == *skeleton) {
+            Some(at) => {
+                let hit = self.made.remove(at);
+                self.made.extend(hit);
             }
-            let path = format!("/roots/{}", self.next);
-            self.next += 1;
-            if let Err(e) = build(&self.host, &path, skeleton, profile) {
-                let _ = unmount(path.as_str(), UnmountFlags::DETACH);
-                return Err(e);
+            None => {
+                if self.made.len() == MOST_TEMPLATES {
+                    self.made.pop_front();
+                }
+                enter_mounts(self.bare.as_fd()).map_err(failed("begin a root"))?;
+                let template = self.build(skeleton, profile)?;
+                self.made.push_back(template);
             }
-            self.made.push_back((skeleton.clone(), path));
         }
-        let path = self.made.back().map_or("", |(_, path)| path.as_str());
-        CString::new(path).map_err(failed("name a root"))
+        let gone = || Refusal::Infrastructure("the prepared root is gone".into());
+        let template = self.made.back().ok_or_else(gone)?;
+        // Each time, so that the thread is never in another job's root by mistake.
+        enter_mounts(template.namespace.as_fd()).map_err(failed("enter a prepared root"))?;
+        Ok(template)
     }
 
-    fn drop_oldest(&mut self) {
-        if let Some((_, path)) = self.made.pop_front() {
-            let _ = unmount(path.as_str(), UnmountFlags::DETACH);
-            let _ = fs::remove_dir(path);
-        }
+    fn build(&self, skeleton: &Skeleton, profile: &Profile) -> Result<Template, Refusal> {
+        own_mounts_for_thread().map_err(failed("make a mount namespace"))?;
+        let shown = build(&self.host, BUILDING, skeleton, profile)?;
+        let pivoted = || {
+            rustix::process::chdir(BUILDING)?;
+            pivot_to_cwd()?;
+            current_mounts(&self.namespaces)
+        };
+        let namespace = pivoted().map_err(failed("enter a new root"))?;
+        Ok(Template { skeleton: skeleton.clone(), namespace, shown })
     }
 }
 
-fn tmpfs(mode: &str, size: &str) -> Result<OwnedFd, rustix::io::Errno> {
+fn current_mounts(namespaces: &OwnedFd) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(namespaces, "mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn tmpfs(mode: &str, size: &str) -> Result<OwnedFd, Errno> {
     let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&fs, "mode", mode)?;
     fsconfig_set_string(&fs, "size", size)?;
@@ -98,28 +126,34 @@ fn tmpfs(mode: &str, size: &str) -> Result<OwnedFd, rustix::io::Errno> {
     fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, quiet)
 }
 
-fn attach(mount: &OwnedFd, at: &str) -> Result<(), rustix::io::Errno> {
+fn attach(mount: &OwnedFd, at: &str) -> Result<(), Errno> {
     move_mount(mount, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-fn build(host: &HostView, at: &str, skeleton: &Skeleton, profile: &Profile) -> Result<(), Refusal> {
+/// Fills a root; gives the host's directories that it shows.
+fn build(
+    host: &HostView,
+    at: &str,
+    skeleton: &Skeleton,
+    profile: &Profile,
+) -> Result<Vec<OwnedFd>, Refusal> {
     let io = |what: &str| {
         let what = what.to_owned();
         move |e: std::io::Error| {
             Refusal::Infrastructure(format!("cannot build the root: {what}: {e}"))
         }
     };
-    fs::create_dir(at).map_err(io(at))?;
     tmpfs("755", "4m").and_then(|t| attach(&t, at)).map_err(failed("mount a root"))?;
     let root = Path::new(at);
     for dir in ["proc", "dev", "dev/shm", "tmp", "work", "outputs", "etc"] {
         fs::create_dir(root.join(dir)).map_err(io(dir))?;
     }
     merged_usr(host, root).map_err(io("top-level links"))?;
+    let mut directories = Vec::new();
     for shown in &profile.show {
         match show(host, root, &shown.path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && shown.optional => {}
-            other => other.map_err(io(&shown.path))?,
+            other => directories.extend(other.map_err(io(&shown.path))?),
         }
     }
     devices(host, root)?;
@@ -130,7 +164,8 @@ fn build(host: &HostView, at: &str, skeleton: &Skeleton, profile: &Profile) -> R
     let dir = rustix::fs::open(at, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(failed("open a root"))?;
     restrict(dir.as_fd(), c"", Scope::One, MountAttributes::READ_ONLY)
-        .map_err(failed("make a root read-only"))
+        .map_err(failed("make a root read-only"))?;
+    Ok(directories)
 }
 
 /// `/bin` and kin as the host has them: links into /usr or, on a host without a
@@ -148,7 +183,7 @@ fn merged_usr(host: &HostView, root: &Path) -> std::io::Result<()> {
         });
         match target {
             Ok(Some(target)) => symlink(target, root.join(name))?,
-            Ok(None) => show(host, root, &format!("/{name}"))?,
+            Ok(None) => show(host, root, &format!("/{name}")).map(drop)?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
         }
@@ -156,8 +191,8 @@ fn merged_usr(host: &HostView, root: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Shows a host path read-only at the same place.
-fn show(host: &HostView, root: &Path, path: &str) -> std::io::Result<()> {
+/// Shows a host path read-only at the same place; gives a handle if it is a directory.
+fn show(host: &HostView, root: &Path, path: &str) -> std::io::Result<Option<OwnedFd>> {
     let source = path.to_owned();
     let (kind, tree) = host.run(move || {
         let source = rustix::fs::open(&source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
@@ -178,7 +213,8 @@ fn show(host: &HostView, root: &Path, path: &str) -> std::io::Result<()> {
     let attributes =
         MountAttributes::READ_ONLY.and(MountAttributes::NO_SUID).and(MountAttributes::NO_DEV);
     restrict(tree.as_fd(), c"", Scope::Tree, attributes)?;
-    Ok(move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+    move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    Ok((kind == FileType::Directory).then_some(tree))
 }
 
 fn empty_file(path: &Path) -> std::io::Result<()> {

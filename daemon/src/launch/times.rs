@@ -26,12 +26,12 @@ pub enum Mark {
     Cloned,
     /// Session, cgroup view and host name are set.
     Named,
+    /// /proc is mounted, masked and read-only.
+    Proc,
     /// The private temporary file systems are mounted.
     Temporary,
     /// /work, /outputs and further directories are mounted.
     Directories,
-    /// /proc is mounted, masked and read-only.
-    Proc,
     /// The network namespace is entered.
     Network,
     /// Resource limits are set and Landlock's rules complete.
@@ -63,9 +63,9 @@ const NAMES: [&str; MARKS] = [
     "launcher thread wakes",
     "clone3 to the child's first instruction",
     "session, cgroup namespace, host name",
+    "/proc with masks",
     "/tmp and /dev/shm",
     "/work, /outputs, further mounts",
-    "/proc with masks",
     "enter the network namespace",
     "resource limits, Landlock rules",
     "user namespace, ids, keyring",

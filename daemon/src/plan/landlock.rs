@@ -5,11 +5,12 @@ use super::{c_string, failed};
 use crate::supervise::Refusal;
 use fetchml_api::job::{Layer, LayerState};
 use fetchml_policies::{Demand, Network, Profile};
+use fetchml_sys::confine::landlock_allow_beneath;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr,
-    Scope,
+    Scope, make_bitflags,
 };
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use std::ffi::CString;
 
 /// A ruleset and the rules that the child adds once the mounts exist.
@@ -17,6 +18,19 @@ use std::ffi::CString;
 pub(crate) struct LandlockPlan {
     pub(crate) ruleset: OwnedFd,
     pub(crate) rules: Vec<Rule>,
+    /// Access bits for the directories that the root shows of the host.
+    shown: u64,
+}
+
+impl LandlockPlan {
+    /// Adds the rules for what the prepared root shows of the host.
+    pub(crate) fn allow_shown(&self, directories: &[OwnedFd]) -> Result<(), Refusal> {
+        for directory in directories {
+            landlock_allow_beneath(self.ruleset.as_fd(), directory.as_fd(), self.shown)
+                .map_err(super::failed("add a Landlock rule"))?;
+        }
+        Ok(())
+    }
 }
 
 /// Access to everything below a path of the job's root.
@@ -130,15 +144,21 @@ impl LandlockSupport {
         })?;
         Ok(Some(LandlockPlan {
             ruleset: super::high(ruleset)?,
-            rules: rules(abi, profile, mounts)?,
+            rules: rules(abi, mounts)?,
+            shown: run().bits(),
         }))
     }
 }
 
-fn rules(abi: ABI, profile: &Profile, mounts: &Mounts) -> Result<Vec<Rule>, Refusal> {
+const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+
+fn run() -> BitFlags<AccessFs> {
+    READ | AccessFs::Execute
+}
+
+fn rules(abi: ABI, mounts: &Mounts) -> Result<Vec<Rule>, Refusal> {
     let all = AccessFs::from_all(abi);
-    let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let run = read | AccessFs::Execute;
+    let (read, run) = (READ, run());
     let write = all & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
     let devices = (read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev) & all;
     let mut rules = Vec::new();
@@ -155,13 +175,6 @@ fn rules(abi: ABI, profile: &Profile, mounts: &Mounts) -> Result<Vec<Rule>, Refu
         add(path, write)?;
     }
     add(b"dev", devices)?;
-    for shown in &profile.show {
-        let path = shown.path.trim_start_matches('/');
-        // What is not a directory lies below /etc, which has its rule.
-        if std::path::Path::new(&shown.path).is_dir() {
-            add(path.as_bytes(), run)?;
-        }
-    }
     for mount in mounts.others.iter().filter(|m| !m.inside_work) {
         add(mount.target.to_bytes(), if mount.writable { write } else { run })?;
     }

@@ -11,16 +11,14 @@ mod mounts;
 
 pub(crate) use landlock::{LandlockPlan, LandlockSupport};
 pub(crate) use masks::{ProcMask, masks_of_this_kernel};
-pub(crate) use mounts::{MountPlan, detached_tree};
+pub(crate) use mounts::{MountPlan, Overlay, detached_tree};
 
 use crate::cgroup::{Cgroups, JobCgroup};
-use crate::launch::{HostId, LaunchTimes, Mark};
+use crate::launch::{Account, Ids, LaunchTimes, Mark, NetworkKind};
 use crate::supervise::{Host, JobDirectory, Refusal, StartRequest};
 use fetchml_api::agent::AgentPlan;
 use fetchml_api::job::{JobSpec, Layer, LayerState, NetworkMode};
 use fetchml_policies::{Filter, Network, Profile};
-use fetchml_sys::clone::CloneFlags;
-use fetchml_sys::namespace::{self, IdMapping};
 use fetchml_sys::process::CStringVector;
 use rustix::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -32,27 +30,23 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) times: LaunchTimes,
-    pub(crate) clone: CloneFlags,
     pub(crate) cgroup: Option<JobCgroup>,
     pub(crate) hostname: CString,
-    /// Path of the prepared root in the launcher's mount namespace; filled in
-    /// by the launcher.
-    pub(crate) template: CString,
     pub(crate) skeleton: Skeleton,
-    pub(crate) tmp_size: CString,
-    pub(crate) shm_size: CString,
-    /// The project directory, read-only and with mapped ids.
-    pub(crate) project: Option<OwnedFd>,
-    /// Directory with `upper` and `work` for the overlay, or, without a
-    /// project, what is mounted at /work itself.
-    pub(crate) work_upper: OwnedFd,
+    /// Mount options of /tmp and /dev/shm.
+    pub(crate) tmp_options: CString,
+    pub(crate) shm_options: CString,
+    /// What is mounted at /work, or with an overlay the area that its upper layer
+    /// is in.
+    pub(crate) work: OwnedFd,
+    pub(crate) overlay: Option<Overlay>,
     pub(crate) outputs: OwnedFd,
     pub(crate) mounts: Vec<MountPlan>,
     pub(crate) proc_masks: Arc<[ProcMask]>,
-    pub(crate) loopback: bool,
+    /// The network namespace, made ahead; `None` leaves the job in the host's.
+    pub(crate) network: Option<OwnedFd>,
     pub(crate) rlimits: Vec<(Resource, Rlimit)>,
     pub(crate) landlock: Option<LandlockPlan>,
-    pub(crate) user_namespace: OwnedFd,
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
     pub(crate) last_capability: u32,
@@ -64,7 +58,7 @@ pub(crate) struct Plan {
     pub(crate) log: OwnedFd,
     pub(crate) report: OwnedFd,
     pub(crate) identity: OwnedFd,
-    pub(crate) host_id: HostId,
+    pub(crate) account: Account,
 }
 
 /// What a prepared root depends on: jobs with the same skeleton share it.
@@ -151,42 +145,46 @@ pub(crate) fn build(
     let profile = Arc::clone(&request.profile);
     let filter =
         host.library().filter(&profile).map_err(|e| Refusal::BarrierUnavailable(e.to_string()))?;
-    let host_id = host.host_ids().take()?;
     let network = network_of(&request.spec, &profile);
     let limits = limits::Resolved::new(&request.spec.limits, &profile)?;
     let group_limits = limits.cgroup(host.cgroups())?;
-    let mapped = mounts::IdMaps::new(host.view(), request.submitter, &host_id)?;
+    let account = host.launcher().account(Ids {
+        submitter: request.submitter,
+        uid: profile.run_as_uid,
+        gid: profile.run_as_gid,
+    })?;
+    let kind = match network {
+        Network::None => Some(NetworkKind::Nothing),
+        Network::Loopback => Some(NetworkKind::Loopback),
+        Network::Host => None,
+    };
+    let own_network = kind.map(|kind| host.launcher().ahead().network(kind)).transpose()?;
+    let mapped = mounts::IdMaps::new(host.view(), &account);
     times.pass(Mark::Identity);
-    let mounts = mounts::user_mounts(&request, &mapped)?;
-    let work_upper =
-        mapped.tree_for_overlay(&directory.open_work_area()?, mounts.project.is_some())?;
+    let mut mounts = mounts::user_mounts(&request, &mapped)?;
+    let work = mapped.tree_for_overlay(&directory.open_work_area()?, mounts.project.is_some())?;
+    let overlay = mounts.project.take().map(|lower| Overlay::new(lower, &work)).transpose()?;
     let outputs = mapped.tree(&directory.open_for_mount("outputs")?, "/outputs", true)?;
     times.pass(Mark::Trees);
     let landlock = host.landlock().plan(&profile, network, &mounts)?;
     let mut plan = Plan {
         times,
-        clone: match network {
-            Network::Host => CloneFlags::SANDBOX,
-            Network::None | Network::Loopback => CloneFlags::SANDBOX.and(CloneFlags::NETWORK),
-        },
         hostname: c_string("host name", format!("job-{}", request.job))?,
-        template: CString::default(),
         skeleton: Skeleton {
             profile: profile.name.clone(),
             uid: profile.run_as_uid,
             gid: profile.run_as_gid,
             mount_points: mounts::mount_points(&mounts.others)?,
         },
-        tmp_size: c_string("tmp_size", profile.tmp_bytes.to_string())?,
-        shm_size: c_string("shm_size", profile.shm_bytes.to_string())?,
-        work_upper,
+        tmp_options: tmpfs_options("tmp_size", profile.tmp_bytes)?,
+        shm_options: tmpfs_options("shm_size", profile.shm_bytes)?,
+        work,
+        overlay,
         outputs,
-        project: mounts.project,
         mounts: mounts.others,
         proc_masks: host.proc_masks(),
-        loopback: network == Network::Loopback,
+        network: own_network,
         rlimits: limits.rlimits(&profile),
-        user_namespace: user_namespace(&profile, &host_id)?,
         uid: Uid::from_raw(profile.run_as_uid),
         gid: Gid::from_raw(profile.run_as_gid),
         last_capability: host.last_capability(),
@@ -203,7 +201,7 @@ pub(crate) fn build(
         landlock,
         // Last of what can fail, so that no failure leaves a group behind.
         cgroup: host.cgroups().create(request.job, &group_limits)?,
-        host_id,
+        account,
     };
     let layers = layers(&plan, &profile, &filter, network, &limits, host);
     plan.times.pass(Mark::Planned);
@@ -234,11 +232,9 @@ fn c_string(what: &str, text: impl Into<Vec<u8>>) -> Result<CString, Refusal> {
     CString::new(text).map_err(|_| Refusal::Invalid(format!("{what} holds a NUL byte")))
 }
 
-/// One id inside, one outside, and nothing else exists.
-fn user_namespace(profile: &Profile, host_id: &HostId) -> Result<OwnedFd, Refusal> {
-    let one = |inside| [IdMapping { inside, outside: host_id.number(), count: 1 }];
-    namespace::user(host_id.number(), &one(profile.run_as_uid), &one(profile.run_as_gid))
-        .map_err(failed("make a user namespace"))
+/// A file system in memory that everybody in the job may write.
+fn tmpfs_options(what: &str, bytes: u64) -> Result<CString, Refusal> {
+    c_string(what, format!("mode=1777,size={bytes}"))
 }
 
 fn agent_plan(
@@ -316,7 +312,7 @@ fn layers(
         Network::Loopback => "own namespace, only its own loopback is up",
         Network::Host => "none: the profile gives the host's network",
     };
-    let (uid, outside) = (profile.run_as_uid, plan.host_id.number());
+    let (uid, outside) = (profile.run_as_uid, plan.account.host_id().number());
     vec![
         held("namespaces", format!("mount, pid, {own_network}ipc, uts, cgroup, user")),
         held("root", "read-only, pivoted, masked /proc, minimal /dev".into()),

@@ -2,14 +2,13 @@
 //! opened, with ids mapped so that what the job writes belongs to the submitter.
 
 use super::failed;
-use crate::launch::{HostId, HostView};
-use crate::supervise::{Refusal, StartRequest, Submitter};
+use crate::launch::{Account, HostView};
+use crate::supervise::{Refusal, StartRequest};
 use fetchml_api::job::{MountMode, MountRequest};
 use fetchml_policies::Profile;
-use fetchml_sys::mount::{MountAttributes, Scope, isolate, map_ids, restrict};
-use fetchml_sys::namespace::{self, IdMapping};
+use fetchml_sys::mount::{MountAttributes, isolate, map_ids};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::ffi::CString;
@@ -23,6 +22,28 @@ pub(crate) struct MountPlan {
     pub(crate) target: CString,
     pub(crate) inside_work: bool,
     pub(crate) writable: bool,
+}
+
+/// The layers of /work.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    /// The project directory, read-only and with mapped ids.
+    pub(crate) lower: OwnedFd,
+    /// What the job writes, in the area of the work directory.
+    pub(crate) upper: OwnedFd,
+    /// The overlay's own directory, beside it.
+    pub(crate) area: OwnedFd,
+}
+
+impl Overlay {
+    pub(super) fn new(lower: OwnedFd, work: &OwnedFd) -> Result<Self, Refusal> {
+        let open = |name: &str| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            openat(work, name, flags, Mode::empty())
+                .map_err(failed("open the job's work directory"))
+        };
+        Ok(Self { lower, upper: open("upper")?, area: open("work")? })
+    }
 }
 
 /// The job's directories by role.
@@ -46,30 +67,15 @@ pub(crate) fn detached_tree(directory: BorrowedFd<'_>, recursive: bool) -> Resul
     Ok(tree)
 }
 
-/// User namespaces that translate between the submitter's ids on the disk and
-/// the job's host id.
-pub(super) struct IdMaps<'host> {
-    view: &'host HostView,
-    submitter_only: OwnedFd,
-    with_root: OwnedFd,
+/// Clones directories with the submitter's ids on the disk translated to the job's.
+pub(super) struct IdMaps<'a> {
+    view: &'a HostView,
+    account: &'a Account,
 }
 
-impl<'host> IdMaps<'host> {
-    pub(super) fn new(
-        view: &'host HostView,
-        submitter: Submitter,
-        host_id: &HostId,
-    ) -> Result<Self, Refusal> {
-        let make = |uids: &[IdMapping], gids: &[IdMapping]| {
-            namespace::user(host_id.number(), uids, gids).map_err(failed("map the submitter's ids"))
-        };
-        let job = |inside| IdMapping { inside, outside: host_id.number(), count: 1 };
-        let (uid, gid) = (job(submitter.uid), job(submitter.gid));
-        Ok(Self {
-            view,
-            submitter_only: make(&[uid], &[gid])?,
-            with_root: make(&[uid, root_for(submitter.uid)], &[gid, root_for(submitter.gid)])?,
-        })
+impl<'a> IdMaps<'a> {
+    pub(super) fn new(view: &'a HostView, account: &'a Account) -> Self {
+        Self { view, account }
     }
 
     /// The directory as the job sees it.
@@ -83,7 +89,7 @@ impl<'host> IdMaps<'host> {
         if !writable {
             attributes = attributes.and(MountAttributes::READ_ONLY);
         }
-        self.mapped(directory, label, attributes, &self.submitter_only)
+        self.mapped(directory, label, attributes, self.account.submitter_only())
     }
 
     /// The area of the overlay's upper layer, or of a /work without a project.
@@ -95,7 +101,7 @@ impl<'host> IdMaps<'host> {
     ) -> Result<OwnedFd, Refusal> {
         let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
         if overlay {
-            return self.mapped(area, "/work", attributes, &self.with_root);
+            return self.mapped(area, "/work", attributes, self.account.with_root());
         }
         let upper = rustix::fs::openat(
             area,
@@ -104,7 +110,7 @@ impl<'host> IdMaps<'host> {
             rustix::fs::Mode::empty(),
         )
         .map_err(failed("open the job's work directory"))?;
-        self.mapped(&upper, "/work", attributes, &self.submitter_only)
+        self.mapped(&upper, "/work", attributes, self.account.submitter_only())
     }
 
     fn mapped(
@@ -112,7 +118,7 @@ impl<'host> IdMaps<'host> {
         directory: &OwnedFd,
         label: &str,
         attributes: MountAttributes,
-        ids: &OwnedFd,
+        ids: BorrowedFd<'_>,
     ) -> Result<OwnedFd, Refusal> {
         let tree = self.clone_mount(directory.as_fd()).map_err(|e| match e {
             Errno::INVAL => Refusal::Invalid(format!(
@@ -121,8 +127,7 @@ impl<'host> IdMaps<'host> {
             )),
             e => Refusal::Invalid(format!("cannot show directory `{label}`: {e}")),
         })?;
-        restrict(tree.as_fd(), c"", Scope::One, attributes).map_err(failed("restrict a mount"))?;
-        map_ids(tree.as_fd(), ids.as_fd()).map_err(|e| {
+        map_ids(tree.as_fd(), ids, attributes).map_err(|e| {
             Refusal::BarrierUnavailable(format!(
                 "the file system of `{label}` cannot map user ids ({e}); move the directory to \
                  ext4, xfs, btrfs or tmpfs (Linux 6.3 for tmpfs)"
@@ -139,13 +144,6 @@ impl<'host> IdMaps<'host> {
             own => own,
         }
     }
-}
-
-/// Where root's files of an upper layer are on the disk: root's own, unless the
-/// submitter is root, whose id is then the job's.
-fn root_for(submitter: u32) -> IdMapping {
-    const NOBODY: u32 = 65_534;
-    IdMapping { inside: if submitter == 0 { NOBODY } else { 0 }, outside: 0, count: 1 }
 }
 
 /// Refuses a target at, below or above what the profile shows of the host: a job

@@ -9,7 +9,9 @@ use super::{Refusal, Submitter};
 use crate::plan::failed;
 use fetchml_api::job::JobId;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid, fchmod, fchown, mkdirat, openat2};
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, fchmod, fchown, mkdirat, openat2, unlinkat,
+};
 use rustix::io::Errno;
 use std::io;
 use std::path::Path;
@@ -38,6 +40,16 @@ fn ensure(base: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     below(base, name, DIRECTORY, Mode::empty())
 }
 
+/// An overlay that never syncs leaves a mark behind, with which it refuses to be
+/// mounted again: after a crash its upper layer may lack what was written last.
+/// /work is scratch, so a further attempt of the job goes on with what is there.
+fn forget_unsynced(area: &OwnedFd) {
+    for mark in ["work/work/incompat/volatile", "work/work/incompat"] {
+        // Mostly it is not there.
+        let _ = unlinkat(area, mark, AtFlags::REMOVEDIR);
+    }
+}
+
 impl JobDirectory {
     /// Opens the directory of a job; `users` is the state directory's.
     pub(super) fn open(
@@ -64,6 +76,7 @@ impl JobDirectory {
             let outputs = ensure(&directory, "outputs")?;
             let work = ensure(&directory, "work")?;
             ensure(&work, "work")?;
+            forget_unsynced(&work);
             let upper = ensure(&work, "upper")?;
             for theirs in [outputs, upper] {
                 let (uid, gid) = (Uid::from_raw(submitter.uid), Gid::from_raw(submitter.gid));
@@ -144,4 +157,26 @@ pub(super) fn own_directory(path: &Path) -> Result<OwnedFd, Refusal> {
     let fd = rustix::fs::open(path, DIRECTORY, Mode::empty()).map_err(|e| failed(e.into()))?;
     fchmod(&fd, OURS).map_err(|e| failed(e.into()))?;
     Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_further_attempt_can_mount_the_overlay_that_a_crash_left() {
+        let place = tempfile::tempdir().expect("a directory can be made");
+        let users = own_directory(place.path()).expect("it is ours");
+        let uid = rustix::process::geteuid().as_raw();
+        let submitter = Submitter { uid, gid: rustix::process::getegid().as_raw() };
+        let create = || JobDirectory::create(&users, submitter, "e", JobId(1)).map(drop);
+        create().expect("the first attempt");
+        let work = place.path().join(format!("{uid}/e/1/work"));
+        fs::create_dir_all(work.join("work/work/incompat/volatile")).expect("the kernel's mark");
+        fs::write(work.join("upper/kept"), "").expect("the job's file");
+        create().expect("the second attempt");
+        assert!(!work.join("work/work/incompat").exists());
+        assert!(work.join("upper/kept").exists());
+    }
 }

@@ -4,7 +4,7 @@
 use super::Host;
 use caps::{CapSet, Capability};
 use fetchml_api::host::{Finding, Group, landlock};
-use fetchml_sys::mount::map_ids;
+use fetchml_sys::mount::{MountAttributes, map_ids};
 use fetchml_sys::namespace::{self, IdMapping};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::mount::OpenTreeFlags;
@@ -53,7 +53,7 @@ pub(super) fn mapping(directory: BorrowedFd<'_>) -> Finding {
         let tree = rustix::mount::open_tree(directory, "", flags)?;
         let nobody = [IdMapping { inside: 1000, outside: 65534, count: 1 }];
         let ids = namespace::user(0, &nobody, &nobody)?;
-        Ok(map_ids(tree.as_fd(), ids.as_fd())?)
+        Ok(map_ids(tree.as_fd(), ids.as_fd(), MountAttributes::default())?)
     };
     match tried() {
         Ok(()) => Finding::ok(

@@ -6,7 +6,7 @@ use super::{
     StartRequest, collect, report,
 };
 use crate::cgroup::{Cgroups, JobCgroup};
-use crate::launch::{HostIds, HostView, LaunchTimes, Launcher, Mark};
+use crate::launch::{HostView, LaunchTimes, Launcher, Mark};
 use crate::plan::{self, LandlockSupport, ProcMask, failed};
 use fetchml_api::agent::{DENIED, DeniedCalls, MAX_REPORT_BYTES, STOP};
 use fetchml_api::host::Finding;
@@ -48,7 +48,6 @@ pub struct Host(Arc<Inner>);
 struct Inner {
     library: Arc<Library>,
     launcher: Launcher,
-    host_ids: HostIds,
     cgroups: Cgroups,
     landlock: LandlockSupport,
     proc_masks: Arc<[ProcMask]>,
@@ -70,7 +69,6 @@ impl Host {
         Ok(Self(Arc::new(Inner {
             library: Arc::clone(&config.library),
             launcher: Launcher::start(config.private)?,
-            host_ids: HostIds::open()?,
             cgroups: Cgroups::detect(group.as_deref()),
             landlock: LandlockSupport::detect(),
             proc_masks: plan::masks_of_this_kernel().into(),
@@ -149,7 +147,7 @@ impl Host {
             .inspect_err(|_| self.forget_identity(about.job))?;
         Ok(Prepared {
             layers,
-            host_uid: plan.host_id.number(),
+            host_uid: plan.account.host_id().number(),
             plan: Some(plan),
             profile,
             about,
@@ -185,7 +183,16 @@ impl Host {
         let pidfd = readiness(pidfd).map_err(failed("watch an adopted agent"))?;
         let host = self.clone();
         let times = LaunchTimes::default();
-        Ok(Adopted::Running(Attempt { layers, pid, times, pidfd, ours: false, group, about, host }))
+        Ok(Adopted::Running(Attempt {
+            layers,
+            pid,
+            times,
+            pidfd,
+            account: None.into(),
+            group,
+            about,
+            host,
+        }))
     }
 
     /// Called when the supervisor stops: a private one leaves no empty group.
@@ -202,7 +209,7 @@ impl Host {
         self.0.cgroups.describe()
     }
 
-    pub(super) fn launcher(&self) -> &Launcher {
+    pub(crate) fn launcher(&self) -> &Launcher {
         &self.0.launcher
     }
 
@@ -212,10 +219,6 @@ impl Host {
 
     pub(crate) fn library(&self) -> &Library {
         &self.0.library
-    }
-
-    pub(crate) fn host_ids(&self) -> &HostIds {
-        &self.0.host_ids
     }
 
     pub(crate) fn cgroups(&self) -> &Cgroups {

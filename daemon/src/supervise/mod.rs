@@ -17,7 +17,7 @@ pub use host::{Host, HostConfig};
 pub use crate::launch::{LaunchTimes, Mark};
 
 use crate::cgroup::JobCgroup;
-use crate::launch::LaunchError;
+use crate::launch::{Account, LaunchError};
 use crate::plan::Plan;
 use fetchml_api::agent::AgentReport;
 use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, Layer};
@@ -25,12 +25,12 @@ use fetchml_policies::Profile;
 use fetchml_sys::watch::readiness;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::unix::AsyncFd;
 
 /// Who submitted the job; taken from the kernel by `access`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Submitter {
     /// Host user id.
     pub uid: u32,
@@ -135,7 +135,7 @@ impl Prepared {
         let profile = Arc::clone(&self.profile);
         let (plan, launched) = host.launcher().launch(plan, profile).await;
         let times = plan.as_ref().map_or_else(LaunchTimes::default, |p| p.times);
-        let group = plan.and_then(|p| p.cgroup);
+        let (group, account) = plan.map_or((None, None), |p| (p.cgroup, Some(p.account)));
         let problem = match launched {
             Ok(child) => match readiness(child.pidfd) {
                 Ok(pidfd) => {
@@ -146,7 +146,7 @@ impl Prepared {
                         pid,
                         times,
                         pidfd,
-                        ours: true,
+                        account: account.into(),
                         group,
                         about,
                         host,
@@ -189,8 +189,9 @@ pub struct Attempt {
     /// Where the time of its launch went.
     pub times: LaunchTimes,
     pidfd: AsyncFd<OwnedFd>,
-    /// The agent is our child, so that it must be reaped.
-    ours: bool,
+    /// Who the job is. Without one the agent is the child of an earlier run of the
+    /// supervisor.
+    account: Mutex<Option<Account>>,
     group: Option<JobCgroup>,
     about: About,
     host: Host,
@@ -223,8 +224,12 @@ impl Attempt {
         if self.pidfd.readable().await.is_err() {
             tracing::error!(job = self.about.job.0, "cannot wait for the agent");
         }
-        if self.ours {
-            let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        let account = self.account.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(account) = account
+            && waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).is_ok()
+        {
+            // The end of PID 1 was the end of every process of the job.
+            self.host.launcher().ahead().renew(account);
         }
         collect(&self.host, &self.about, self.group.as_ref(), &self.layers)
     }

@@ -19,12 +19,10 @@ pub struct CloneFlags(u64);
 impl CloneFlags {
     /// Mount, process-id, IPC and UTS namespaces of its own, but no user
     /// namespace: they belong to the caller's, so that the job can never regain
-    /// power over them (that of the network is joined or made apart).
+    /// power over them. That of the network is joined.
     pub const SANDBOX: Self = Self(
         (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64,
     );
-    /// A network namespace besides.
-    pub const NETWORK: Self = Self(libc::CLONE_NEWNET as u64);
     /// Only a user namespace, for a child that does nothing but keep it alive.
     pub const USER: Self = Self(libc::CLONE_NEWUSER as u64);
 

@@ -69,15 +69,20 @@ pub fn restrict(
     setattr(dir, path, scope, &attr)
 }
 
-/// Makes a detached mount show the ids of its file system mapped through `user_namespace`.
+/// Makes a detached mount show the ids of its file system mapped through
+/// `user_namespace`, and sets attributes of it, all or nothing.
 ///
 /// # Errors
 /// EINVAL when the file system cannot be mapped, or is mapped already.
-pub fn map_ids(tree: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+pub fn map_ids(
+    tree: BorrowedFd<'_>,
+    user_namespace: BorrowedFd<'_>,
+    set: MountAttributes,
+) -> Result<(), Errno> {
     const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
     let userns_fd = u64::try_from(user_namespace.as_raw_fd()).unwrap_or(u64::MAX);
-    let attr =
-        libc::mount_attr { attr_set: MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd };
+    let attr_set = MOUNT_ATTR_IDMAP | set.0;
+    let attr = libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd };
     setattr(tree, c"", Scope::One, &attr)
 }
 
@@ -103,6 +108,15 @@ pub fn stop_propagation() -> Result<(), Errno> {
         c"/",
         rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC,
     )
+}
+
+/// Shows a file or directory at a second place, with the attributes of the mount
+/// that it is on (mount(2), MS_BIND). Child-safe.
+///
+/// # Errors
+/// mount(2).
+pub fn bind(from: &CStr, at: &CStr) -> Result<(), Errno> {
+    rustix::mount::mount_bind(from, at)
 }
 
 /// Makes the working directory the root and takes the old root, with all that

@@ -1,4 +1,4 @@
-//! Namespaces: user namespaces made ahead, and private ones for a thread.
+//! Namespaces: user and network namespaces made ahead, and private ones for a thread.
 
 use crate::Errno;
 use crate::clone::{CloneFlags, Stack, spawn_sleeper};
@@ -112,6 +112,54 @@ pub fn enter_user(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
     move_into_link_name_space(namespace, Some(LinkNameSpaceType::User))
 }
 
+/// Makes network namespaces that nobody lives in, each kept alive by its
+/// descriptor. They belong to the caller's user namespace.
+#[derive(Debug)]
+pub struct NetworkMaker {
+    own: OwnedFd,
+}
+
+impl NetworkMaker {
+    /// Remembers the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// Without /proc.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self { own: this_network()? })
+    }
+
+    /// A new network namespace, with a loopback that is up if wanted. The calling
+    /// thread is in it for a moment.
+    ///
+    /// # Errors
+    /// ENOSPC above `user.max_net_namespaces`, ENOMEM, EPERM without CAP_SYS_ADMIN.
+    pub fn make(&self, loopback: bool) -> std::io::Result<OwnedFd> {
+        use rustix::thread::UnshareFlags;
+        // SAFETY: no descriptor table is unshared, which is what makes the call unsafe.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?;
+        let up = if loopback { crate::net::loopback_up() } else { Ok(()) };
+        let made = this_network();
+        // A thread that stayed would keep a job's namespace alive after the job.
+        enter_network(self.own.as_fd())?;
+        up?;
+        made
+    }
+}
+
+fn this_network() -> std::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(c"/proc/thread-self/ns/net", flags, Mode::empty())?)
+}
+
+/// Enters a network namespace. Child-safe.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN in it.
+pub fn enter_network(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+    move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
+}
+
 /// Makes the cgroup that the caller is in the root of its cgroup namespace. Child-safe.
 ///
 /// # Errors
@@ -138,8 +186,19 @@ pub fn own_mounts_for_thread() -> Result<(), Errno> {
 /// # Errors
 /// EPERM without CAP_SYS_ADMIN and CAP_SYS_CHROOT.
 pub fn enter_mounts_for_thread(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
-    use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+    use rustix::thread::UnshareFlags;
     // SAFETY: no descriptor table is unshared, which is what makes the call unsafe.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }?;
+    enter_mounts(namespace)
+}
+
+/// Moves the calling thread, which has a file-system context of its own, into a
+/// mount namespace and to its root.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN and CAP_SYS_CHROOT; EINVAL for a shared
+/// file-system context.
+pub fn enter_mounts(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
     move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))
 }

@@ -68,6 +68,38 @@ fn every_namespace_is_its_own() {
     assert_eq!(output.stdout.lines().count(), kinds.len());
 }
 
+/// They are made ahead, and a job that ends gives nothing of its own to the next.
+#[test]
+fn jobs_at_once_share_no_namespace_whatever_ran_before() {
+    use std::io::{BufRead, BufReader};
+    let private = private!();
+    let kinds = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
+    let links = kinds.map(|k| format!("readlink /proc/self/ns/{k}; ")).concat();
+    let script = links + "until [ -e /sync/go ]; do sleep 0.05; done";
+    let sync = tempfile::tempdir().unwrap();
+    let mount = format!("{}:/sync:ro", sync.path().display());
+    for network in ["none", "loopback"] {
+        let go = sync.path().join("go");
+        let mut different = std::collections::BTreeSet::new();
+        let mut start = || {
+            let command = ["run", "--network", network, "--mount", &mount, "--", "sh", "-c"];
+            let mut command = private.command(command);
+            let mut job =
+                command.arg(&script).stdout(std::process::Stdio::piped()).spawn().unwrap();
+            let lines = BufReader::new(job.stdout.take().unwrap()).lines();
+            different.extend(lines.take(kinds.len()).map(Result::unwrap));
+            job
+        };
+        let jobs = [start(), start()];
+        std::fs::write(&go, "").unwrap();
+        for mut job in jobs {
+            assert!(job.wait().unwrap().success());
+        }
+        std::fs::remove_file(&go).unwrap();
+        assert_eq!(different.len(), 2 * kinds.len(), "{network}: {different:?}");
+    }
+}
+
 #[test]
 fn the_root_and_the_system_cannot_be_written() {
     let private = private!();
