@@ -201,3 +201,7 @@ fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
 #[cfg(test)]
 #[path = "bpf_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "proof_tests.rs"]
+mod proof;
