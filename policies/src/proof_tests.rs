@@ -31,7 +31,7 @@ pub(super) fn execute(program: &[sock_filter], arch: u32, number: u32, args: &Ar
         ARCH_OFFSET => arch,
         _ => {
             let at = (offset - 16) as usize;
-            let half = args[at / 8] >> if at % 8 == 0 { 0 } else { 32 };
+            let half = args[at / 8] >> if at.is_multiple_of(8) { 0 } else { 32 };
             u32::try_from(half & 0xffff_ffff).expect("half of it")
         }
     };
