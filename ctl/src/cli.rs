@@ -2,7 +2,7 @@
 //! so that they cannot say different things.
 
 use crate::input;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use fetchml_api::job::{JobState, NetworkMode};
 use std::path::PathBuf;
@@ -115,6 +115,13 @@ pub(crate) enum Verb {
     /// Read and verify the audit log
     #[command(subcommand, before_help = "Example: fetchmlctl audit verify")]
     Audit(Audit),
+    /// See what a sandbox profile allows, and why
+    ///
+    /// What is told is what the supervisor would apply. Where none answers, it is
+    /// read from the profiles built into this program and those in
+    /// /etc/fetchml/policies, and that is said.
+    #[command(subcommand, before_help = "Example: fetchmlctl policy explain default --call ptrace")]
+    Policy(Policy),
     /// Check whether this machine can hold a sandbox, with the remedy where it cannot
     ///
     /// Every feature of the kernel and the system that FetchML uses: its state, what
@@ -312,6 +319,100 @@ pub(crate) enum Audit {
         #[arg(long, value_name = "NUMBER:HASH", value_parser = input::head)]
         head: Option<fetchml_api::audit::Head>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// List the profiles, one a line
+    ///
+    /// The default one and those that are weaker than what every user may use are
+    /// marked.
+    #[command(before_help = "Example: fetchmlctl policy list", visible_alias = "ls")]
+    List,
+    /// Show a profile after inheritance: root, network, limits, system calls
+    #[command(before_help = "Example: fetchmlctl policy show default --plan")]
+    Show {
+        /// A profile, or a file such as ./mine.toml
+        #[arg(value_name = "PROFILE", default_value = "default")]
+        profile: String,
+        /// Also what this machine makes of it: what it lacks, which layers hold
+        #[arg(long)]
+        plan: bool,
+    },
+    /// Check profile files (.toml) and seccomp files (.json)
+    ///
+    /// Every fault with its line and column. Nothing is installed and no supervisor
+    /// is asked. The exit status is 0 when all are good, and else 1.
+    #[command(before_help = "Example: fetchmlctl policy check mine.toml")]
+    Check {
+        /// The files
+        #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+    },
+    /// Explain whether a job may do something, and by which rule
+    ///
+    /// The exit status is 0 when it is allowed, 1 when it is denied, 3 when it
+    /// depends (all cases are told), and 2 when it could not be found out.
+    #[command(
+        before_help = "Example: fetchmlctl policy explain default --call 'socket(AF_INET)'",
+        override_usage = "fetchmlctl policy explain [PROFILE] --call CALL | --path PATH [--write|--execute] | --connect ADDRESS"
+    )]
+    Explain(Explain),
+    /// Show how two profiles differ
+    ///
+    /// The exit status is that of diff(1): 0 when they do not differ, 1 when they
+    /// do, 2 when it could not be found out.
+    #[command(before_help = "Example: fetchmlctl policy diff default strict")]
+    Diff {
+        /// A profile, or a file such as ./mine.toml
+        #[arg(value_name = "PROFILE")]
+        before: String,
+        /// Another one
+        #[arg(value_name = "OTHER")]
+        after: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(group = ArgGroup::new("question").required(true).args(["call", "path", "connect"]))]
+pub(crate) struct Explain {
+    /// A profile, or a file such as ./mine.toml
+    #[arg(value_name = "PROFILE", default_value = "default")]
+    pub(crate) profile: String,
+    /// A system call, by name or number, with arguments where they matter
+    ///
+    /// Such as ptrace, 'socket(AF_INET, 1)' or 'ioctl(TIOCSTI)': one argument alone
+    /// is the one that tells uses of the call apart.
+    #[arg(long, value_name = "CALL")]
+    pub(crate) call: Option<String>,
+    /// A path as the job sees it; reading it unless --write or --execute is given
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: Option<String>,
+    /// An address, such as 127.0.0.1:8080 or example.org:443, or a local socket
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) connect: Option<String>,
+    /// Change, make or remove the path
+    #[arg(long, requires = "path", conflicts_with = "execute")]
+    pub(crate) write: bool,
+    /// Run the path as a program
+    #[arg(long, requires = "path")]
+    pub(crate) execute: bool,
+}
+
+impl Explain {
+    /// The kind and the words of the question, as the supervisor takes them.
+    pub(crate) fn question(&self) -> (&'static str, &str) {
+        match (&self.call, &self.path, &self.connect) {
+            (Some(call), ..) => ("call", call),
+            (_, Some(path), _) if self.write => ("write", path),
+            (_, Some(path), _) if self.execute => ("execute", path),
+            (_, Some(path), _) => ("read", path),
+            (.., Some(address)) => ("connect", address),
+            // The group demands one of them.
+            (None, None, None) => ("call", ""),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! What goes wrong, in words, and the status it ends with.
 
+use crate::connect::Target;
 use fetchml_api::job::STATUS_REFUSED;
 use fetchml_api::names::error as name;
 use std::fmt;
@@ -18,6 +19,8 @@ pub(crate) struct Failure {
     hint: Option<String>,
     /// Last part of the bus error behind it, if there is one.
     bus: Option<String>,
+    /// The hint is the one of the bus error, which depends on who was asked.
+    of_bus: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +39,11 @@ pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
     pub(crate) fn no(what: impl Into<String>) -> Self {
-        Self { kind: Kind::No, what: what.into(), hint: None, bus: None }
+        Self { kind: Kind::No, what: what.into(), hint: None, bus: None, of_bus: false }
     }
 
     pub(crate) fn usage(what: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, what: what.into(), hint: None, bus: None }
+        Self { kind: Kind::Usage, what: what.into(), hint: None, bus: None, of_bus: false }
     }
 
     pub(crate) fn closed() -> Self {
@@ -49,11 +52,12 @@ impl Failure {
             what: "standard output was closed".into(),
             hint: None,
             bus: None,
+            of_bus: false,
         }
     }
 
     pub(crate) fn interrupted(what: impl Into<String>) -> Self {
-        Self { kind: Kind::Interrupted, what: what.into(), hint: None, bus: None }
+        Self { kind: Kind::Interrupted, what: what.into(), hint: None, bus: None, of_bus: false }
     }
 
     /// A failed system call on a path or another named thing.
@@ -73,14 +77,36 @@ impl Failure {
     pub(crate) fn bus(step: impl fmt::Display, error: &zbus::Error) -> Self {
         let (short, text) = bus_parts(error);
         let mut failure = Self::no(format!("{step}: {text}"));
-        failure.hint = bus_hint(&short).map(str::to_owned);
+        failure.hint = bus_hint(&short, &Target::System);
+        failure.of_bus = true;
         failure.bus = Some(short);
         failure
+    }
+
+    /// The same for who was asked: hints name the command that asks the same one.
+    #[must_use]
+    pub(crate) fn about(mut self, target: &Target) -> Self {
+        if self.of_bus
+            && let Some(short) = &self.bus
+        {
+            self.hint = bus_hint(short, target);
+        }
+        self
+    }
+
+    /// The same for a verb whose status 1 is an answer: nothing was found out.
+    #[must_use]
+    pub(crate) fn undecided(mut self) -> Self {
+        if self.kind == Kind::No {
+            self.kind = Kind::Usage;
+        }
+        self
     }
 
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self.of_bus = false;
         self
     }
 
@@ -159,28 +185,41 @@ pub(crate) fn bus_name(error: &zbus::Error) -> String {
     bus_parts(error).0
 }
 
-fn bus_hint(short: &str) -> Option<&'static str> {
+fn bus_hint(short: &str, target: &Target) -> Option<String> {
     let is = |full: &str| full.rsplit('.').next() == Some(short);
+    let ctl = target.command();
     if is(name::NO_SUCH_JOB) {
-        return Some("`fetchmlctl list` shows the jobs you may see");
+        return Some(format!("`{ctl} list` shows the jobs you may see"));
+    }
+    if is(name::NO_SUCH_PROFILE) {
+        return Some(format!("`{ctl} policy list` shows the profiles"));
     }
     if is(name::AUDIT_UNAVAILABLE) {
-        return Some("see `systemctl status fetchmld` and the free space below /var/log/fetchml");
+        return Some(match target {
+            Target::System => {
+                "see `systemctl status fetchmld` and the free space below /var/log/fetchml".into()
+            }
+            Target::Private(dir) => {
+                let dir = dir.display();
+                format!("see {dir}/run/fetchmld.log and the free space below {dir}/log")
+            }
+        });
     }
     if is(name::BARRIER_UNAVAILABLE) {
-        return Some("`fetchmlctl doctor` shows what this machine can hold");
+        return Some(format!("`{ctl} doctor` shows what this machine can hold"));
     }
     if is(name::SHUTTING_DOWN) {
-        return Some("try again when the supervisor has started");
+        return Some("try again when the supervisor has started".into());
     }
     match short {
         "ServiceUnknown" | "NameHasNoOwner" | "SpawnChildExited" | "SpawnFailed" => {
-            Some(NO_SERVICE)
+            Some(NO_SERVICE.into())
         }
-        "AccessDenied" => Some("ask an administrator to add you to the group fetchml"),
+        "AccessDenied" => Some("ask an administrator to add you to the group fetchml".into()),
         "InteractiveAuthorizationRequired" => Some(
             "ask an administrator to add you to the group fetchml, or to run it with you on a \
-             terminal without --no-ask-password",
+             terminal without --no-ask-password"
+                .into(),
         ),
         _ => None,
     }
@@ -217,5 +256,19 @@ mod tests {
         let text = Failure::bus("cannot list jobs", &gone).to_string();
         assert!(text.contains("cannot list jobs: no service"), "{text}");
         assert!(text.contains("systemctl start fetchmld"), "{text}");
+    }
+
+    #[test]
+    fn hints_name_the_supervisor_that_was_asked() {
+        use zbus::names::ErrorName;
+        let message = zbus::Message::method_call("/", "X").build(&());
+        let name = ErrorName::from_static_str_unchecked(name::NO_SUCH_JOB);
+        let error =
+            zbus::Error::MethodError(name.into(), Some("none".into()), message.expect("a message"));
+        let failure = Failure::bus("cannot show job 9", &error);
+        let text = failure.about(&Target::Private("/srv/mine".into())).to_string();
+        assert!(text.contains("`fetchmlctl --private=/srv/mine list`"), "{text}");
+        let own = Failure::bus("x", &error).hint("mine").about(&Target::System).to_string();
+        assert!(own.ends_with("hint: mine"), "{own}");
     }
 }

@@ -10,6 +10,7 @@ mod follow;
 mod host;
 mod input;
 mod link;
+mod policies;
 mod private;
 mod reference;
 mod say;

@@ -39,8 +39,15 @@ pub fn words(number: u32, value: u64) -> String {
     }
 }
 
+/// The value of an argument as people write it: a number, or, with the call
+/// whose argument of interest it is, one of the names that [`words`] uses.
+pub(crate) fn value(call: Option<u32>, word: &str) -> Option<u64> {
+    values::value(call.and_then(name).unwrap_or_default(), word)
+}
+
 /// One test of an argument of a call, in words: `argument 0 is AF_UNIX`.
-pub(crate) fn condition(number: u32, condition: &Condition) -> String {
+#[must_use]
+pub fn condition(number: u32, condition: &Condition) -> String {
     const LOW_HALF: u64 = 0xffff_ffff;
     let (index, value) = (usize::from(condition.index), condition.value);
     let word = match name(number) {

@@ -81,6 +81,14 @@ pub enum PolicyError {
         /// A near name, or what to write.
         remedy: String,
     },
+    /// Something that cannot be asked of a profile.
+    #[error("cannot explain {question:?}: {remedy}")]
+    Question {
+        /// What was asked.
+        question: String,
+        /// What is wrong with it, or the form.
+        remedy: String,
+    },
     /// Files that cannot be accepted; every fault of every file.
     #[error("{}", lines(.0))]
     Invalid(Vec<Problem>),

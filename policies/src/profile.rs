@@ -1,11 +1,11 @@
 //! Sandbox profiles as they are after reading, inheritance and checking.
 
 use crate::devices;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A resolved, checked profile.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     /// Name, the stem of its file.
     pub name: String,
@@ -67,7 +67,7 @@ pub struct Profile {
 }
 
 /// Network modes of a profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// Own namespace, loopback down.
@@ -95,7 +95,7 @@ impl Profile {
 }
 
 /// What becomes of denied system calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Denials {
     /// The agent counts them and answers with the rule's error.
@@ -105,7 +105,7 @@ pub enum Denials {
 }
 
 /// What happens when a layer cannot be applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Demand {
     /// The job is refused.
@@ -115,7 +115,7 @@ pub enum Demand {
 }
 
 /// One host path shown in the job's root.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     /// Absolute host path, the same inside.
     pub path: String,

@@ -9,6 +9,7 @@ mod list;
 mod logs;
 mod man;
 mod outputs;
+mod policy;
 mod run;
 mod status;
 mod submit;
@@ -50,6 +51,9 @@ fn usage(error: &clap::Error, words: &[OsString]) -> u8 {
         return 0;
     }
     let verb = intended_verb(words);
+    if let Some(hint) = forgotten_dashes(error, verb.as_deref(), words) {
+        say(&format_args!("hint: {hint}"));
+    }
     Failure::usage("").status(matches!(verb.as_deref(), Some("run" | "wait")))
 }
 
@@ -66,6 +70,21 @@ fn intended_verb(words: &[OsString]) -> Option<String> {
         }
     }
     None
+}
+
+/// People who know other tools write the command without the two dashes.
+fn forgotten_dashes(error: &clap::Error, verb: Option<&str>, words: &[OsString]) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let verb = verb.filter(|verb| matches!(*verb, "run" | "submit"))?;
+    let Some(ContextValue::String(first)) = error.get(ContextKind::InvalidArg) else { return None };
+    if error.kind() != ErrorKind::UnknownArgument || first.starts_with('-') {
+        return None;
+    }
+    let words: Vec<String> = words.iter().map(|w| w.to_string_lossy().into_owned()).collect();
+    let at = words.iter().position(|word| word == first)?;
+    let rest: Vec<String> = words[at..].iter().filter(|word| *word != "--").cloned().collect();
+    let command = crate::view::text::command(&rest);
+    Some(format!("write the command after --, as in `fetchmlctl {verb} … -- {command}`"))
 }
 
 /// Whether the status of this verb is a job's, so that a failure of FetchML
@@ -88,7 +107,8 @@ fn begin(cli: Cli) -> Result<u8> {
                 .enable_all()
                 .build()
                 .map_err(|e| Failure::io("cannot start", "the event loop", &e))?;
-            runtime.block_on(with_supervisor(verb, &context))
+            let ended = runtime.block_on(with_supervisor(verb, &context));
+            ended.map_err(|failure| failure.about(context.link.target()))
         }
     }
 }
@@ -107,6 +127,7 @@ async fn with_supervisor(verb: Verb, context: &Context) -> Result<u8> {
         Verb::Audit(Audit::Verify { files, head }) => {
             audit_verify::run(context, &files, head).await
         }
+        Verb::Policy(policy) => policy::run(context, &policy).await,
         Verb::Doctor => doctor::run(context).await,
         // Handled before there was a context.
         Verb::Completion { .. } | Verb::Man { .. } | Verb::DetachedSupervisor { .. } => Ok(0),
@@ -152,6 +173,10 @@ mod tests {
     #[test]
     fn a_command_without_the_two_dashes_is_refused() {
         let read = Cli::try_parse_from(words("fetchmlctl run python3 train.py"));
-        assert!(read.is_err_and(|e| e.to_string().contains("-- ")));
+        let error = read.expect_err("a wrong command line");
+        assert!(error.to_string().contains("-- "));
+        let words = words("fetchmlctl run python3 train.py");
+        let hint = forgotten_dashes(&error, Some("run"), &words).expect("a hint");
+        assert!(hint.ends_with("`fetchmlctl run … -- python3 train.py`"), "{hint}");
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod example;
 pub(crate) mod jobs;
 pub(crate) mod outputs;
+pub(crate) mod policy;
 pub(crate) mod status;
 pub(crate) mod style;
 pub(crate) mod table;

@@ -7,6 +7,7 @@ use fetchml_api::job::{
 };
 use fetchml_api::log::{FrameHeader, HEADER_BYTES, Stream, TRAILER_BYTES};
 use fetchml_api::names::{ROOT_PATH, SOCKET_FILE, error as name};
+use fetchml_policies::{Library, Question};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -217,6 +218,29 @@ impl Manager {
         }
     }
 
+    async fn list_profiles(&self) -> String {
+        serde_json::to_string(&library().overview("strict").expect("profiles")).expect("JSON")
+    }
+
+    async fn get_profile(&self, profile: &str) -> Result<String, No> {
+        let document = library().document(profile, "strict");
+        let document = document.map_err(|_| No(name::NO_SUCH_PROFILE, "there is none"))?;
+        let mut value = serde_json::to_value(document).expect("JSON");
+        value["machine"] = serde_json::json!({ "absent": ["/opt"], "refused": null,
+            "layers": [{ "name": "landlock", "state": "held", "detail": "level 7" }] });
+        Ok(value.to_string())
+    }
+
+    async fn explain_profile(&self, profile: &str, kind: &str, what: &str) -> Result<String, No> {
+        let library = library();
+        let no = |_| No(name::INVALID_SPEC, "it cannot be asked");
+        let question = Question::read(kind, what).map_err(no)?;
+        let profile = library.profile(profile).map_err(no)?;
+        let filter = library.filter(&profile).map_err(no)?;
+        let answer = library.answer(&question, &profile, &filter).map_err(no)?;
+        Ok(serde_json::to_string(&answer).expect("JSON"))
+    }
+
     async fn describe_host(&self) -> String {
         let findings = [
             Finding::ok(Group::Sandbox, "launcher", "pretends").needed(),
@@ -399,6 +423,10 @@ impl Shared {
         };
         self.job(id, change).expect("the job");
     }
+}
+
+fn library() -> Library {
+    Library::load::<&Path>(&[]).expect("the vendor's policies are valid")
 }
 
 /// Twenty megabytes that hold every byte and no order.

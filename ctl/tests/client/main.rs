@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used)]
 
 mod fake;
+mod policy;
 
 use fake::{Fake, big};
 use fetchml_api::host::{Finding, FindingState, Group};

@@ -68,6 +68,25 @@ pub trait Manager {
     /// The directory of what the job wrote in `/work` (overlay upper layer).
     fn open_work(&self, id: u64) -> zbus::Result<OwnedFd>;
 
+    /// One line about each profile, as JSON: an array of `{name, description,
+    /// default, network, privileges}`.
+    fn list_profiles(&self) -> zbus::Result<String>;
+
+    /// A profile after inheritance with the rules of its filter, and what this
+    /// machine makes of it, as JSON: `{version, default, privileges, profile,
+    /// filter, machine}`.
+    fn get_profile(&self, name: &str) -> zbus::Result<String>;
+
+    /// Whether a job of a profile may, by which rule, and which other profiles
+    /// do not refuse it, as JSON. `kind` is `call` (`what`: `ptrace`,
+    /// `socket(AF_INET, 1)`), `read`, `write`, `execute` (a path of the job) or
+    /// `connect` (`127.0.0.1:80`, `/run/x.sock`, `@name`).
+    fn explain_profile(&self, profile: &str, kind: &str, what: &str) -> zbus::Result<String>;
+
+    /// What distinguishes two profiles, as a JSON array of `{subject, name,
+    /// before, after}`.
+    fn diff_profiles(&self, before: &str, after: &str) -> zbus::Result<String>;
+
     /// What the supervisor found on this machine, as JSON: an array of
     /// [`crate::host::Finding`].
     fn describe_host(&self) -> zbus::Result<String>;

@@ -10,6 +10,7 @@ pub(super) const GROUP: &str = "fetchml";
 
 const ACTION_SUBMIT: &str = "org.fetchml.submit";
 const ACTION_MANAGE_ANY: &str = "org.fetchml.manage-any";
+const ACTION_PRIVILEGED_PROFILE: &str = "org.fetchml.use-privileged-profile";
 const ACTION_READ_AUDIT: &str = "org.fetchml.read-audit";
 
 /// Whose supervisor it is.
@@ -118,6 +119,33 @@ impl Access {
         }
     }
 
+    /// Whether the caller may use a profile that is weaker than what every user
+    /// may use; `privileges` says in which ways.
+    ///
+    /// # Errors
+    /// [`Denied`] with the settings that ask for it and the remedy.
+    pub async fn may_use_profile(
+        &self,
+        caller: &Caller,
+        profile: &str,
+        privileges: &[String],
+        interactive: bool,
+    ) -> Result<(), Denied> {
+        if privileges.is_empty() || self.scope(caller) == Scope::All {
+            return Ok(());
+        }
+        self.ask(caller, ACTION_PRIVILEGED_PROFILE, interactive).await.map_err(
+            |denied| match denied {
+                Denied::Forbidden(_) => Denied::Forbidden(format!(
+                    "profile {profile:?} {}: only root may use it, and who is authorized for \
+                     {ACTION_PRIVILEGED_PROFILE}; choose another profile, or ask an administrator",
+                    privileges.join(" and ")
+                )),
+                other @ Denied::NeedsAuthentication => other,
+            },
+        )
+    }
+
     /// Whose jobs the caller may see and handle without asking anybody.
     #[must_use]
     pub fn scope(&self, caller: &Caller) -> Scope {
@@ -214,6 +242,22 @@ mod tests {
         assert!(access.may_connect(&stranger).is_err());
         let denied = access.may_submit(&stranger, true).await.expect_err("a stranger");
         assert!(denied.to_string().contains("group fetchml"), "{denied}");
+    }
+
+    #[tokio::test]
+    async fn weaker_profiles_are_for_root_and_the_owner() {
+        let access = Access::for_test(77);
+        let weak = ["keeps CAP_NET_RAW (allowed_caps)".to_owned()];
+        let member = peer(1000, &[77]);
+        assert!(access.may_use_profile(&member, "default", &[], true).await.is_ok());
+        let denied = access.may_use_profile(&member, "raw", &weak, true).await;
+        let words = denied.expect_err("a member is not root").to_string();
+        for part in ["\"raw\"", "CAP_NET_RAW (allowed_caps)", "use-privileged-profile"] {
+            assert!(words.contains(part), "{words}");
+        }
+        assert!(access.may_use_profile(&peer(0, &[]), "raw", &weak, false).await.is_ok());
+        let own = Access::private(1000);
+        assert!(own.may_use_profile(&peer(1000, &[]), "raw", &weak, false).await.is_ok());
     }
 
     #[tokio::test]

@@ -6,9 +6,10 @@
 use super::door::{Door, is_interactive};
 use super::error::BusError;
 use super::{filter, objects, spec};
+use crate::access::Caller;
 use crate::engine::Scope;
 use crate::engine::launcher::Part;
-use fetchml_api::job::{JobDescription, JobId};
+use fetchml_api::job::{JobDescription, JobId, JobSpec};
 use fetchml_api::names::{MAX_SPEC_BYTES, job_path};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -53,6 +54,7 @@ impl Manager {
         }
         let defaults = self.door.engine().settings();
         let spec = spec::read(spec, &mounts, &defaults.config.jobs.default_profile)?;
+        self.check_profile(&caller, &spec, is_interactive(&header)).await?;
         let directories = mounts.into_iter().map(|(.., directory)| directory.into()).collect();
         let id = self.door.engine().submit(caller, spec, directories).await?;
         // The event does this too, but maybe after the caller used the path.
@@ -184,6 +186,31 @@ impl Manager {
     }
 
     #[zbus(out_args("json"))]
+    async fn list_profiles(&self) -> Result<String, BusError> {
+        json(&self.door.engine().profiles()?)
+    }
+
+    #[zbus(out_args("json"))]
+    async fn get_profile(&self, name: &str) -> Result<String, BusError> {
+        json(&self.door.engine().described_profile(name)?)
+    }
+
+    #[zbus(out_args("json"))]
+    async fn explain_profile(
+        &self,
+        profile: &str,
+        kind: &str,
+        what: &str,
+    ) -> Result<String, BusError> {
+        json(&self.door.engine().explain(profile, kind, what)?)
+    }
+
+    #[zbus(out_args("json"))]
+    async fn diff_profiles(&self, before: &str, after: &str) -> Result<String, BusError> {
+        json(&self.door.engine().diff(before, after)?)
+    }
+
+    #[zbus(out_args("json"))]
     async fn describe_host(&self) -> Result<String, BusError> {
         json(&self.door.engine().findings())
     }
@@ -233,6 +260,27 @@ impl Manager {
 }
 
 impl Manager {
+    /// A profile that is weaker than what every user may use needs the role for it.
+    async fn check_profile(
+        &self,
+        caller: &Caller,
+        spec: &JobSpec,
+        interactive: bool,
+    ) -> Result<(), BusError> {
+        let engine = self.door.engine();
+        // An unknown one is refused, and recorded, when the job is admitted.
+        let Ok(profile) = engine.profile(&spec.profile) else { return Ok(()) };
+        let privileges = profile.privileges();
+        let access = self.door.access();
+        let allowed = access.may_use_profile(caller, &profile.name, &privileges, interactive).await;
+        if let Err(denied) = allowed {
+            let resource = format!("profile {}", profile.name);
+            engine.record_denial(caller, "submit", &resource, &denied.to_string()).await;
+            return Err(denied.into());
+        }
+        Ok(())
+    }
+
     async fn listed(
         &self,
         header: &Header<'_>,

@@ -54,7 +54,9 @@ impl Engine {
             submitted_usec: now_usec(),
         };
         let record = self.store.insert(job).await?;
-        if let Err(error) = self.ledger.append(records::queued(caller, &record)).await {
+        let privileges = self.profile(&record.spec.profile).map(|p| p.privileges());
+        let queued = records::queued(caller, &record, &privileges.unwrap_or_default());
+        if let Err(error) = self.ledger.append(queued).await {
             self.store.forget(record.id).await?;
             return Err(EngineError::AuditUnavailable(error));
         }
@@ -88,7 +90,11 @@ impl Engine {
         Ok(self.launcher.check(spec, &profile, directories)?)
     }
 
-    pub(super) fn profile(&self, name: &str) -> Result<Arc<Profile>, EngineError> {
+    /// The profile of that name.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchProfile`].
+    pub fn profile(&self, name: &str) -> Result<Arc<Profile>, EngineError> {
         self.settings()
             .library
             .profile(name)

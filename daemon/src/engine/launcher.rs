@@ -1,6 +1,7 @@
 //! What the engine needs of the machinery that builds sandboxes. The real one
 //! is [`Host`]; tests put a simulator here and so need no privilege.
 
+use crate::supervise::Preview;
 use crate::supervise::{AdoptRequest, Adopted, Attempt, Host, Prepared, Refusal, StartRequest};
 use fetchml_api::host::Finding;
 use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, Layer};
@@ -14,6 +15,9 @@ use std::sync::Arc;
 pub trait Launcher: fmt::Debug + Send + Sync {
     /// What was found on this machine.
     fn findings(&self) -> Vec<Finding>;
+
+    /// What a job of the profile would get on this machine.
+    fn preview(&self, profile: &Profile) -> Preview;
 
     /// Everything that can be refused before the job is queued.
     ///
@@ -98,6 +102,10 @@ pub struct Machine(pub Host);
 impl Launcher for Machine {
     fn findings(&self) -> Vec<Finding> {
         self.0.findings()
+    }
+
+    fn preview(&self, profile: &Profile) -> Preview {
+        self.0.preview(profile)
     }
 
     fn check(&self, spec: &JobSpec, profile: &Profile, dirs: &[OwnedFd]) -> Result<(), Refusal> {

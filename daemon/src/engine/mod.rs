@@ -11,6 +11,7 @@ pub mod launcher;
 pub mod ledger;
 mod live;
 mod look;
+pub mod policy;
 pub mod records;
 mod report;
 mod resume;

@@ -31,9 +31,10 @@ fn supervisor() -> Actor<'static> {
 
 /// A job was accepted.
 #[must_use]
-pub fn queued(caller: &Caller, record: &JobRecord) -> NewRecord {
-    describe(job(Event::JobQueued, user(caller.uid()), "submit", record.id), record)
-        .source(caller.source())
+pub fn queued(caller: &Caller, record: &JobRecord, privileges: &[String]) -> NewRecord {
+    let queued = describe(job(Event::JobQueued, user(caller.uid()), "submit", record.id), record)
+        .source(caller.source());
+    if privileges.is_empty() { queued } else { queued.detail("privileges", privileges.join("; ")) }
 }
 
 /// A job that waited was taken over from the supervisor that was here before.

@@ -3,6 +3,7 @@
 
 use super::launcher::{Adoption, JobFiles, Launcher, Part, Planned, Running};
 use super::report;
+use crate::supervise::Preview;
 use crate::supervise::{AdoptRequest, Refusal, StartRequest};
 use fetchml_api::host::Finding;
 use fetchml_api::job::{Denied, ExitReport, FailureClass, JobId, JobSpec, Layer, LayerState};
@@ -79,6 +80,10 @@ fn layers() -> Vec<Layer> {
 impl Launcher for Simulator {
     fn findings(&self) -> Vec<Finding> {
         Vec::new()
+    }
+
+    fn preview(&self, _: &Profile) -> Preview {
+        Preview { layers: layers(), ..Preview::default() }
     }
 
     fn check(&self, spec: &JobSpec, _: &Profile, dirs: &[OwnedFd]) -> Result<(), Refusal> {

@@ -9,10 +9,12 @@ mod denied;
 mod directory;
 mod findings;
 mod host;
+mod preview;
 mod report;
 
 pub use directory::JobDirectory;
 pub use host::{Host, HostConfig};
+pub use preview::Preview;
 
 pub use crate::launch::{LaunchTimes, Mark};
 

@@ -5,10 +5,43 @@ pub(super) fn words(name: &str, value: u64) -> String {
     // Every argument of the table is an int or less: the kernel does not look at
     // the high half.
     let low = u32::try_from(value & 0xffff_ffff).unwrap_or_default();
-    let table: &[(u32, &str)] = match name {
-        "clone" | "unshare" | "setns" => return flags(low),
-        "open" | "openat" | "creat" | "chmod" | "fchmod" | "fchmodat" | "fchmodat2" | "mknod"
-        | "mknodat" => return format!("mode {low:o}"),
+    if matches!(name, "clone" | "unshare" | "setns") {
+        return flags(low);
+    }
+    if is_mode(name) {
+        return format!("mode {low:o}");
+    }
+    match table(name).iter().find(|(number, _)| *number == low) {
+        Some((_, name)) => (*name).to_owned(),
+        None if matches!(name, "ioctl" | "personality" | "arch_prctl") => format!("{low:#x}"),
+        None => low.to_string(),
+    }
+}
+
+/// The value that has this word: a name of the call's table, several joined by
+/// `|`, or a number, decimal, `0x…` or (where it is a mode) octal.
+pub(super) fn value(name: &str, word: &str) -> Option<u64> {
+    if let Some((one, rest)) = word.split_once('|') {
+        return Some(value(name, one.trim())? | value(name, rest.trim())?);
+    }
+    let named = table(name).iter().find(|(_, known)| known.eq_ignore_ascii_case(word));
+    match (named, word.strip_prefix("0x")) {
+        (Some((number, _)), _) => Some(u64::from(*number)),
+        (None, Some(digits)) => u64::from_str_radix(digits, 16).ok(),
+        (None, None) if is_mode(name) => u64::from_str_radix(word, 8).ok(),
+        (None, None) => word.parse().ok(),
+    }
+}
+
+fn is_mode(name: &str) -> bool {
+    const CALLS: [&str; 9] =
+        ["open", "openat", "creat", "chmod", "fchmod", "fchmodat", "fchmodat2", "mknod", "mknodat"];
+    CALLS.contains(&name)
+}
+
+fn table(name: &str) -> &'static [(u32, &'static str)] {
+    match name {
+        "clone" | "unshare" | "setns" => &NAMESPACES,
         "socket" | "socketpair" => &FAMILIES,
         "ioctl" => &REQUESTS,
         "prctl" => &PROCESS_OPTIONS,
@@ -20,11 +53,6 @@ pub(super) fn words(name: &str, value: u64) -> String {
         "setpriority" => &WHOSE,
         "ioprio_set" => &WHOSE_IO,
         _ => &[],
-    };
-    match table.iter().find(|(number, _)| *number == low) {
-        Some((_, name)) => (*name).to_owned(),
-        None if matches!(name, "ioctl" | "personality" | "arch_prctl") => format!("{low:#x}"),
-        None => low.to_string(),
     }
 }
 

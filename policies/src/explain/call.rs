@@ -152,7 +152,8 @@ fn cases(filter: &Filter, number: u32) -> Vec<Case> {
 }
 
 /// An outcome in words.
-pub(crate) fn words(outcome: Outcome) -> String {
+#[must_use]
+pub fn words(outcome: Outcome) -> String {
     match outcome {
         Outcome::Allow => "is made".to_owned(),
         Outcome::Log => "is made, and logged".to_owned(),

@@ -7,7 +7,7 @@ mod path;
 
 pub use address::address;
 pub use call::call;
-pub(crate) use call::words as outcome_words;
+pub use call::words as outcome_words;
 pub use path::{Access, path};
 
 use serde::{Deserialize, Serialize};

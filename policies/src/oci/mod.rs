@@ -17,7 +17,7 @@ pub(crate) use read::read;
 
 use crate::problem::{Fault, Problem};
 use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use syscalls::x86_64::Sysno;
@@ -27,7 +27,7 @@ pub(crate) const ENOSYS: u16 = 38;
 const LOW_HALF: u64 = 0xffff_ffff;
 
 /// What the kernel does with a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The call is made.
@@ -85,7 +85,7 @@ impl Outcome {
 }
 
 /// How an argument is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Comparison {
     /// Not equal.
@@ -105,7 +105,7 @@ pub enum Comparison {
 }
 
 /// A test of one argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     /// Argument number, from 0.
     pub index: u8,
@@ -165,7 +165,7 @@ impl Condition {
 }
 
 /// One group of a document.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// System calls.
     pub names: Vec<String>,

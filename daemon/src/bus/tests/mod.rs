@@ -3,6 +3,7 @@
 
 mod life;
 mod limits;
+mod policy;
 mod privacy;
 mod refusals;
 mod restart;

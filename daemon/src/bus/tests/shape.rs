@@ -15,6 +15,10 @@ const MANAGER: &[(&str, &str, &str)] = &[
     ("OpenLog", "t", "h"),
     ("OpenOutputs", "t", "h"),
     ("OpenWork", "t", "h"),
+    ("ListProfiles", "", "s"),
+    ("GetProfile", "s", "s"),
+    ("ExplainProfile", "sss", "s"),
+    ("DiffProfiles", "ss", "s"),
     ("DescribeHost", "", "s"),
 ];
 const JOB: &[(&str, &str, &str)] =

@@ -1,0 +1,53 @@
+//! What a job of a profile would get here, without making one.
+
+use super::Host;
+use fetchml_api::job::{JobSpec, Layer, LayerState, Limits};
+use fetchml_policies::Profile;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What a job of a profile would get on this machine.
+#[derive(Debug, Default, Serialize)]
+pub struct Preview {
+    /// Host paths of the profile that are not there, and so not in the job's root.
+    pub absent: Vec<String>,
+    /// The layers of the sandbox, as far as they are the same for every job.
+    pub layers: Vec<Layer>,
+    /// Why a job of it would be refused here, in words.
+    pub refused: Option<String>,
+}
+
+impl Host {
+    /// The layers that machines differ in, the shown paths that this one lacks,
+    /// and why it would refuse a job of the profile.
+    #[must_use]
+    pub fn preview(&self, profile: &Profile) -> Preview {
+        let spec = JobSpec {
+            command: Vec::new(),
+            env: BTreeMap::new(),
+            name: String::new(),
+            experiment: String::new(),
+            profile: profile.name.clone(),
+            network: None,
+            time_limit_usec: None,
+            limits: Limits::default(),
+            mounts: Vec::new(),
+        };
+        let lacking = |path: &&str| !Path::new(path).exists();
+        let shown = profile.show.iter().map(|shown| shown.path.as_str());
+        Preview {
+            absent: shown.filter(lacking).map(str::to_owned).collect(),
+            layers: vec![self.landlock().layer(self.landlock().level() > 0), self.group_layer()],
+            refused: self.check(&spec, profile, &[]).err().map(|refusal| refusal.to_string()),
+        }
+    }
+
+    fn group_layer(&self) -> Layer {
+        let (state, detail) = match self.cgroups_description() {
+            Ok(detail) => (LayerState::Held, detail),
+            Err(why) => (LayerState::Partial, format!("process limit only: {why}")),
+        };
+        Layer { name: "limits".into(), state, detail }
+    }
+}

@@ -1,0 +1,153 @@
+//! Questions as people write them: `socket(AF_INET)`, a path, an address.
+
+use crate::calls;
+use crate::explain::{self, Access, Explanation, Verdict};
+use crate::filter::Filter;
+use crate::library::Library;
+use crate::problem::PolicyError;
+use crate::profile::Profile;
+use serde::{Deserialize, Serialize};
+
+/// What a person wants to know of a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Is this system call made?
+    Call {
+        /// Its name or number.
+        name: String,
+        /// The first arguments; empty to be told every case.
+        args: Vec<u64>,
+    },
+    /// May a job do this with the path?
+    Path {
+        /// In the job's root.
+        path: String,
+        /// Read, write, execute.
+        access: Access,
+    },
+    /// Does a job reach this address?
+    Connect {
+        /// `127.0.0.1:8080`, `example.org:80`, `/run/x.sock`, `@name`.
+        address: String,
+    },
+}
+
+/// The answer, and what other profiles would say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What the profile that was asked says.
+    #[serde(flatten)]
+    pub explanation: Explanation,
+    /// The other profiles that do not refuse it.
+    pub others: Vec<Other>,
+}
+
+/// What another profile says to the same question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Other {
+    /// Its name.
+    pub profile: String,
+    /// [`Verdict::Allowed`] or [`Verdict::Depends`].
+    pub verdict: Verdict,
+}
+
+impl Question {
+    /// Reads a question of the kind `call`, `read`, `write`, `execute` or `connect`.
+    ///
+    /// # Errors
+    /// [`PolicyError::Question`] or [`PolicyError::UnknownCall`].
+    pub fn read(kind: &str, text: &str) -> Result<Self, PolicyError> {
+        let path = |access| Ok(Self::Path { path: text.to_owned(), access });
+        if text.is_empty() {
+            return Err(bad(kind, text, "write what is to be explained"));
+        }
+        match kind {
+            "call" => read_call(text),
+            "read" => path(Access::Read),
+            "write" => path(Access::Write),
+            "execute" => path(Access::Execute),
+            "connect" => Ok(Self::Connect { address: text.to_owned() }),
+            _ => Err(bad(kind, text, "ask for call, read, write, execute or connect")),
+        }
+    }
+
+    /// Asks one profile.
+    ///
+    /// # Errors
+    /// [`PolicyError::UnknownCall`].
+    pub fn ask(&self, profile: &Profile, filter: &Filter) -> Result<Explanation, PolicyError> {
+        match self {
+            Self::Call { name, args } => explain::call(profile, filter, name, args),
+            Self::Path { path, access } => Ok(explain::path(profile, path, *access)),
+            Self::Connect { address } => Ok(explain::address(profile, filter, address)),
+        }
+    }
+}
+
+impl Library {
+    /// Asks a profile, and then the others.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for an unknown call.
+    pub fn answer(
+        &self,
+        question: &Question,
+        profile: &Profile,
+        filter: &Filter,
+    ) -> Result<Answer, PolicyError> {
+        let explanation = question.ask(profile, filter)?;
+        let mut others = Vec::new();
+        for name in self.names().filter(|name| *name != profile.name) {
+            let other = self.profile(name)?;
+            let verdict = question.ask(&other, &*self.filter(&other)?)?.verdict;
+            if verdict != Verdict::Denied {
+                others.push(Other { profile: name.to_owned(), verdict });
+            }
+        }
+        Ok(Answer { explanation, others })
+    }
+}
+
+fn bad(kind: &str, text: &str, remedy: impl Into<String>) -> PolicyError {
+    PolicyError::Question { question: format!("{kind} {text}"), remedy: remedy.into() }
+}
+
+/// `ptrace`, `101`, `socket(AF_INET, 1)`, `ioctl(TIOCSTI)`: one argument alone is
+/// the one that is worth telling, as in the words for a denied call.
+fn read_call(text: &str) -> Result<Question, PolicyError> {
+    const FORM: &str = "write a name, or a name with arguments such as 'socket(AF_INET, 1)'";
+    let text = text.trim();
+    let (name, args) = match text.split_once('(') {
+        None => (text, None),
+        Some((name, rest)) => {
+            let inner = rest.strip_suffix(')').ok_or_else(|| bad("call", text, FORM))?;
+            (name.trim(), Some(inner).filter(|inner| !inner.trim().is_empty()))
+        }
+    };
+    let number = calls::number(name);
+    let mut values = Vec::new();
+    let words: Vec<&str> = args.map(|args| args.split(',').collect()).unwrap_or_default();
+    let told = number.and_then(calls::argument_of_interest);
+    let alone = words.len() == 1;
+    for (index, word) in words.into_iter().enumerate() {
+        let index = told.filter(|_| alone).unwrap_or(index);
+        let value = calls::value(number.filter(|_| told == Some(index)), word.trim());
+        let value = value.ok_or_else(|| {
+            bad(
+                "call",
+                text,
+                format!("the argument {:?} is no number and no name known here", word.trim()),
+            )
+        })?;
+        values.resize(index, 0);
+        values.push(value);
+    }
+    if values.len() > 6 {
+        return Err(bad("call", text, "a call has at most six arguments"));
+    }
+    Ok(Question::Call { name: name.to_owned(), args: values })
+}
+
+#[cfg(test)]
+#[path = "question_tests.rs"]
+mod tests;

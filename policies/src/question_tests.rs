@@ -1,0 +1,58 @@
+use super::*;
+use std::path::Path;
+
+fn args(text: &str) -> Vec<u64> {
+    match Question::read("call", text).expect("a question") {
+        Question::Call { args, .. } => args,
+        other => panic!("not a call: {other:?}"),
+    }
+}
+
+#[test]
+fn arguments_have_the_names_that_denials_are_told_with() {
+    assert!(args("ptrace").is_empty());
+    assert!(args("socket()").is_empty());
+    assert_eq!(args("socket(AF_NETLINK)"), [16]);
+    assert_eq!(args("socket(AF_INET, 0x1, 6)"), [2, 1, 6]);
+    assert_eq!(args("ioctl(TIOCSTI)"), [0, 0x5412]);
+    assert_eq!(args("ioctl(0, TIOCSTI)"), [0, 0x5412]);
+    assert_eq!(args("unshare(CLONE_NEWUSER|CLONE_NEWNS)"), [0x1002_0000]);
+    assert_eq!(args("chmod(0, 04755)"), [0, 0o4755]);
+    assert_eq!(args("999(1)"), [1]);
+}
+
+#[test]
+fn what_cannot_be_a_question_is_refused_with_the_form() {
+    let no = |kind, text| Question::read(kind, text).expect_err("not a question").to_string();
+    assert!(no("call", "socket(AF_INET").contains("'socket(AF_INET, 1)'"));
+    assert!(no("call", "socket(AF_INETT)").contains("\"AF_INETT\" is no number"));
+    assert!(no("call", "read(1,2,3,4,5,6,7)").contains("at most six"));
+    assert!(no("call", "").contains("write what"));
+    assert!(no("delete", "/x").contains("read, write, execute or connect"));
+}
+
+#[test]
+fn an_answer_names_the_other_profiles_that_do_not_refuse() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let profiles = dir.path().join("profiles");
+    std::fs::create_dir(&profiles).expect("a directory");
+    let text = "description = \"x\"\nextends = \"default\"\nnetwork_mode = \"loopback\"\n";
+    std::fs::write(profiles.join("looped.toml"), text).expect("a file");
+    if !std::fs::metadata(&profiles).is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0) {
+        // Overrides must belong to root.
+        return;
+    }
+    let library = Library::load::<&Path>(&[dir.path()]).expect("a good profile");
+    let profile = library.profile("default").expect("it exists");
+    let filter = library.filter(&profile).expect("it is compiled");
+    let ask = |kind, text| {
+        let question = Question::read(kind, text).expect("a question");
+        library.answer(&question, &profile, &filter).expect("an answer")
+    };
+    let answer = ask("connect", "127.0.0.1:80");
+    assert_eq!(answer.explanation.verdict, Verdict::Denied);
+    assert!(answer.others.iter().any(|o| o.profile == "looped" && o.verdict == Verdict::Allowed));
+    assert!(!ask("call", "reboot").others.iter().any(|o| o.profile == "looped"));
+    let json = serde_json::to_value(&answer).expect("JSON");
+    assert_eq!(json["verdict"], "denied");
+}
