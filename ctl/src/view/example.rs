@@ -1,13 +1,19 @@
 //! Jobs for tests.
 
 use fetchml_api::job::{
-    ExitReport, FailureClass, JobDescription, JobId, JobSpec, JobState, Layer, LayerState, Limits,
-    MountMode, MountRequest, Usage,
+    Denied, ExitReport, FailureClass, JobDescription, JobId, JobSpec, JobState, Layer, LayerState,
+    Limits, MountMode, MountRequest, Usage,
 };
 use std::collections::BTreeMap;
 
 /// When the examples were submitted.
 pub(crate) const SUBMITTED: u64 = 1_763_000_000_000_000;
+
+/// Calls that the sandbox refused.
+pub(crate) fn denied(call: &str, count: u64, allowed_by: &[&str]) -> Denied {
+    let allowed_by = allowed_by.iter().map(|&name| name.to_owned()).collect();
+    Denied { call: call.into(), count, allowed_by }
+}
 
 /// A job that runs.
 pub(crate) fn running(id: u64) -> JobDescription {

@@ -3,7 +3,7 @@
 use crate::view::style::{Style, of_state};
 use crate::view::table::{Cell, draw};
 use crate::view::text::{ago, duration, size, visible};
-use fetchml_api::job::{JobDescription, JobState};
+use fetchml_api::job::{Denied, JobDescription, JobState};
 
 /// Jobs as a table, in the order given.
 pub(crate) fn table(
@@ -57,10 +57,41 @@ pub(crate) fn ended(job: &JobDescription) -> String {
     if job.state != JobState::Succeeded && !why.is_empty() && why != state {
         line = format!("{line}: {}", visible(why));
     }
-    match lost_output(job) {
-        Some(bytes) => format!("{line}; {} of its output could not be kept", size(bytes)),
+    if let Some(bytes) = lost_output(job) {
+        line = format!("{line}; {} of its output could not be kept", size(bytes));
+    }
+    match denied_in_short(job).filter(|_| job.state != JobState::Succeeded) {
+        Some(denied) => format!("{line}; {denied}"),
         None => line,
     }
+}
+
+/// Kinds of refused calls that one line has room for.
+const DENIED_SHOWN: usize = 3;
+
+/// What the sandbox refused the job: from its report, or so far.
+pub(crate) fn denied(job: &JobDescription) -> &[Denied] {
+    job.report.as_ref().map_or(&job.denied, |report| &report.denied)
+}
+
+/// A refused call, how often, and what would have let it pass.
+pub(crate) fn denial(one: &Denied, profile: &str) -> String {
+    let needs = match one.allowed_by.as_slice() {
+        [] => "no profile allows it".to_owned(),
+        profiles => format!("needs profile {}", visible(&profiles.join(" or "))),
+    };
+    format!("{} (profile {}; {needs})", visible(&one.to_string()), visible(profile))
+}
+
+/// The refused calls for the end of a line; those of most kinds of jobs are few.
+fn denied_in_short(job: &JobDescription) -> Option<String> {
+    let all = denied(job);
+    let shown = all.iter().take(DENIED_SHOWN).map(|one| denial(one, &job.spec.profile));
+    let mut words: Vec<String> = shown.collect();
+    if all.len() > DENIED_SHOWN {
+        words.push(format!("{} more kinds", all.len() - DENIED_SHOWN));
+    }
+    (!words.is_empty()).then(|| format!("denied: {}", words.join(", ")))
 }
 
 /// Output that did not reach the log, if there was any.
@@ -101,6 +132,22 @@ mod tests {
             ended(&job),
             "job 12 failed: exit code 3; 2 KiB of its output could not be kept"
         );
+        if let Some(report) = &mut job.report {
+            report.lost_output_bytes = 0;
+            report.denied = vec![
+                example::denied("ptrace", 3, &["debug", "notebook"]),
+                example::denied("reboot", 1, &[]),
+            ];
+        }
+        assert_eq!(
+            ended(&job),
+            "job 12 failed: exit code 3; denied: ptrace ×3 (profile default; needs profile debug \
+             or notebook), reboot ×1 (profile default; no profile allows it)"
+        );
+        if let Some(report) = &mut job.report {
+            report.denied = vec![example::denied("mount", 1, &[]); 5];
+        }
+        assert!(ended(&job).ends_with(", 2 more kinds"), "{}", ended(&job));
         job.report = None;
         job.state = JobState::Succeeded;
         assert_eq!(ended(&job), "job 12 succeeded");

@@ -1,6 +1,6 @@
 //! One job in full.
 
-use crate::view::jobs::{lost_output, ran, user};
+use crate::view::jobs::{denial, denied, lost_output, ran, user};
 use crate::view::style::{Style, Tone, of_state};
 use crate::view::text::{ago, command, duration, size, time, visible};
 use fetchml_api::job::{ExitReport, JobDescription, JobState, LayerState, MountMode, NetworkMode};
@@ -53,6 +53,11 @@ pub(crate) fn show(job: &JobDescription, now_usec: u64, style: Style) -> String 
     }
     if let Some(report) = &job.report {
         outcome(&mut page, job, report);
+    }
+    for one in denied(job) {
+        page.line("denied", &page.style.paint(Tone::Careful, &denial(one, &job.spec.profile)));
+    }
+    if let Some(report) = &job.report {
         layers(&mut page, report);
     }
     page.text

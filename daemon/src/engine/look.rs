@@ -141,6 +141,8 @@ impl Engine {
         let live = self.live();
         if live.get(record.id).is_some_and(super::live::LiveJob::is_queued) {
             description.reason = live.waiting_reason(record.id, max_running);
+        } else if live.get(record.id).is_some_and(|job| job.cancel_requested) {
+            description.reason = "cancellation requested; it has its grace time to end".to_owned();
         }
         description
     }
