@@ -72,7 +72,7 @@ bench: test-setup build
 
 # cargo-fuzz wants flags of an unstable compiler; nothing of it goes into a build.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := agent profile seccomp
+FUZZ_TARGETS := agent profile seccomp import
 fuzz:
 	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	for target in $(FUZZ_TARGETS); do \
