@@ -1,5 +1,6 @@
 # make demo     build, train a model in the sandbox, show what is left afterwards
 # make test     everything, on this machine, in containers and in a machine
+# make test-ml  scikit-learn, PyTorch, XGBoost and others in the sandbox, from PyPI
 # make check    formatting, lints, licences
 # make fuzz     readers of untrusted or foreign text, FUZZ_SECONDS each (cargo-fuzz)
 # make bench    cost of starting a job beside fork+exec, bwrap and crun
@@ -24,7 +25,7 @@ STAGE := build/deb
 # cargo does as well.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: all build demo test test-setup test-images check bench fuzz install deb clean
+.PHONY: all build demo test test-setup test-images test-ml check bench fuzz install deb clean
 
 all: build
 
@@ -64,8 +65,14 @@ test-setup:
 test-images:
 	tests/images/build.sh container bookworm >/dev/null & one=$$!; \
 	tests/images/build.sh container trixie >/dev/null & two=$$!; \
-	tests/images/build.sh machine trixie >/dev/null & three=$$!; \
-	wait $$one && wait $$two && wait $$three
+	tests/images/build.sh machine bookworm >/dev/null & three=$$!; \
+	tests/images/build.sh machine trixie >/dev/null & four=$$!; \
+	wait $$one && wait $$two && wait $$three && wait $$four
+
+# Real libraries in the sandbox; fetches 2.5 GB once. Not part of `test` for that.
+# All at once, or some: make test-ml WORKLOADS="torch_gloo xgboost_trees"
+test-ml: build
+	tests/ml/run.py "$$(tests/ml/setup.sh)" $(WORKLOADS)
 
 bench: test-setup build
 	cargo bench --locked -p fetchml-tests --bench spawn

@@ -277,6 +277,9 @@ fn parent_group(name: Option<&str>) -> Result<PathBuf, String> {
             Err(format!("{JOBS_UNIT} is not running, so there is no group for jobs"))
         };
     };
+    if is_delegated(&own) {
+        enable_controllers(&own);
+    }
     let parent = own.join(name);
     match fs::create_dir(&parent) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
@@ -284,6 +287,15 @@ fn parent_group(name: Option<&str>) -> Result<PathBuf, String> {
         }
         _ => Ok(parent),
     }
+}
+
+/// Whether systemd gave the group away, which it marks for `Delegate=yes`. Only then
+/// are its processes ours to move into a child group, and while they are in it
+/// none of its controllers can be enabled.
+fn is_delegated(group: &Path) -> bool {
+    let mut value = [0; 2];
+    rustix::fs::getxattr(group, c"trusted.delegate", &mut value)
+        .is_ok_and(|len| value.get(..len) == Some(b"1"))
 }
 
 /// Mount point of the version 2 hierarchy. A mount may be hidden by a later one,

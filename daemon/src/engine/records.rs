@@ -6,7 +6,7 @@ use crate::access::{Caller, user_name};
 use crate::config::Config;
 use crate::store::JobRecord;
 use fetchml_api::audit::{Actor, Event, NewRecord, Outcome};
-use fetchml_api::job::{FailureClass, JobId, JobState, Layer};
+use fetchml_api::job::{FailureClass, JobId, JobState, Layer, LayerState};
 
 fn job(event: Event, actor: Actor<'static>, action: &str, id: JobId) -> NewRecord {
     NewRecord::new(event, actor, action, &format!("job/{id}")).job(id)
@@ -162,14 +162,12 @@ pub fn config_refused(why: &str) -> NewRecord {
         .detail("reason", why)
 }
 
+/// What did not hold in full comes with what was missing.
 fn layers(layers: &[Layer]) -> String {
-    let words = layers.iter().map(|layer| {
-        let state = match layer.state {
-            fetchml_api::job::LayerState::Held => "held",
-            fetchml_api::job::LayerState::Partial => "partial",
-            fetchml_api::job::LayerState::Missing => "missing",
-        };
-        format!("{}={state}", layer.name)
+    let words = layers.iter().map(|layer| match layer.state {
+        LayerState::Held => format!("{}=held", layer.name),
+        LayerState::Partial => format!("{}=partial ({})", layer.name, layer.detail),
+        LayerState::Missing => format!("{}=missing ({})", layer.name, layer.detail),
     });
     words.collect::<Vec<_>>().join(" ")
 }

@@ -16,7 +16,7 @@ mod mounts;
 mod network;
 
 use crate::launch::{LaunchTimes, Mark};
-use crate::plan::Plan;
+use crate::plan::{HOST_NAME, Plan};
 use fetchml_sys::{Errno, namespace, process};
 use rustix::fd::AsFd;
 
@@ -46,7 +46,7 @@ pub(crate) fn enter(plan: &Plan, progress: &mut Progress) -> i32 {
 fn lock_in(plan: &Plan, times: &mut LaunchTimes) -> Result<std::convert::Infallible, Failure> {
     Step::Session.of(rustix::process::setsid().map(drop))?;
     Step::CgroupNamespace.of(namespace::own_cgroup_view())?;
-    Step::Hostname.of(rustix::system::sethostname(plan.hostname.to_bytes()))?;
+    Step::Hostname.of(rustix::system::sethostname(HOST_NAME.as_bytes()))?;
     times.pass(Mark::Named);
     mounts::assemble_root(plan, times)?;
     network::enter(plan)?;

@@ -2,7 +2,7 @@
 //! between jobs, built once for each profile and set of mount points.
 
 use super::host_view::HostView;
-use crate::plan::{Skeleton, failed};
+use crate::plan::{HOST_NAME, Skeleton, failed};
 use crate::supervise::Refusal;
 use fetchml_policies::Profile;
 use fetchml_sys::mount::{MountAttributes, Scope, pivot_to_cwd, restrict, stop_propagation};
@@ -271,7 +271,8 @@ fn identity(root: &Path, skeleton: &Skeleton) -> std::io::Result<()> {
             ),
         ),
         ("group", format!("root:x:0:\njob:x:{gid}:\nnogroup:x:65534:\n")),
-        ("hosts", "127.0.0.1 localhost\n::1 localhost\n".into()),
+        ("hosts", format!("127.0.0.1 localhost {HOST_NAME}\n::1 localhost {HOST_NAME}\n")),
+        ("hostname", format!("{HOST_NAME}\n")),
         ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
         ("resolv.conf", String::new()),
     ] {

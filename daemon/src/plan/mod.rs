@@ -26,12 +26,16 @@ use rustix::process::{Gid, Resource, Rlimit, Uid};
 use std::ffi::CString;
 use std::sync::Arc;
 
+/// Every job's name of its machine. One for all, because it must resolve: torchrun,
+/// gloo and MPI look their own host up, and /etc/hosts is part of the prepared
+/// root that jobs share.
+pub(crate) const HOST_NAME: &str = "job";
+
 /// Everything one launch needs. See [`crate::jail`] for who uses what.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) times: LaunchTimes,
     pub(crate) cgroup: Option<JobCgroup>,
-    pub(crate) hostname: CString,
     pub(crate) skeleton: Skeleton,
     /// Mount options of /tmp and /dev/shm.
     pub(crate) tmp_options: CString,
@@ -169,7 +173,6 @@ pub(crate) fn build(
     let landlock = host.landlock().plan(&profile, network, &mounts)?;
     let mut plan = Plan {
         times,
-        hostname: c_string("host name", format!("job-{}", request.job))?,
         skeleton: Skeleton {
             profile: profile.name.clone(),
             uid: profile.run_as_uid,

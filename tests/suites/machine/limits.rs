@@ -1,8 +1,4 @@
-//! The package on a machine of its own, where the kernel keeps limits: cgroup
-//! v2 with all its controllers. One boot for all of it, because the processor
-//! is emulated.
-
-#![allow(missing_docs)]
+//! Limits of jobs as the kernel keeps them: cgroup v2 with all its controllers.
 
 use fetchml_tests::{Debian, Output, available, machine, package};
 
