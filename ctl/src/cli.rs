@@ -349,6 +349,14 @@ pub(crate) enum Policy {
         #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
         files: Vec<PathBuf>,
     },
+    /// Turn a seccomp profile of Docker or another OCI runtime into one of FetchML
+    ///
+    /// What the original leaves to the machine (capabilities, architectures, the
+    /// kernel's version) is decided, and every decision is told. What cannot be said
+    /// by a profile of FetchML is refused with its place, and nothing is written. The
+    /// exit status is 0, or 1 when it was refused.
+    #[command(before_help = "Example: fetchmlctl policy import default.json -o docker.json")]
+    Import(Import),
     /// Explain whether a job may do something, and by which rule
     ///
     /// The exit status is 0 when it is allowed, 1 when it is denied, 3 when it
@@ -371,6 +379,22 @@ pub(crate) enum Policy {
         #[arg(value_name = "OTHER")]
         after: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The profile of Docker, Podman or another OCI runtime
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// A capability that jobs of it have, such as CAP_NET_RAW; none unless given
+    #[arg(long = "cap", value_name = "CAP")]
+    pub(crate) capabilities: Vec<String>,
+    /// The oldest kernel that it is for
+    #[arg(long, value_name = "VERSION", default_value = "6.1", value_parser = input::kernel)]
+    pub(crate) kernel: (u32, u32),
+    /// Where to put it; an existing file is never overwritten [default: standard output]
+    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::AnyPath)]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

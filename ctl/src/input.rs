@@ -108,6 +108,15 @@ pub(crate) fn label(word: &str) -> Result<String, String> {
     Ok(word.to_owned())
 }
 
+/// Reads the version of a kernel, `6.1`.
+pub(crate) fn kernel(word: &str) -> Result<(u32, u32), String> {
+    let numbers = word.split_once('.').map(|(major, minor)| (major.parse(), minor.parse()));
+    match numbers {
+        Some((Ok(major), Ok(minor))) => Ok((major, minor)),
+        _ => Err("write two numbers, such as 6.1".into()),
+    }
+}
+
 /// Reads a network mode.
 pub(crate) fn network(word: &str) -> Result<NetworkMode, String> {
     match word {
@@ -195,5 +204,7 @@ mod tests {
         assert!(label("a\u{1b}[31m").is_err_and(|e| e.contains("control")));
         assert!(label("").is_err());
         assert!(label("größe 3").is_ok());
+        assert_eq!(kernel("6.12"), Ok((6, 12)));
+        assert!(kernel("6").is_err() && kernel("6.x").is_err());
     }
 }

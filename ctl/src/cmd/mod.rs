@@ -10,6 +10,7 @@ mod logs;
 mod man;
 mod outputs;
 mod policy;
+mod policy_import;
 mod run;
 mod status;
 mod submit;

@@ -1,5 +1,6 @@
 //! `policy`: what a profile allows, and why.
 
+use super::policy_import;
 use crate::cli::{Explain, Policy};
 use crate::context::Context;
 use crate::error::{Failure, Result};
@@ -18,6 +19,7 @@ pub(crate) async fn run(context: &Context, policy: &Policy) -> Result<u8> {
         Policy::List => list(context).await,
         Policy::Show { profile, plan } => show(context, profile, *plan).await,
         Policy::Check { files } => check(context, files),
+        Policy::Import(asked) => policy_import::run(context, asked),
         Policy::Explain(asked) => explain(context, asked).await.map_err(Failure::undecided),
         Policy::Diff { before, after } => {
             diff(context, before, after).await.map_err(Failure::undecided)

@@ -79,6 +79,30 @@ fn explanations_end_with_their_verdict() {
 }
 
 #[test]
+fn a_foreign_seccomp_profile_becomes_one_that_passes_the_check() {
+    let fake = Fake::start();
+    let project = fake.dir.path().join("project");
+    let foreign = r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":1,
+        "archMap":[{"architecture":"SCMP_ARCH_X86_64","subArchitectures":["SCMP_ARCH_X86"]}],
+        "syscalls":[{"names":["read","write","execve"],"action":"SCMP_ACT_ALLOW"},
+            {"names":["bpf"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_BPF"]}}]}"#;
+    std::fs::write(project.join("foreign.json"), foreign).expect("a file");
+    let words = ["policy", "import", "foreign.json", "-o", "mine.json"];
+    let (status, text, notes) = alone(&fake, &words);
+    assert_eq!((status, text.as_str()), (0, ""), "{notes}");
+    assert!(notes.contains("bpf"), "what was left out is told: {notes}");
+    assert_eq!(alone(&fake, &["policy", "check", "mine.json"]).0, 0);
+    let made = std::fs::read_to_string(project.join("mine.json")).expect("made");
+    assert!(made.contains("\"read\""), "{made}");
+    assert_eq!(alone(&fake, &words).0, 1, "it was overwritten");
+    let value = json(&alone(&fake, &["policy", "import", "foreign.json", "--json"]).1);
+    assert!(value["text"].is_string() && value["notes"].is_array());
+    std::fs::write(project.join("odd.json"), foreign.replace("names", "nmaes")).expect("a file");
+    let (status, faults, _) = alone(&fake, &["policy", "import", "odd.json"]);
+    assert!(status == 1 && faults.starts_with("odd.json:"), "{faults}");
+}
+
+#[test]
 fn a_file_is_checked_explained_and_compared_where_it_lies() {
     let fake = Fake::start();
     let project = fake.dir.path().join("project");
