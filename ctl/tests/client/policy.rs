@@ -84,7 +84,7 @@ fn a_foreign_seccomp_profile_becomes_one_that_passes_the_check() {
     let project = fake.dir.path().join("project");
     let foreign = r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":1,
         "archMap":[{"architecture":"SCMP_ARCH_X86_64","subArchitectures":["SCMP_ARCH_X86"]}],
-        "syscalls":[{"names":["read","write","execve"],"action":"SCMP_ACT_ALLOW"},
+        "syscalls":[{"names":["read","write","execve","exit_group"],"action":"SCMP_ACT_ALLOW"},
             {"names":["bpf"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_BPF"]}}]}"#;
     std::fs::write(project.join("foreign.json"), foreign).expect("a file");
     let words = ["policy", "import", "foreign.json", "-o", "mine.json"];
