@@ -50,6 +50,42 @@ pub(crate) fn a_member_of_the_group_runs_a_job(c: &Container) {
     c.sh("root", "fetchmlctl audit verify").ok();
 }
 
+/// What the unit itself refused would be neither counted nor given back by a profile.
+pub(crate) fn refusals_are_the_profiles_and_not_the_units(c: &Container) {
+    const CALLS: [(&str, u32); 7] = [
+        ("ptrace", 101),
+        ("mount", 165),
+        ("umount2", 166),
+        ("reboot", 169),
+        ("kexec_load", 246),
+        ("perf_event_open", 298),
+        ("open_by_handle_at", 304),
+    ];
+    let tries = CALLS.map(|(_, number)| format!("call({number})")).join("; ");
+    let script = format!("import ctypes; call = ctypes.CDLL(None).syscall; {tries}");
+    in_project(
+        c,
+        "alice",
+        &format!("fetchmlctl run --name refused -- /usr/bin/python3 -c '{script}'"),
+    )
+    .ok();
+    let described = describe(c, 1);
+    let denied = described["report"]["denied"].as_array().expect("a list").clone();
+    for (name, _) in CALLS {
+        assert!(denied.iter().any(|d| d["call"] == name && d["count"] == 1), "{name}: {described}");
+    }
+    let debugged = in_project(
+        c,
+        "alice",
+        &format!(
+            "fetchmlctl run --profile debug -- /usr/bin/python3 -c \
+         'import ctypes; print(ctypes.CDLL(None).syscall({}, 0, 0, 0, 0))'",
+            CALLS[0].1
+        ),
+    );
+    assert_eq!(debugged.ok(), "0", "PTRACE_TRACEME under the profile debug: {debugged}");
+}
+
 pub(crate) fn killing_the_supervisor_loses_nothing(c: &Container) {
     let job = submit_patient(c);
     let old = supervisor(c);

@@ -29,6 +29,7 @@ on_both_releases! {
     package::removing_leaves_state_and_purging_nothing,
     package::upgrading_leaves_jobs_running,
     jobs::a_member_of_the_group_runs_a_job,
+    jobs::refusals_are_the_profiles_and_not_the_units,
     jobs::killing_the_supervisor_loses_nothing,
     jobs::restarting_the_supervisor_keeps_jobs,
     jobs::stopping_the_jobs_unit_ends_them,
