@@ -228,7 +228,12 @@ fn devices(host: &HostView, root: &Path) -> Result<(), Refusal> {
             let tree = host.run(move || device(name, major, minor))?;
             let target = root.join("dev").join(name);
             empty_file(&target)?;
-            let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_EXEC);
+            // Read-only: a device can be written all the same, but not its times,
+            // which everybody may set who may write, nor its mode, by whoever
+            // should own it. The node is the host's.
+            let attributes = MountAttributes::READ_ONLY
+                .and(MountAttributes::NO_SUID)
+                .and(MountAttributes::NO_EXEC);
             restrict(tree.as_fd(), c"", Scope::One, attributes)?;
             Ok(move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
         };

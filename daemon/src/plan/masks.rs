@@ -13,7 +13,14 @@ pub(crate) struct ProcMask {
     pub(crate) directory: bool,
 }
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 26] = [
+    "buddyinfo",     // free memory by size: tells when an attack on the heap can begin
+    "cmdline",       // options of the boot, with whatever secrets somebody put there
+    "config.gz",     // what the kernel was built with
+    "diskstats",     // what other processes do, by disk
+    "interrupts",    // what other processes and people do, by device
+    "iomem",         // layout of physical memory
+    "ioports",       // hardware
     "kcore",         // physical memory
     "keys",          // names of keys
     "key-users",     // how many keys each user has
@@ -23,16 +30,23 @@ const FILES: [&str; 14] = [
     "kpageflags",    // page frames
     "kpagecgroup",   // page frames
     "latency_stats", // what other processes wait for
+    "modules",       // drivers, and where they are
+    "partitions",    // disks
     "timer_list",    // timers of all processes
     "sched_debug",   // tasks of all processes
     "slabinfo",      // allocation side channel
+    "softirqs",      // what other processes do, by kind of device
+    "swaps",         // disks
     "vmallocinfo",   // addresses of the kernel
     "sysrq-trigger", // reboots the machine
+    "zoneinfo",      // free memory, as buddyinfo
 ];
 
-const DIRECTORIES: [&str; 4] = [
+const DIRECTORIES: [&str; 6] = [
     "acpi",   // hardware control
     "asound", // hardware
+    "fs",     // disks, by file system
+    "irq",    // hardware control
     "scsi",   // hardware control
     "bus",    // hardware
 ];

@@ -7,7 +7,7 @@ use fetchml_policies::{Library, Outcome};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 const NAMES: [&str; 2] = ["bwrap", "crun"];
 
@@ -144,12 +144,15 @@ impl Peer {
                 command.stdin(filter);
             }
             _ => {
+                // crun gives its standard input to the container's user: with
+                // /dev/null that would be the host's node.
+                let input = fs::File::open(self.place.join("filter.bpf")).expect("it was written");
                 command
                     .args(["--root".as_ref(), self.place.join("crun-state").as_os_str()])
                     .args(["run", "--bundle"])
                     .arg(self.place.join(program.bundle()))
                     .arg("fetchml-bench")
-                    .stdin(Stdio::null());
+                    .stdin(input);
             }
         }
         command
