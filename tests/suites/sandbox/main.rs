@@ -13,6 +13,7 @@ mod denied;
 mod escapes;
 mod inside;
 mod output;
+mod probe;
 mod refused;
 
 use fetchml_tests::{Private, available};
