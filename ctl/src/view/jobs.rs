@@ -60,7 +60,9 @@ pub(crate) fn ended(job: &JobDescription) -> String {
     if let Some(bytes) = lost_output(job) {
         line = format!("{line}; {} of its output could not be kept", size(bytes));
     }
-    match denied_in_short(job).filter(|_| job.state != JobState::Succeeded) {
+    // Supervisors say it in the summary where they think it is the reason.
+    let untold = job.state != JobState::Succeeded && !why.contains("denied: ");
+    match denied_in_short(job).filter(|_| untold) {
         Some(denied) => format!("{line}; {denied}"),
         None => line,
     }
@@ -148,6 +150,10 @@ mod tests {
             report.denied = vec![example::denied("mount", 1, &[]); 5];
         }
         assert!(ended(&job).ends_with(", 2 more kinds"), "{}", ended(&job));
+        if let Some(report) = &mut job.report {
+            report.summary = "exit code 3; denied: mount ×5".into();
+        }
+        assert_eq!(ended(&job), "job 12 failed: exit code 3; denied: mount ×5");
         job.report = None;
         job.state = JobState::Succeeded;
         assert_eq!(ended(&job), "job 12 succeeded");
