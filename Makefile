@@ -1,6 +1,7 @@
 # make demo     build, train a model in the sandbox, show what is left afterwards
 # make test     everything, on this machine, in containers and in a machine
 # make test-ml  scikit-learn, PyTorch, XGBoost and others in the sandbox, from PyPI
+# make test-mutations  switch each layer of the sandbox off, see a test notice
 # make check    formatting, lints, licences
 # make fuzz     readers of untrusted or foreign text, FUZZ_SECONDS each (cargo-fuzz)
 # make bench    cost of starting a job beside fork+exec, bwrap and crun
@@ -25,7 +26,7 @@ STAGE := build/deb
 # cargo does as well.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: all build demo test test-setup test-images test-ml check bench fuzz install deb clean
+.PHONY: all build demo test test-mutations test-setup test-images test-ml check bench fuzz install deb clean
 
 all: build
 
@@ -60,6 +61,10 @@ endif
 
 test-setup:
 	tests/setup.sh
+
+# MUTATIONS='ids caps' tries only those whose name has one of these words.
+test-mutations: test-setup
+	tests/mutations/run.py $(MUTATIONS)
 
 # Beside each other: most of it is waiting for a mirror.
 test-images:

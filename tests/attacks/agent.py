@@ -39,6 +39,9 @@ attempt("idle I/O", KEPT, call, 251, 1, 1, 3 << 13)
 attempt("join its process group", "EPERM", os.setpgid, 0, 1)
 attempt("core-dump limit", KEPT + " EINVAL", resource.prlimit, 1, resource.RLIMIT_CORE, (0, 0))
 
+# Sessions: none is the supervisor's, which would show as 0.
+print("held sessions" if (os.getsid(1), os.getsid(0)) == (1, os.getpid()) else f"BROKEN sessions: {os.getsid(1)} {os.getsid(0)}")
+
 # Its pipes: small, non-blocking, full, read by the writer.
 fcntl.fcntl(1, 1031, 4096)
 os.set_blocking(1, False)

@@ -87,6 +87,8 @@ attempt("map page zero", "EPERM EACCES", lambda: call(9, 0, 4096, 3, 0x32, -1, 0
 attempt("securebits", "EINVAL EPERM", call, 157, 28, 0)
 attempt("ambient capability", "EINVAL EPERM", call, 157, 47, 2, 21, 0, 0)
 attempt("memory map", "EINVAL EPERM", call, 157, 35, 1, 0, 0, 0)
+LOCKED = 0xef
+print("held secure bits" if call(157, 27) == LOCKED else f"BROKEN secure bits are {call(157, 27):#x}")
 attempt("a second filter with a listener", SHUT, call, 317, 1, 8, 0)
 
 

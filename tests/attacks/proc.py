@@ -57,6 +57,9 @@ for _ in range(300):
     os.chdir("..")
 print("held root" if not os.path.exists(outside.lstrip("/")) else "BROKEN up and up leads out")
 
+score = read("/proc/self/oom_score_adj")
+print("held out-of-memory score" if score == b"500\n" else f"BROKEN out-of-memory score: {score}")
+
 # No control group file system, so no release agent and no limits to edit.
 mounts = open("/proc/self/mounts").read().split("\n")
 kinds = {line.split(" ")[2] for line in mounts if line}

@@ -2,12 +2,12 @@
 //! `fetchmlctl`, on the machine's own kernel.
 
 use crate::{Output, Unavailable, target};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// A supervisor with its own directory, and a project directory for its jobs.
@@ -111,10 +111,11 @@ impl Private {
     /// When none runs.
     pub fn crash(&self) {
         let pid = self.supervisor().expect("a supervisor runs");
+        let handle = pidfd_open(pid, PidfdFlags::empty()).expect("it can be watched");
         kill_process(pid, Signal::KILL).expect("it can be killed");
-        while self.supervisor() == Some(pid) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        // Its name is gone before its socket is; this is readable after both.
+        let mut ended = [PollFd::new(&handle, PollFlags::IN)];
+        poll(&mut ended, None).expect("its end can be waited for");
     }
 
     /// The lines of the audit log.

@@ -27,6 +27,8 @@ pub fn main() -> ExitCode {
         None => Ok(Place::system()),
     };
     log::start(arguments.private.is_none());
+    // Jobs would inherit it from whoever began a private supervisor.
+    fetchml_sys::process::stop_ignoring_signals();
     let ended = place.map_err(run::StartError::from).and_then(|place| {
         privileges::keep_only_the_needed()?;
         tokio::runtime::Builder::new_current_thread()

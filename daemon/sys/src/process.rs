@@ -82,6 +82,23 @@ pub fn restore_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
+/// Gives every signal that this process was started to ignore its default action
+/// back, but for SIGPIPE: what is ignored stays so through every exec, and a shell
+/// ignores SIGINT and SIGQUIT for what it starts in the background. To be called
+/// before the process handles any signal.
+pub fn stop_ignoring_signals() {
+    for signal in (1..=libc::SIGRTMAX()).filter(|signal| *signal != libc::SIGPIPE) {
+        // SAFETY: sigaction is plain data, all zero is a valid value.
+        let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is valid, and a null action only asks.
+        unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut now) };
+        if now.sa_sigaction == libc::SIG_IGN {
+            // SAFETY: SIG_DFL runs no code of ours.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+}
+
 /// A descriptor that reads the signals blocked by [`block_all_signals`] (signalfd(2)).
 ///
 /// # Errors

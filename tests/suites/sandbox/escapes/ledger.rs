@@ -60,3 +60,13 @@ fn every_attack_stands_in_the_ledger() {
         assert!(named.contains(name), "no row of docs/escapes.md names `{name}`");
     }
 }
+
+/// A mutation that does not fit the code any more would switch nothing off.
+#[test]
+fn every_mutation_fits_the_code() {
+    let script = fetchml_tests::repository().join("tests/mutations/run.py");
+    let output =
+        std::process::Command::new("/usr/bin/python3").arg(script).arg("--check").output().unwrap();
+    let output = fetchml_tests::Output::of("run.py --check".into(), &output);
+    assert!(output.ok().contains("fit the code"), "{output}");
+}

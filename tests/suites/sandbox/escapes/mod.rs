@@ -92,23 +92,30 @@ fn host_uid(private: &Private) -> u32 {
 /// The first of a job's processes on the host, the agent, and its command.
 fn agent_and_command(private: &Private) -> (Pid, Pid) {
     let id = host_uid(private);
-    loop {
+    eventually("agent and command", || {
         let all = processes_of(id);
-        let is_agent = |p: &Pid| status_of(*p).contains("Name:\tfetchml-agent");
-        let inner = |p: &&Pid| !is_agent(p);
-        if let (Some(agent), Some(command)) =
-            (all.iter().find(|p| is_agent(p)), all.iter().find(inner))
-        {
-            return (*agent, *command);
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+        let is_agent = |p: &&Pid| status_of(**p).contains("Name:\tfetchml-agent");
+        let agent = all.iter().find(is_agent)?;
+        let command = all.iter().find(|p| !is_agent(p))?;
+        Some((*agent, *command))
+    })
 }
 
-fn until_running(private: &Private) {
-    while !private.ctl(["list"]).says("running") {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+/// Asks again and again, for a minute at most.
+#[track_caller]
+fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..3000 {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
+    panic!("waited for a minute: {what}")
+}
+
+#[track_caller]
+fn until_running(private: &Private) {
+    eventually("a running job", || private.ctl(["list"]).says("running").then_some(()));
 }
 
 /// Runs Python on the host, as whoever runs the tests.

@@ -126,3 +126,27 @@ fn targets_that_would_cover_the_sandbox_are_refused() {
     let words: Vec<_> = output.ok().split_whitespace().collect();
     assert_eq!(words, ["InvalidSpec"; 6], "{output}");
 }
+
+#[test]
+fn a_link_cannot_move_a_mount_out_of_the_project() {
+    let private = private!();
+    let place = private.dir().with_file_name("data");
+    fs::create_dir(&place).unwrap();
+    // In the launcher's view as in the job's, from within and from the top.
+    for (name, target) in [
+        ("a", "../etc"),
+        ("b", "/roots"),
+        ("c", ".."),
+        ("d", "../tmp"),
+        ("e", "/lower"),
+        ("f", "."),
+    ] {
+        symlink(target, private.project().join(name)).unwrap();
+        for below in ["", "/etc", "/0"] {
+            let mount = format!("{}:/work/{name}{below}", place.display());
+            let output = private.ctl(["run", "--mount", &mount, "--", "true"]);
+            assert_eq!(output.status, 125, "{name}{below}: {output}");
+        }
+    }
+    assert_eq!(private.shell("cat /etc/passwd | wc -l").ok(), "3");
+}

@@ -39,9 +39,7 @@ fn two_jobs_are_strangers() {
     let words = ["run", "--network", "loopback", "--", "/usr/bin/python3", "listens.py"];
     let first = private.command(words).spawn().unwrap();
     let ready = private.dir().join("state/users/0/default/1/outputs/ready");
-    while !ready.exists() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    super::eventually("the first job listens", || ready.exists().then_some(()));
     let (agent, command) = super::agent_and_command(&private);
     // Numbers far above those of the second job's own processes.
     let pids = [agent, command].map(|p| p.as_raw_nonzero().to_string());
@@ -82,4 +80,35 @@ fn the_supervisors_sockets_are_closed_to_jobs_that_see_them() {
     private.ctl(["cancel", "1"]).expect(0);
     finish(other);
     assert!(fs::metadata(private.socket()).is_ok());
+}
+
+#[test]
+fn jobs_of_two_supervisors_never_share_a_host_id() {
+    let (one, other) = (private!(), private!());
+    let jobs = [&one, &other].map(|private| start(private, &[], "sleep 100"));
+    let ids = [&one, &other].map(|private| {
+        until_running(private);
+        super::host_uid(private)
+    });
+    for (private, job) in [&one, &other].into_iter().zip(jobs) {
+        private.ctl(["cancel", "@last"]).expect(0);
+        finish(job);
+    }
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[test]
+fn a_running_job_keeps_its_host_id_when_the_supervisor_dies() {
+    let private = private!();
+    private.ctl(["submit", "--", "sleep", "100"]).ok();
+    until_running(&private);
+    let first = super::host_uid(&private);
+    private.crash();
+    // A new supervisor counts from the beginning.
+    for _ in 0..4 {
+        let map = private.shell("cat /proc/self/uid_map");
+        let id: u32 = map.ok().split_whitespace().nth(1).unwrap().parse().unwrap();
+        assert_ne!(id, first);
+    }
+    private.ctl(["cancel", "1"]).expect(0);
 }

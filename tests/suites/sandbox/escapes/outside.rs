@@ -53,6 +53,8 @@ fn root_of_the_jobs_own_user_namespace_owns_nothing_else() {
     let script = format!(
         "{JOIN}\
          join({pid}, 'mnt', 'net', 'uts', 'ipc', 'cgroup', 'user')\n\
+         names = os.listdir('/')\n\
+         if 'roots' in names or 'outputs' not in names: sys.exit('behind the job is ' + str(names))\n\
          r = struct.pack('16sh14x', b'lo', 0x41)\n\
          s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
          def up():\n\
@@ -121,4 +123,69 @@ fn landlock_scopes_hold_inside_one_namespace() {
     go_on(&private, client);
     drop(stranger.stdin.take());
     stranger.wait().unwrap();
+}
+
+/// A client with groups, ignored signals and a descriptor that nobody should see
+/// again.
+fn start_with_baggage(private: &Private, script: &str) -> std::process::Child {
+    let command = private.command(["run", "--", "sh", "-c", script]);
+    let mut wrapped = std::process::Command::new("setpriv");
+    wrapped
+        .args([
+            "--groups",
+            "4,20,27",
+            "sh",
+            "-c",
+            "exec 9</etc/hostname; trap '' INT QUIT HUP; exec \"$@\"",
+            "sh",
+        ])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env("FETCHML_AGENT", private.agent())
+        .current_dir(private.project())
+        .stdin(std::process::Stdio::null());
+    wrapped.spawn().unwrap()
+}
+
+#[test]
+fn groups_and_descriptors_of_who_started_it_are_not_the_jobs() {
+    let private = private!();
+    let client = start_with_baggage(&private, "sleep 100");
+    until_running(&private);
+    let (agent, command) = agent_and_command(&private);
+    for pid in [agent, command] {
+        // The agent takes its own filter after it has started the command.
+        let filtered = |_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            super::status_of(pid).contains("Seccomp:\t2")
+        };
+        assert!((0..200).any(filtered), "no filter: {}", super::status_of(pid));
+        assert!(super::status_of(pid).contains("Groups:\t \n"), "{}", super::status_of(pid));
+        let status = super::status_of(pid);
+        let ignored = status.lines().find_map(|l| l.strip_prefix("SigIgn:\t")).unwrap();
+        let ignored = u64::from_str_radix(ignored, 16).unwrap();
+        // Of INT, QUIT and HUP none.
+        assert_eq!(ignored & 0b111, 0, "{status}");
+        let open = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).unwrap();
+        for entry in open.flatten() {
+            let target = std::fs::read_link(entry.path()).unwrap_or_default();
+            assert!(!target.starts_with("/etc"), "{entry:?} is {}", target.display());
+        }
+    }
+    private.ctl(["cancel", "@last"]).expect(0);
+    finish(client);
+}
+
+#[test]
+fn a_job_has_a_keyring_of_its_own() {
+    let private = private!();
+    let client = start(&private, &[], "sleep 100");
+    until_running(&private);
+    agent_and_command(&private);
+    let id = super::host_uid(&private).to_string();
+    let users = std::fs::read_to_string("/proc/key-users").unwrap();
+    let owns = users.lines().any(|l| l.trim_start().split(':').next() == Some(&id));
+    assert!(owns, "no key belongs to {id}:\n{users}");
+    private.ctl(["cancel", "@last"]).expect(0);
+    finish(client);
 }
