@@ -2,7 +2,7 @@
 
 use crate::calls;
 use crate::filter::{Filter, Manner, Ruleset};
-use crate::problem::{Fault, PolicyError, Problem, choices};
+use crate::problem::{Fault, PolicyError, Problem, choices, repeated};
 use crate::profile::{Denials, Profile};
 use crate::reader::{self, Draft};
 use crate::resolve;
@@ -126,7 +126,7 @@ impl Library {
     /// [`PolicyError::UnknownProfile`], which lists the known ones.
     pub fn profile(&self, name: &str) -> Result<Arc<Profile>, PolicyError> {
         self.profiles.get(name).cloned().ok_or_else(|| PolicyError::UnknownProfile {
-            name: name.to_owned(),
+            name: repeated(name),
             remedy: choices(name, self.names()),
         })
     }

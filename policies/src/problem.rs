@@ -98,11 +98,27 @@ fn lines(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// Longest word, in bytes, that may be a misspelt name.
+const LONGEST_NAME: usize = 64;
+
+/// A name as a message repeats it: cut where it is longer than any name.
+pub(crate) fn repeated(given: &str) -> String {
+    match given.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => format!("{}…", given.get(..end).unwrap_or_default()),
+        None => given.to_owned(),
+    }
+}
+
 /// The known name a person most likely meant.
 pub(crate) fn nearest<'a>(
     given: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    // The comparison takes time and memory by the product of both lengths, and any
+    // user of the bus may ask with megabytes.
+    if given.len() > LONGEST_NAME {
+        return None;
+    }
     let allowed = (given.chars().count() / 3).max(1);
     known
         .into_iter()

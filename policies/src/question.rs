@@ -4,7 +4,7 @@ use crate::calls;
 use crate::explain::{self, Access, Explanation, Verdict};
 use crate::filter::Filter;
 use crate::library::Library;
-use crate::problem::PolicyError;
+use crate::problem::{PolicyError, repeated};
 use crate::profile::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,9 @@ pub struct Other {
     pub verdict: Verdict,
 }
 
+/// Longest question, in bytes: a path (`PATH_MAX`).
+const LONGEST: usize = 4096;
+
 impl Question {
     /// Reads a question of the kind `call`, `read`, `write`, `execute` or `connect`.
     ///
@@ -60,6 +63,10 @@ impl Question {
         let path = |access| Ok(Self::Path { path: text.to_owned(), access });
         if text.is_empty() {
             return Err(bad(kind, text, "write what is to be explained"));
+        }
+        if text.len() > LONGEST {
+            let remedy = format!("it is longer than {LONGEST} bytes, which no path is; shorten it");
+            return Err(bad(kind, text, remedy));
         }
         match kind {
             "call" => read_call(text),
@@ -109,7 +116,8 @@ impl Library {
 }
 
 fn bad(kind: &str, text: &str, remedy: impl Into<String>) -> PolicyError {
-    PolicyError::Question { question: format!("{kind} {text}"), remedy: remedy.into() }
+    let question = format!("{} {}", repeated(kind), repeated(text));
+    PolicyError::Question { question, remedy: remedy.into() }
 }
 
 /// `ptrace`, `101`, `socket(AF_INET, 1)`, `ioctl(TIOCSTI)`: one argument alone is

@@ -29,6 +29,8 @@ fn what_cannot_be_a_question_is_refused_with_the_form() {
     assert!(no("call", "read(1,2,3,4,5,6,7)").contains("at most six"));
     assert!(no("call", "").contains("write what"));
     assert!(no("delete", "/x").contains("read, write, execute or connect"));
+    let long = no("call", &"x".repeat(5000));
+    assert!(long.contains("longer than 4096") && long.len() < 300, "{long}");
 }
 
 #[test]
@@ -55,4 +57,16 @@ fn an_answer_names_the_other_profiles_that_do_not_refuse() {
     assert!(!ask("call", "reboot").others.iter().any(|o| o.profile == "looped"));
     let json = serde_json::to_value(&answer).expect("JSON");
     assert_eq!(json["verdict"], "denied");
+}
+
+#[test]
+fn a_name_longer_than_any_is_compared_with_none_and_not_repeated_whole() {
+    let library = Library::load::<&Path>(&[]).expect("the built-in profiles");
+    let long = "default".repeat(100_000);
+    let error = library.profile(&long).expect_err("there is none").to_string();
+    assert!(error.contains("use one of") && error.len() < 300, "{error}");
+    assert_eq!(crate::problem::nearest(&long[..65], ["default"]), None);
+    let almost = ["default".repeat(10)];
+    let known = almost.iter().map(String::as_str);
+    assert_eq!(crate::problem::nearest(&almost[0], known), None, "too long to be a name");
 }

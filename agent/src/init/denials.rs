@@ -80,9 +80,12 @@ fn is_asked(listener: &Listener) -> Option<bool> {
     let [found] = fds.map(|f| f.revents());
     if found.contains(PollFlags::IN) {
         Some(true)
-    } else if found.intersects(PollFlags::HUP | PollFlags::ERR) {
+    } else if found.contains(PollFlags::HUP) {
         None
     } else {
+        // Also ERR: the kernel could not look just now, because this process was
+        // about to be frozen while the job held the lock. To give the listener up
+        // for that would let everything after it be refused uncounted.
         Some(false)
     }
 }

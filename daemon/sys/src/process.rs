@@ -165,22 +165,31 @@ pub enum ExitStatus {
 /// # Errors
 /// ECHILD when there are no children at all.
 pub fn reap() -> Result<Option<Reaped>, Errno> {
-    let mut status = 0;
-    // SAFETY: plain data, overwritten by the kernel.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are valid.
-    let pid = check(
-        unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG | libc::__WALL, &raw mut usage) }
-            .into(),
-    )?;
-    if pid == 0 {
-        return Ok(None);
+    loop {
+        let mut status = 0;
+        // SAFETY: plain data, overwritten by the kernel.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        let options = libc::WNOHANG | libc::__WALL;
+        // SAFETY: both pointers are valid.
+        let pid =
+            check(unsafe { libc::wait4(-1, &raw mut status, options, &raw mut usage) }.into())?;
+        if pid == 0 {
+            return Ok(None);
+        }
+        // A child that asked to be traced by its parent (PTRACE_TRACEME) is told of
+        // at each of its stops, whatever the options. It has not ended.
+        if !libc::WIFSTOPPED(status) {
+            return Ok(Some(reaped(pid, status, &usage)));
+        }
     }
+}
+
+fn reaped(pid: i64, status: i32, usage: &libc::rusage) -> Reaped {
     let low = |n: i32| u8::try_from(n & 0xff).unwrap_or(u8::MAX);
     let usec = |t: libc::timeval| {
         u64::try_from(t.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(t.tv_usec).unwrap_or(0)
     };
-    Ok(Some(Reaped {
+    Reaped {
         pid: i32::try_from(pid).unwrap_or(0),
         status: if libc::WIFEXITED(status) {
             ExitStatus::Exited(low(libc::WEXITSTATUS(status)))
@@ -190,7 +199,7 @@ pub fn reap() -> Result<Option<Reaped>, Errno> {
         user_usec: usec(usage.ru_utime),
         system_usec: usec(usage.ru_stime),
         max_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
-    }))
+    }
 }
 
 /// Signals every process of the caller's process-id namespace but the caller

@@ -152,6 +152,24 @@ os.kill(os.getpid(), signal.SIGKILL)
 }
 
 #[test]
+fn a_command_that_makes_the_agent_its_tracer_has_not_ended_at_its_first_stop() {
+    let private = private!();
+    let script = r"
+import ctypes, os, signal
+me = os.getpid()
+if os.fork() == 0:
+    while open(f'/proc/{me}/stat').read().rsplit(')')[-1].split()[0] != 't': pass
+    print('stopped', flush=True)
+    os.kill(me, signal.SIGKILL)
+    os._exit(0)
+ctypes.CDLL(None).ptrace(0, 0, 0, 0)
+os.kill(me, signal.SIGUSR1)
+";
+    let command = ["run", "--profile", "debug", "--", "/usr/bin/python3", "-c", script];
+    assert_eq!(private.ctl(command).expect(137), "stopped");
+}
+
+#[test]
 fn a_command_that_cannot_be_executed_is_still_told_apart() {
     let private = private!();
     private.ctl(["run", "--", "/nowhere"]).expect(127);
