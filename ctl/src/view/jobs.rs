@@ -79,6 +79,7 @@ pub(crate) fn denied(job: &JobDescription) -> &[Denied] {
 /// A refused call, how often, and what would have let it pass.
 pub(crate) fn denial(one: &Denied, profile: &str) -> String {
     let needs = match one.allowed_by.as_slice() {
+        [] if one.call == Denied::OTHERS => "not told apart".to_owned(),
         [] => "no profile allows it".to_owned(),
         profiles => format!("needs profile {}", visible(&profiles.join(" or "))),
     };
@@ -145,6 +146,10 @@ mod tests {
             ended(&job),
             "job 12 failed: exit code 3; denied: ptrace ×3 (profile default; needs profile debug \
              or notebook), reboot ×1 (profile default; no profile allows it)"
+        );
+        assert_eq!(
+            denial(&example::denied(Denied::OTHERS, 7, &[]), "default"),
+            "others ×7 (profile default; not told apart)"
         );
         if let Some(report) = &mut job.report {
             report.denied = vec![example::denied("mount", 1, &[]); 5];

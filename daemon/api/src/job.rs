@@ -245,6 +245,12 @@ pub struct Denied {
     pub allowed_by: Vec<String>,
 }
 
+impl Denied {
+    /// Stands for a name where more kinds of calls were refused than are told apart.
+    /// Which those were, and which profile would allow them, is not known.
+    pub const OTHERS: &str = "others";
+}
+
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ×{}", self.call, self.count)

@@ -28,7 +28,7 @@ pub(super) fn in_words(library: &Library, denied: &DeniedCalls) -> Vec<Denied> {
         .collect();
     if denied.others > 0 {
         words.push(Denied {
-            call: "others".to_owned(),
+            call: Denied::OTHERS.to_owned(),
             count: denied.others,
             allowed_by: Vec::new(),
         });

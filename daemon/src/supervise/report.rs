@@ -178,7 +178,10 @@ fn with_denials(summary: String, context: &Context<'_>) -> String {
         .iter()
         .find(|name| rest.iter().all(|other| other.allowed_by.contains(name)))
         .map_or_else(
-            || "no profile here allows all of it".to_owned(),
+            || match context.denied.iter().any(|one| one.call == Denied::OTHERS) {
+                true => "too many kinds to tell apart".to_owned(),
+                false => "no profile here allows all of it".to_owned(),
+            },
             |p| format!("needs profile {p}"),
         );
     format!("{summary}; denied: {}{more} (profile {}; {remedy})", shown.join(", "), context.profile)
@@ -409,9 +412,14 @@ mod tests {
         );
         let mount = denied("mount", 1, &[]);
         assert_eq!(
-            words(vec![ptrace, kcmp, mount.clone(), mount]),
+            words(vec![ptrace.clone(), kcmp, mount.clone(), mount]),
             "exited with code 1; denied: ptrace ×3, kcmp ×1, mount ×1 and 1 more (profile \
              default; no profile here allows all of it)"
+        );
+        assert_eq!(
+            words(vec![ptrace, denied(Denied::OTHERS, 7, &[])]),
+            "exited with code 1; denied: ptrace ×3, others ×7 (profile default; too many kinds \
+             to tell apart)"
         );
     }
 }
