@@ -49,7 +49,7 @@ pub(super) fn verify(seen: &Observed, plan: &AgentPlan) -> Result<(), Errno> {
         && seen.uid == plan.uid
         && seen.gid == plan.gid
         && seen.groups == 0
-        && seen.capabilities == 0
+        && seen.capabilities == plan.capabilities
         && seen.no_new_privs
         && !plan.filter.is_empty()
         && !plan.own_filter.is_empty();
@@ -78,6 +78,7 @@ mod tests {
             own_filter: vec![0; 8],
             uid: 1000,
             gid: 1000,
+            capabilities: 0,
         }
     }
 

@@ -71,6 +71,8 @@ pub struct AgentPlan {
     pub uid: u32,
     /// Group id inside the job, checked likewise.
     pub gid: u32,
+    /// Capabilities that the job keeps in its user namespace, checked likewise.
+    pub capabilities: u64,
 }
 
 /// The error numbers of refused calls (1 to 4095).

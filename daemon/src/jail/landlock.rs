@@ -6,12 +6,12 @@ use super::{Failure, Step};
 use crate::plan::Plan;
 use fetchml_sys::Errno;
 use fetchml_sys::confine::{landlock_allow_beneath, landlock_restrict_self};
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::AsFd;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 /// Adds the rules, while this process may still open everything.
-pub(super) fn complete_rules(plan: &Plan) -> Result<Option<BorrowedFd<'_>>, Failure> {
-    let Some(landlock) = &plan.landlock else { return Ok(None) };
+pub(super) fn complete_rules(plan: &Plan) -> Result<(), Failure> {
+    let Some(landlock) = &plan.landlock else { return Ok(()) };
     let ruleset = landlock.ruleset.as_fd();
     for (item, rule) in landlock.rules.iter().enumerate() {
         let add = || -> Result<(), Errno> {
@@ -21,12 +21,12 @@ pub(super) fn complete_rules(plan: &Plan) -> Result<Option<BorrowedFd<'_>>, Fail
         };
         Step::LandlockRule.of_item(item, add())?;
     }
-    Ok(Some(ruleset))
+    Ok(())
 }
 
-pub(super) fn restrict(ruleset: Option<BorrowedFd<'_>>) -> Result<(), Failure> {
-    match ruleset {
-        Some(ruleset) => Step::LandlockRestrict.of(landlock_restrict_self(ruleset)),
+pub(super) fn restrict(plan: &Plan) -> Result<(), Failure> {
+    match &plan.landlock {
+        Some(l) => Step::LandlockRestrict.of(landlock_restrict_self(l.ruleset.as_fd(), l.log)),
         None => Ok(()),
     }
 }

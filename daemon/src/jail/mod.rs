@@ -52,14 +52,14 @@ fn lock_in(plan: &Plan, times: &mut LaunchTimes) -> Result<std::convert::Infalli
     network::enter(plan)?;
     times.pass(Mark::Network);
     limits::apply(plan)?;
-    let ruleset = landlock::complete_rules(plan)?;
+    landlock::complete_rules(plan)?;
     times.pass(Mark::Rules);
     ids::become_unprivileged(plan)?;
     times.pass(Mark::Ids);
-    caps::irrevocably_drop_all(plan)?;
+    caps::irrevocably_drop_all_but_planned(plan)?;
     times.pass(Mark::Capabilities);
     Step::NoNewPrivileges.of(rustix::thread::set_no_new_privs(true))?;
-    landlock::restrict(ruleset)?;
+    landlock::restrict(plan)?;
     times.pass(Mark::Landlock);
     fds::leave_only_the_agents(plan)?;
     times.pass(Mark::Descriptors);

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod ahead;
+pub(crate) mod devices;
 mod host_ids;
 mod host_view;
 mod template;

@@ -1,6 +1,7 @@
 //! Prepared roots: everything of a job's file system that does not differ
 //! between jobs, built once for each profile and set of mount points.
 
+use super::devices;
 use super::host_view::HostView;
 use crate::plan::{HOST_NAME, Skeleton, failed};
 use crate::supervise::Refusal;
@@ -8,7 +9,7 @@ use fetchml_policies::Profile;
 use fetchml_sys::mount::{MountAttributes, Scope, pivot_to_cwd, restrict, stop_propagation};
 use fetchml_sys::namespace::{enter_mounts, own_mounts_for_thread};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, makedev};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create,
@@ -21,9 +22,6 @@ use std::path::Path;
 
 /// More roots than this are never needed at once; the least recently used goes.
 const MOST_TEMPLATES: usize = 16;
-
-const DEVICES: [(&str, u32, u32); 5] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
 
 /// A prepared root: a mount namespace that holds nothing else.
 #[derive(Debug)]
@@ -156,7 +154,10 @@ fn build(
             other => directories.extend(other.map_err(io(&shown.path))?),
         }
     }
-    devices(host, root)?;
+    devices::show_usual(host, root)?;
+    for path in &skeleton.devices {
+        devices::show(host, root, path, None)?;
+    }
     identity(root, skeleton).map_err(io("/etc"))?;
     for target in &skeleton.mount_points {
         fs::create_dir_all(root.join(target.trim_start_matches('/'))).map_err(io(target))?;
@@ -217,49 +218,8 @@ fn show(host: &HostView, root: &Path, path: &str) -> std::io::Result<Option<Owne
     Ok((kind == FileType::Directory).then_some(tree))
 }
 
-fn empty_file(path: &Path) -> std::io::Result<()> {
+pub(super) fn empty_file(path: &Path) -> std::io::Result<()> {
     fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map(drop)
-}
-
-/// The five devices that programs expect, each checked to be what its name says.
-fn devices(host: &HostView, root: &Path) -> Result<(), Refusal> {
-    for (name, major, minor) in DEVICES {
-        let place = || -> std::io::Result<()> {
-            let tree = host.run(move || device(name, major, minor))?;
-            let target = root.join("dev").join(name);
-            empty_file(&target)?;
-            // Read-only: a device can be written all the same, but not its times,
-            // which everybody may set who may write, nor its mode, by whoever
-            // should own it. The node is the host's.
-            let attributes = MountAttributes::READ_ONLY
-                .and(MountAttributes::NO_SUID)
-                .and(MountAttributes::NO_EXEC);
-            restrict(tree.as_fd(), c"", Scope::One, attributes)?;
-            Ok(move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
-        };
-        place().map_err(|e| Refusal::Infrastructure(format!("cannot show /dev/{name}: {e}")))?;
-    }
-    for (name, target) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-    ] {
-        symlink(target, root.join("dev").join(name)).map_err(failed("link in /dev"))?;
-    }
-    Ok(())
-}
-
-fn device(name: &str, major: u32, minor: u32) -> std::io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let node = rustix::fs::open(format!("/dev/{name}"), flags, Mode::empty())?;
-    let stat = rustix::fs::fstat(&node)?;
-    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-        && stat.st_rdev == makedev(major, minor);
-    if !is_device {
-        return Err(std::io::Error::other("is not the device of that name"));
-    }
-    Ok(crate::plan::detached_tree(node.as_fd(), false)?)
 }
 
 /// What a program asks of /etc to know who and where it is; nothing of the host's.

@@ -18,6 +18,8 @@ use std::ffi::CString;
 pub(crate) struct LandlockPlan {
     pub(crate) ruleset: OwnedFd,
     pub(crate) rules: Vec<Rule>,
+    /// Denials go to the kernel's audit.
+    pub(crate) log: bool,
     /// Access bits for the directories that the root shows of the host.
     shown: u64,
 }
@@ -60,6 +62,12 @@ impl LandlockSupport {
         self.level
     }
 
+    /// Denials of programs that a job executes can be told to the kernel's audit
+    /// (Linux 6.15).
+    fn logs(self) -> bool {
+        self.level >= 7
+    }
+
     fn abi(self) -> Option<ABI> {
         Some(match self.level.min(KNOWN) {
             0 => return None,
@@ -93,7 +101,10 @@ impl LandlockSupport {
         let missing = self.missing();
         let (state, detail) = match (applied, missing.is_empty()) {
             (false, _) => (LayerState::Missing, "this kernel has no Landlock".to_owned()),
-            (true, true) => (LayerState::Held, format!("level {KNOWN}: files, TCP, scopes")),
+            (true, true) => {
+                let log = if self.logs() { "; denials go to the kernel's audit" } else { "" };
+                (LayerState::Held, format!("level {KNOWN}: files, TCP, scopes{log}"))
+            }
             (true, false) => (
                 LayerState::Partial,
                 format!("level {}; this kernel lacks: {}", self.level, missing.join(", ")),
@@ -145,6 +156,7 @@ impl LandlockSupport {
         Ok(Some(LandlockPlan {
             ruleset: super::high(ruleset)?,
             rules: rules(abi, mounts)?,
+            log: self.logs(),
             shown: run().bits(),
         }))
     }

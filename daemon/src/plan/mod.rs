@@ -14,8 +14,10 @@ pub(crate) use masks::{ProcMask, masks_of_this_kernel};
 pub(crate) use mounts::{MountPlan, Overlay, detached_tree};
 
 use crate::cgroup::{Cgroups, JobCgroup};
+use crate::launch::devices;
 use crate::launch::{Account, Ids, LaunchTimes, Mark, NetworkKind};
 use crate::supervise::{Host, JobDirectory, Refusal, StartRequest};
+use caps::Capability;
 use fetchml_api::agent::AgentPlan;
 use fetchml_api::job::{JobSpec, Layer, LayerState, NetworkMode};
 use fetchml_policies::{Filter, Network, Profile};
@@ -54,6 +56,8 @@ pub(crate) struct Plan {
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
     pub(crate) last_capability: u32,
+    /// Capabilities that the job keeps in its user namespace, as a bit set.
+    pub(crate) capabilities: u64,
     pub(crate) agent_argv: CStringVector,
     pub(crate) agent_env: CStringVector,
     pub(crate) agent_image: Arc<OwnedFd>,
@@ -73,6 +77,8 @@ pub(crate) struct Skeleton {
     /// Names the job knows its own ids by.
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// Devices of this machine beyond the usual ones, absolute, in order.
+    pub(crate) devices: Vec<String>,
     /// Further mount points, absolute, in order.
     pub(crate) mount_points: Vec<String>,
 }
@@ -177,6 +183,7 @@ pub(crate) fn build(
             profile: profile.name.clone(),
             uid: profile.run_as_uid,
             gid: profile.run_as_gid,
+            devices: devices::present(host.view(), &profile.devices)?,
             mount_points: mounts::mount_points(&mounts.others)?,
         },
         tmp_options: tmpfs_options("tmp_size", profile.tmp_bytes)?,
@@ -191,6 +198,7 @@ pub(crate) fn build(
         uid: Uid::from_raw(profile.run_as_uid),
         gid: Gid::from_raw(profile.run_as_gid),
         last_capability: host.last_capability(),
+        capabilities: capabilities(&profile)?,
         agent_argv: CStringVector::new(["fetchml-agent", "init"])
             .map_err(failed("name the agent"))?,
         // The agent's environment is empty: /proc/1/environ tells nothing.
@@ -273,6 +281,7 @@ fn agent_plan(
         own_filter: own_filter.programs.concat(),
         uid: profile.run_as_uid,
         gid: profile.run_as_gid,
+        capabilities: capabilities(profile)?,
     };
     let bytes = plan.encode().map_err(failed("encode the agent's plan"))?;
     sealed_file("fetchml-plan", &bytes, false)
@@ -298,6 +307,28 @@ pub(crate) fn sealed_file(name: &str, bytes: &[u8], executable: bool) -> Result<
     Ok(file)
 }
 
+/// The bits of the capabilities that a profile leaves its jobs.
+fn capabilities(profile: &Profile) -> Result<u64, Refusal> {
+    profile.allowed_caps.iter().try_fold(0, |bits, name| match name.parse::<Capability>() {
+        Ok(capability) => Ok(bits | 1 << capability.index()),
+        Err(_) => Err(Refusal::Invalid(format!(
+            "profile `{}` keeps the capability {name}, which is not known here; remove it from \
+             allowed_caps",
+            profile.name
+        ))),
+    })
+}
+
+fn capability_words(profile: &Profile) -> String {
+    if profile.allowed_caps.is_empty() {
+        return "all five sets empty, secure bits locked".into();
+    }
+    format!(
+        "all but {} dropped, which hold in the job's user namespace alone; secure bits locked",
+        profile.allowed_caps.join(", ")
+    )
+}
+
 /// What will hold, in words, for the report and the audit record.
 fn layers(
     plan: &Plan,
@@ -321,7 +352,7 @@ fn layers(
         held("root", "read-only, pivoted, masked /proc, minimal /dev".into()),
         held("network", network.into()),
         held("ids", format!("uid {uid} inside is host uid {outside}, no groups")),
-        held("capabilities", "all five sets empty, secure bits locked".into()),
+        held("capabilities", capability_words(profile)),
         held("no-new-privileges", "set".into()),
         held(
             "seccomp",

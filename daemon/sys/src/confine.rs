@@ -72,13 +72,19 @@ pub fn landlock_allow_beneath(
     Ok(())
 }
 
-/// Restricts the calling thread to a Landlock ruleset. Child-safe.
+/// Restricts the calling thread to a Landlock ruleset. Child-safe. With `log`
+/// (level 7) what it then denies to programs that are executed later is told to
+/// the kernel's audit, where that is on.
 ///
 /// # Errors
-/// EPERM without no_new_privs, E2BIG beyond 16 stacked rulesets.
-pub fn landlock_restrict_self(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
+/// EPERM without no_new_privs, E2BIG beyond 16 stacked rulesets, EINVAL for `log`
+/// below level 7.
+pub fn landlock_restrict_self(ruleset: BorrowedFd<'_>, log: bool) -> Result<(), Errno> {
+    // LANDLOCK_RESTRICT_SELF_LOG_NEW_EXEC_ON, Linux 6.15.
+    const LOG_NEW_EXEC_ON: libc::c_long = 1 << 1;
+    let flags = if log { LOG_NEW_EXEC_ON } else { 0 };
     // SAFETY: no memory is passed.
-    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })?;
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), flags) })?;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod escapes;
 mod inside;
 mod output;
 mod probe;
+mod profiles;
 mod refused;
 
 use fetchml_tests::{Private, available};

@@ -1,0 +1,118 @@
+//! Devices in a prepared root: the five that every program expects, and the
+//! accelerators that the profile shows.
+
+use super::host_view::HostView;
+use crate::plan::failed;
+use crate::supervise::Refusal;
+use fetchml_policies::{Shown, devices};
+use fetchml_sys::mount::{MountAttributes, Scope, restrict};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev};
+use rustix::mount::{MoveMountFlags, move_mount};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, symlink};
+use std::path::Path;
+
+const USUAL: [(&str, u32, u32); 5] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
+
+/// The usual devices, each checked to be what its name says, and links.
+pub(super) fn show_usual(host: &HostView, root: &Path) -> Result<(), Refusal> {
+    for (name, major, minor) in USUAL {
+        let path = format!("/dev/{name}");
+        show(host, root, &path, Some(makedev(major, minor)))?;
+    }
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
+        symlink(target, root.join("dev").join(name)).map_err(failed("link in /dev"))?;
+    }
+    Ok(())
+}
+
+/// Shows one character device, with `number` if that is known.
+pub(super) fn show(
+    host: &HostView,
+    root: &Path,
+    path: &str,
+    number: Option<u64>,
+) -> Result<(), Refusal> {
+    let place = || -> io::Result<()> {
+        let source = path.to_owned();
+        let tree = host.run(move || device(&source, number))?;
+        let target = root.join(path.trim_start_matches('/'));
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        super::template::empty_file(&target)?;
+        // Read-only: a device can be written all the same, but not its times, which
+        // everybody may set who may write, nor its mode, by whoever should own it.
+        // The node is the host's.
+        let attributes =
+            MountAttributes::READ_ONLY.and(MountAttributes::NO_SUID).and(MountAttributes::NO_EXEC);
+        restrict(tree.as_fd(), c"", Scope::One, attributes)?;
+        Ok(move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+    };
+    place().map_err(|e| Refusal::Infrastructure(format!("cannot show {path}: {e}")))
+}
+
+fn device(path: &str, number: Option<u64>) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = rustix::fs::open(path, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&node)?;
+    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    if !is_device || number.is_some_and(|number| stat.st_rdev != number) {
+        return Err(io::Error::other("is not the device of that name"));
+    }
+    Ok(crate::plan::detached_tree(node.as_fd(), false)?)
+}
+
+/// The devices of this machine that a profile's patterns stand for, in order.
+/// Looked up for each job: a card may come with its driver, or go.
+///
+/// # Errors
+/// A refusal when one that is not optional is not there.
+pub(crate) fn present(host: &HostView, patterns: &[Shown]) -> Result<Vec<String>, Refusal> {
+    let mut found = Vec::new();
+    for shown in patterns {
+        let pattern = shown.path.clone();
+        let matching = host.run(move || Ok(matching(&pattern))).map_err(failed("look at /dev"))?;
+        if matching.is_empty() && !shown.optional {
+            return Err(Refusal::BarrierUnavailable(format!(
+                "there is no device {} on this machine; load its driver, or use another profile",
+                shown.path
+            )));
+        }
+        found.extend(matching);
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+fn matching(pattern: &str) -> Vec<String> {
+    let Some((directory, _)) = pattern.rsplit_once('/') else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_char_device()))
+        .filter_map(|entry| entry.path().into_os_string().into_string().ok())
+        .filter(|path| devices::matches(pattern, path) && devices::may_be_shown(path))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matching;
+
+    #[test]
+    fn only_accelerators_are_found_whatever_the_pattern() {
+        assert!(matching("/dev/nul*").is_empty());
+        assert!(matching("/dev/null").is_empty());
+        assert!(matching("/dev/no-such-directory/x*").is_empty());
+    }
+}
