@@ -27,6 +27,9 @@ const MAX_LABEL_CHARS: usize = 512;
 /// Smaller limits cannot hold any program.
 const MIN_MEMORY_BYTES: u64 = 1 << 20;
 const MAX_MOUNTS: usize = 64;
+/// The root of a job has a directory for each part, in kernel memory that is kept
+/// for the next job and counts for the supervisor.
+const MAX_TARGET_PARTS: usize = 32;
 /// Where the project is.
 const WORK: &str = "/work";
 /// Places that belong to the sandbox; neither they nor anything below is for mounts.
@@ -245,6 +248,9 @@ fn check_target(target: &str, mode: MountMode) -> Result<(), BusError> {
     }
     if below_root.split('/').any(|part| matches!(part, "" | "." | "..") || part.len() > 255) {
         return invalid("is not a plain path: leave out empty parts, dots and a final slash");
+    }
+    if below_root.split('/').count() > MAX_TARGET_PARTS {
+        return invalid(&format!("has more than {MAX_TARGET_PARTS} parts: choose a shorter path"));
     }
     if let Some(place) = RESERVED.iter().find(|place| is_within(target, place)) {
         return invalid(&format!("is in {place}, which belongs to the sandbox: choose another"));

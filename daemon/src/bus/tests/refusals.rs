@@ -94,11 +94,13 @@ async fn mounts_with_bad_places_modes_and_descriptors() {
     .expect("directory")
     .into();
     type Given<'a> = Vec<(&'a str, &'a str, &'a std::fs::File)>;
+    let deep = "/a".repeat(33);
     let cases: Vec<(Given<'_>, &str)> = vec![
         (vec![("data", "ro", &dir)], "is not absolute"),
         (vec![("/data/../etc", "ro", &dir)], "is not a plain path"),
         (vec![("/data/", "ro", &dir)], "is not a plain path"),
         (vec![("/", "ro", &dir)], "is not a plain path"),
+        (vec![(deep.as_str(), "ro", &dir)], "has more than 32 parts"),
         (vec![("/etc/x", "ro", &dir)], "is in /etc"),
         (vec![("/usr", "rw", &dir)], "is in /usr"),
         (vec![("/proc/1", "ro", &dir)], "is in /proc"),
