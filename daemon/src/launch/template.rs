@@ -151,7 +151,10 @@ fn build(
     for shown in &profile.show {
         match show(host, root, &shown.path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && shown.optional => {}
-            other => directories.extend(other.map_err(io(&shown.path))?),
+            // What is below /etc can be read as all of /etc can, but not be executed.
+            other => directories.extend(
+                other.map_err(io(&shown.path))?.filter(|_| !shown.path.starts_with("/etc/")),
+            ),
         }
     }
     devices::show_usual(host, root)?;
