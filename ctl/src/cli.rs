@@ -406,8 +406,10 @@ pub(crate) struct Explain {
     pub(crate) profile: String,
     /// A system call, by name or number, with arguments where they matter
     ///
-    /// Such as ptrace, 'socket(AF_INET, 1)' or 'ioctl(TIOCSTI)': one argument alone
-    /// is the one that tells uses of the call apart.
+    /// Such as ptrace, 'socket(AF_INET, SOCK_STREAM)' or 'ioctl(TIOCSTI)': one
+    /// argument alone is the one that tells uses of the call apart. Arguments that
+    /// are left out, or written as _, are unknown: where they decide, every case is
+    /// told.
     #[arg(long, value_name = "CALL")]
     pub(crate) call: Option<String>,
     /// A path as the job sees it; reading it unless --write or --execute is given

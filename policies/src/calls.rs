@@ -39,10 +39,15 @@ pub fn words(number: u32, value: u64) -> String {
     }
 }
 
-/// The value of an argument as people write it: a number, or, with the call
-/// whose argument of interest it is, one of the names that [`words`] uses.
-pub(crate) fn value(call: Option<u32>, word: &str) -> Option<u64> {
-    values::value(call.and_then(name).unwrap_or_default(), word)
+/// The value of an argument as people write it: a number, or a name that is
+/// usual for this argument of this call, several joined by `|`.
+pub(crate) fn value(call: Option<u32>, index: usize, word: &str) -> Option<u64> {
+    let of_interest = call.and_then(argument_of_interest) == Some(index);
+    let name = call.and_then(name).unwrap_or_default();
+    match of_interest {
+        true => values::value(name, word),
+        false => values::further(name, index, word),
+    }
 }
 
 /// One test of an argument of a call, in words: `argument 0 is AF_UNIX`.
@@ -52,7 +57,8 @@ pub fn condition(number: u32, condition: &Condition) -> String {
     let (index, value) = (usize::from(condition.index), condition.value);
     let word = match name(number) {
         Some(name) if argument_of_interest(number) == Some(index) => values::words(name, value),
-        _ => format!("{value:#x}"),
+        Some(name) => values::further_word(name, index, value),
+        None => format!("{value:#x}"),
     };
     match condition.comparison {
         Comparison::Equal | Comparison::Masked(LOW_HALF) => format!("argument {index} is {word}"),
@@ -64,7 +70,10 @@ pub fn condition(number: u32, condition: &Condition) -> String {
         Comparison::Masked(mask) if value == 0 => {
             format!("argument {index} has none of the bits {mask:#x}")
         }
-        Comparison::Masked(mask) => format!("argument {index} & {mask:#x} is {value:#x}"),
+        Comparison::Masked(mask) if argument_of_interest(number) == Some(index) => {
+            format!("argument {index} & {mask:#x} is {value:#x}")
+        }
+        Comparison::Masked(mask) => format!("argument {index} & {mask:#x} is {word}"),
     }
 }
 

@@ -42,6 +42,25 @@ impl Decision {
         self.tests.iter().find(holds).map_or(self.otherwise, |test| test.ending)
     }
 
+    /// What is left to decide where some arguments are known: without the steps
+    /// that cannot hold, and none after one that does.
+    pub(crate) fn given(&self, args: &[Option<u64>]) -> Self {
+        let mut out = Self::always(self.otherwise);
+        for test in &self.tests {
+            let mut open = test.conditions.clone();
+            if open.iter().any(|condition| condition.holds_of_known(args) == Some(false)) {
+                continue;
+            }
+            open.retain(|condition| condition.holds_of_known(args).is_none());
+            if open.is_empty() {
+                out.otherwise = test.ending;
+                break;
+            }
+            out.tests.push(Test { conditions: open, ending: test.ending });
+        }
+        out
+    }
+
     /// The stricter of both for every combination of arguments: the steps of
     /// `ceiling`, each followed by those of `self`. On equal strictness `self`
     /// decides, as the kernel takes the error of the filter installed last.

@@ -14,7 +14,8 @@ fn default() -> (Arc<Profile>, Arc<Filter>) {
 
 fn ask(name: &str, args: &[u64]) -> Explanation {
     let (profile, filter) = default();
-    call(&profile, &filter, name, args).expect("it is a call")
+    let args: Vec<_> = args.iter().copied().map(Some).collect();
+    call(&profile, &filter, name, &args).expect("it is a call")
 }
 
 #[test]
@@ -31,7 +32,8 @@ fn a_call_is_explained_by_the_rule_that_decides() {
     assert!(rule.reason.contains("restart"), "{rule:?}");
 
     let told = ask("clone3", &[]);
-    assert!(told.outcome.contains("ENOSYS") && told.outcome.ends_with("not counted (quiet_calls)"));
+    assert!(told.outcome.contains("ENOSYS (Function not implemented)"), "{}", told.outcome);
+    assert!(told.outcome.ends_with("not counted (quiet_calls)"));
 
     let told = ask("mq_open", &[]);
     assert_eq!((told.verdict, told.by, told.rule), (Verdict::Denied, By::Default, None));
@@ -55,6 +57,23 @@ fn where_arguments_decide_all_cases_are_told() {
     let told = ask("prlimit64", &[]);
     assert_eq!((told.verdict, told.cases[0].by), (Verdict::Depends, By::Ceiling));
     assert_eq!(told.cases.last().expect("a last case").verdict, Verdict::Allowed);
+}
+
+#[test]
+fn arguments_that_are_not_given_are_unknown_and_not_zero() {
+    let told = ask("socket", &[2]);
+    assert_eq!(told.verdict, Verdict::Depends);
+    let allowed = told.cases.iter().filter(|case| case.verdict == Verdict::Allowed);
+    let whens: Vec<&str> = allowed.map(|case| case.when.as_str()).collect();
+    let tcp = "argument 1 & 0xf is SOCK_STREAM, argument 2 is IPPROTO_TCP";
+    assert!(whens.contains(&tcp), "{whens:?}");
+    assert!(whens.iter().all(|when| !when.contains("argument 0")), "it is known: {whens:?}");
+    assert_eq!(told.cases.last().map(|case| case.verdict), Some(Verdict::Denied));
+
+    assert_eq!(ask("socket", &[2, 1, 0]).verdict, Verdict::Allowed);
+    assert_eq!(ask("socket", &[2, 3]).verdict, Verdict::Denied, "raw, whatever the protocol");
+    assert_eq!(ask("socket", &[1]).verdict, Verdict::Allowed, "local, whatever the type");
+    assert_eq!(ask("socket", &[38]).verdict, Verdict::Denied);
 }
 
 #[test]

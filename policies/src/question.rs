@@ -15,8 +15,11 @@ pub enum Question {
     Call {
         /// Its name or number.
         name: String,
-        /// The first arguments; empty to be told every case.
-        args: Vec<u64>,
+        /// The first arguments, as far as they are known; where others decide,
+        /// every case is told.
+        args: Vec<Option<u64>>,
+        /// As it was typed.
+        text: String,
     },
     /// May a job do this with the path?
     Path {
@@ -84,7 +87,10 @@ impl Question {
     /// [`PolicyError::UnknownCall`].
     pub fn ask(&self, profile: &Profile, filter: &Filter) -> Result<Explanation, PolicyError> {
         match self {
-            Self::Call { name, args } => explain::call(profile, filter, name, args),
+            Self::Call { name, args, text } => {
+                let told = explain::call(profile, filter, name, args)?;
+                Ok(Explanation { question: text.clone(), ..told })
+            }
             Self::Path { path, access } => Ok(explain::path(profile, path, *access)),
             Self::Connect { address } => Ok(explain::address(profile, filter, address)),
         }
@@ -121,9 +127,11 @@ fn bad(kind: &str, text: &str, remedy: impl Into<String>) -> PolicyError {
 }
 
 /// `ptrace`, `101`, `socket(AF_INET, 1)`, `ioctl(TIOCSTI)`: one argument alone is
-/// the one that is worth telling, as in the words for a denied call.
+/// the one that is worth telling, as in the words for a denied call. `_` is an
+/// argument that is not known.
 fn read_call(text: &str) -> Result<Question, PolicyError> {
     const FORM: &str = "write a name, or a name with arguments such as 'socket(AF_INET, 1)'";
+    const UNKNOWN: &str = "_";
     let text = text.trim();
     let (name, args) = match text.split_once('(') {
         None => (text, None),
@@ -139,21 +147,19 @@ fn read_call(text: &str) -> Result<Question, PolicyError> {
     let alone = words.len() == 1;
     for (index, word) in words.into_iter().enumerate() {
         let index = told.filter(|_| alone).unwrap_or(index);
-        let value = calls::value(number.filter(|_| told == Some(index)), word.trim());
-        let value = value.ok_or_else(|| {
-            bad(
-                "call",
-                text,
-                format!("the argument {:?} is no number and no name known here", word.trim()),
-            )
-        })?;
-        values.resize(index, 0);
+        let word = word.trim();
+        let value = calls::value(number, index, word);
+        if value.is_none() && word != UNKNOWN {
+            let remedy = format!("the argument {word:?} is no number and no name known here");
+            return Err(bad("call", text, remedy));
+        }
+        values.resize(index, None);
         values.push(value);
     }
     if values.len() > 6 {
         return Err(bad("call", text, "a call has at most six arguments"));
     }
-    Ok(Question::Call { name: name.to_owned(), args: values })
+    Ok(Question::Call { name: name.to_owned(), args: values, text: text.to_owned() })
 }
 
 #[cfg(test)]

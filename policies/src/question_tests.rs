@@ -1,7 +1,7 @@
 use super::*;
 use std::path::Path;
 
-fn args(text: &str) -> Vec<u64> {
+fn args(text: &str) -> Vec<Option<u64>> {
     match Question::read("call", text).expect("a question") {
         Question::Call { args, .. } => args,
         other => panic!("not a call: {other:?}"),
@@ -12,13 +12,16 @@ fn args(text: &str) -> Vec<u64> {
 fn arguments_have_the_names_that_denials_are_told_with() {
     assert!(args("ptrace").is_empty());
     assert!(args("socket()").is_empty());
-    assert_eq!(args("socket(AF_NETLINK)"), [16]);
-    assert_eq!(args("socket(AF_INET, 0x1, 6)"), [2, 1, 6]);
-    assert_eq!(args("ioctl(TIOCSTI)"), [0, 0x5412]);
-    assert_eq!(args("ioctl(0, TIOCSTI)"), [0, 0x5412]);
-    assert_eq!(args("unshare(CLONE_NEWUSER|CLONE_NEWNS)"), [0x1002_0000]);
-    assert_eq!(args("chmod(0, 04755)"), [0, 0o4755]);
-    assert_eq!(args("999(1)"), [1]);
+    assert_eq!(args("socket(AF_NETLINK)"), [Some(16)]);
+    assert_eq!(args("socket(AF_INET, 0x1, 6)"), [Some(2), Some(1), Some(6)]);
+    assert_eq!(args("ioctl(TIOCSTI)"), [None, Some(0x5412)]);
+    assert_eq!(args("ioctl(0, TIOCSTI)"), [Some(0), Some(0x5412)]);
+    assert_eq!(args("unshare(CLONE_NEWUSER|CLONE_NEWNS)"), [Some(0x1002_0000)]);
+    assert_eq!(args("chmod(0, 04755)"), [Some(0), Some(0o4755)]);
+    assert_eq!(args("socket(AF_INET, SOCK_RAW|SOCK_CLOEXEC)"), [Some(2), Some(0x8_0003)]);
+    assert_eq!(args("mmap(_, _, PROT_READ|PROT_EXEC)"), [None, None, Some(5)]);
+    assert_eq!(args("mknod(_, S_IFCHR|0600)"), [None, Some(0o020_600)]);
+    assert_eq!(args("999(1)"), [Some(1)]);
 }
 
 #[test]
@@ -55,6 +58,7 @@ fn an_answer_names_the_other_profiles_that_do_not_refuse() {
     assert_eq!(answer.explanation.verdict, Verdict::Denied);
     assert!(answer.others.iter().any(|o| o.profile == "looped" && o.verdict == Verdict::Allowed));
     assert!(!ask("call", "reboot").others.iter().any(|o| o.profile == "looped"));
+    assert_eq!(ask("call", "socket(AF_INET)").explanation.question, "socket(AF_INET)");
     let json = serde_json::to_value(&answer).expect("JSON");
     assert_eq!(json["verdict"], "denied");
 }

@@ -51,10 +51,12 @@ fn without_a_supervisor_the_files_answer_and_that_is_said() {
 #[test]
 fn explanations_end_with_their_verdict() {
     let fake = Fake::start();
-    let cases: [(&[&str], i32, &str); 9] = [
+    let cases: [(&[&str], i32, &str); 11] = [
         (&["--call", "read"], 0, "read: allowed (profile default)"),
         (&["--call", "reboot"], 1, "reboot: denied (profile default)"),
         (&["--call", "socket"], 3, "argument 0 is AF_UNIX: allowed"),
+        (&["--call", "socket(AF_INET)"], 3, "socket(AF_INET): depends (profile default)"),
+        (&["--call", "socket(AF_INET, SOCK_RAW)"], 1, "socket(AF_INET, SOCK_RAW): denied"),
         (&["--call", "socket(AF_UNIX, 1)"], 0, "allowed"),
         (&["--path", "/etc/shadow"], 1, "read /etc/shadow: denied"),
         (&["--path", "/usr/bin/python3", "--execute"], 0, "allowed"),

@@ -21,15 +21,29 @@ pub(super) fn words(name: &str, value: u64) -> String {
 /// The value that has this word: a name of the call's table, several joined by
 /// `|`, or a number, decimal, `0x…` or (where it is a mode) octal.
 pub(super) fn value(name: &str, word: &str) -> Option<u64> {
+    read(table(name), if is_mode(name) { 8 } else { 10 }, word)
+}
+
+/// The value of an argument that is not the one of interest.
+pub(super) fn further(name: &str, index: usize, word: &str) -> Option<u64> {
+    read(further_table(name, index), 10, word)
+}
+
+/// The word for such a value.
+pub(super) fn further_word(name: &str, index: usize, value: u64) -> String {
+    let named = further_table(name, index).iter().find(|(known, _)| u64::from(*known) == value);
+    named.map_or_else(|| format!("{value:#x}"), |(_, word)| (*word).to_owned())
+}
+
+fn read(names: &[(u32, &str)], base: u32, word: &str) -> Option<u64> {
     if let Some((one, rest)) = word.split_once('|') {
-        return Some(value(name, one.trim())? | value(name, rest.trim())?);
+        return Some(read(names, base, one.trim())? | read(names, base, rest.trim())?);
     }
-    let named = table(name).iter().find(|(_, known)| known.eq_ignore_ascii_case(word));
+    let named = names.iter().find(|(_, known)| known.eq_ignore_ascii_case(word));
     match (named, word.strip_prefix("0x")) {
         (Some((number, _)), _) => Some(u64::from(*number)),
         (None, Some(digits)) => u64::from_str_radix(digits, 16).ok(),
-        (None, None) if is_mode(name) => u64::from_str_radix(word, 8).ok(),
-        (None, None) => word.parse().ok(),
+        (None, None) => u64::from_str_radix(word, base).ok(),
     }
 }
 
@@ -52,6 +66,17 @@ fn table(name: &str) -> &'static [(u32, &'static str)] {
         "clock_settime" => &CLOCKS,
         "setpriority" => &WHOSE,
         "ioprio_set" => &WHOSE_IO,
+        "chmod" | "fchmod" | "fchmodat" | "fchmodat2" | "mknod" | "mknodat" => &MODES,
+        _ => &[],
+    }
+}
+
+fn further_table(name: &str, index: usize) -> &'static [(u32, &'static str)] {
+    match (name, index) {
+        ("socket" | "socketpair", 1) => &SOCKET_TYPES,
+        ("socket" | "socketpair", 2) => &PROTOCOLS,
+        ("mmap" | "mprotect" | "pkey_mprotect", 2) => &PROTECTIONS,
+        ("mmap", 3) => &MAPPINGS,
         _ => &[],
     }
 }
@@ -188,3 +213,39 @@ const CLOCKS: [(u32, &str); 2] = [(0, "CLOCK_REALTIME"), (1, "CLOCK_MONOTONIC")]
 const WHOSE: [(u32, &str); 3] = [(0, "PRIO_PROCESS"), (1, "PRIO_PGRP"), (2, "PRIO_USER")];
 const WHOSE_IO: [(u32, &str); 3] =
     [(1, "IOPRIO_WHO_PROCESS"), (2, "IOPRIO_WHO_PGRP"), (3, "IOPRIO_WHO_USER")];
+
+const MODES: [(u32, &str); 9] = [
+    (0o010_000, "S_IFIFO"),
+    (0o020_000, "S_IFCHR"),
+    (0o040_000, "S_IFDIR"),
+    (0o060_000, "S_IFBLK"),
+    (0o100_000, "S_IFREG"),
+    (0o140_000, "S_IFSOCK"),
+    (0o4_000, "S_ISUID"),
+    (0o2_000, "S_ISGID"),
+    (0o1_000, "S_ISVTX"),
+];
+
+const SOCKET_TYPES: [(u32, &str); 7] = [
+    (1, "SOCK_STREAM"),
+    (2, "SOCK_DGRAM"),
+    (3, "SOCK_RAW"),
+    (4, "SOCK_RDM"),
+    (5, "SOCK_SEQPACKET"),
+    (0o4_000, "SOCK_NONBLOCK"),
+    (0o2_000_000, "SOCK_CLOEXEC"),
+];
+
+const PROTOCOLS: [(u32, &str); 4] =
+    [(1, "IPPROTO_ICMP"), (6, "IPPROTO_TCP"), (17, "IPPROTO_UDP"), (58, "IPPROTO_ICMPV6")];
+
+const PROTECTIONS: [(u32, &str); 4] =
+    [(0, "PROT_NONE"), (1, "PROT_READ"), (2, "PROT_WRITE"), (4, "PROT_EXEC")];
+
+const MAPPINGS: [(u32, &str); 5] = [
+    (1, "MAP_SHARED"),
+    (2, "MAP_PRIVATE"),
+    (0x10, "MAP_FIXED"),
+    (0x20, "MAP_ANONYMOUS"),
+    (0x4_0000, "MAP_HUGETLB"),
+];

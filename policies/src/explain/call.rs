@@ -9,8 +9,11 @@ use crate::problem::{PolicyError, choices_of_many};
 use crate::profile::{Denials, Profile};
 use syscalls::x86_64::Sysno;
 
-/// Whether the call of this name or number is made. Without `args` every case is
-/// told where the arguments decide; missing ones of a list that is given are 0.
+/// Key of the rules that a profile has beyond its seccomp profile.
+const OWN_RULES: &str = "calls.allow";
+
+/// Whether the call of this name or number is made. Arguments that are `None` or
+/// missing are unknown: where they decide, every case is told.
 ///
 /// # Errors
 /// [`PolicyError::UnknownCall`].
@@ -18,7 +21,7 @@ pub fn call(
     profile: &Profile,
     filter: &Filter,
     name_or_number: &str,
-    args: &[u64],
+    args: &[Option<u64>],
 ) -> Result<Explanation, PolicyError> {
     let number = calls::number(name_or_number).ok_or_else(|| PolicyError::UnknownCall {
         name: name_or_number.to_owned(),
@@ -29,16 +32,20 @@ pub fn call(
         ),
     })?;
     let name = calls::name(number).map_or_else(|| format!("system call {number}"), str::to_owned);
-    let shown: Vec<String> = args.iter().map(|arg| format!("{arg:#x}")).collect();
+    let shown: Vec<String> =
+        args.iter().map(|arg| arg.map_or("_".to_owned(), |arg| format!("{arg:#x}"))).collect();
     let question = if args.is_empty() { name } else { format!("{name}({})", shown.join(", ")) };
-    let cases = if args.is_empty() { cases(filter, number) } else { Vec::new() };
-    let mut decided = decide(filter, number, args);
-    if let Some(grounds) = decided.rule.as_mut().filter(|rule| rule.key == "calls.allow") {
-        grounds.file.clone_from(&profile.name);
+    let mut cases = cases(filter, number, args);
+    for grounds in cases.iter_mut().filter_map(|case| case.rule.as_mut()) {
+        if grounds.key == OWN_RULES {
+            grounds.file.clone_from(&profile.name);
+        }
     }
     let told = told(profile, filter, number);
-    Ok(if cases.len() > 1 {
-        Explanation {
+    let last = cases.pop().unwrap_or_else(unknown_interface);
+    if cases.iter().any(|case| case.outcome != last.outcome) {
+        cases.push(last);
+        return Ok(Explanation {
             question,
             profile: profile.name.clone(),
             verdict: Verdict::Depends,
@@ -46,20 +53,19 @@ pub fn call(
             by: By::Profile,
             rule: None,
             cases,
-        }
-    } else {
-        Explanation {
-            question,
-            profile: profile.name.clone(),
-            verdict: decided.verdict,
-            outcome: match decided.verdict {
-                Verdict::Denied => format!("{}{told}", decided.outcome),
-                _ => decided.outcome,
-            },
-            by: decided.by,
-            rule: decided.rule,
-            cases: Vec::new(),
-        }
+        });
+    }
+    Ok(Explanation {
+        question,
+        profile: profile.name.clone(),
+        verdict: last.verdict,
+        outcome: match last.verdict {
+            Verdict::Denied => format!("{}{told}", last.outcome),
+            _ => last.outcome,
+        },
+        by: last.by,
+        rule: last.rule,
+        cases: Vec::new(),
     })
 }
 
@@ -75,25 +81,14 @@ fn told(profile: &Profile, filter: &Filter, number: u32) -> &'static str {
     }
 }
 
-fn decide(filter: &Filter, number: u32, args: &[u64]) -> Case {
-    let mut all = [0; 6];
-    all.iter_mut().zip(args).for_each(|(to, from)| *to = *from);
-    if number >= calls::X32_BIT {
-        return Case {
-            when: String::new(),
-            verdict: Verdict::Denied,
-            outcome: words(Outcome::NO_SUCH_CALL),
-            by: By::Sandbox,
-            rule: None,
-        };
-    }
-    let own = filter.own.decisions.ask(number, &all);
-    let above = filter.ceiling.as_deref().map(|rules| (rules, rules.decisions.ask(number, &all)));
-    match above {
-        Some((rules, ending)) if own.outcome.unless_stricter(ending.outcome) != own.outcome => {
-            case(rules, By::Ceiling, ending, String::new())
-        }
-        _ => case(&filter.own, By::Profile, own, String::new()),
+/// A call that does not enter by the interface of x86-64.
+fn unknown_interface() -> Case {
+    Case {
+        when: String::new(),
+        verdict: Verdict::Denied,
+        outcome: words(Outcome::NO_SUCH_CALL),
+        by: By::Sandbox,
+        rule: None,
     }
 }
 
@@ -102,7 +97,7 @@ fn case(rules: &Ruleset, by: By, ending: Ending, when: String) -> Case {
         file: rules.file.clone(),
         key: match index < rules.of_file {
             true => format!("syscalls[{index}]"),
-            false => "calls.allow".to_owned(),
+            false => OWN_RULES.to_owned(),
         },
         reason: rules.rules.get(index).map(|rule| rule.comment.clone()).unwrap_or_default(),
     };
@@ -115,39 +110,41 @@ fn case(rules: &Ruleset, by: By, ending: Ending, when: String) -> Case {
     }
 }
 
-/// What arguments can make of a call. The ceiling's refusals come first: they
-/// hold whatever the profile says.
-fn cases(filter: &Filter, number: u32) -> Vec<Case> {
+/// What the arguments that are not known can make of a call; one case where they
+/// do not matter. The ceiling's refusals come first: they hold whatever the
+/// profile says. None for a call by another interface.
+fn cases(filter: &Filter, number: u32, args: &[Option<u64>]) -> Vec<Case> {
+    if number >= calls::X32_BIT {
+        return Vec::new();
+    }
     let when = |conditions: &[crate::oci::Condition]| {
         let parts: Vec<_> = conditions.iter().map(|c| calls::condition(number, c)).collect();
         parts.join(", ")
     };
+    let own = filter.own.decisions.of(number).given(args);
+    let above = filter.ceiling.as_deref().map(|rules| (rules, rules.decisions.of(number)));
+    let above = above.map(|(rules, decision)| (rules, decision.given(args)));
     let mut out: Vec<Case> = Vec::new();
-    if let Some(rules) = filter.ceiling.as_deref()
-        && let Some(decision) = rules.decisions.table.get(&number)
-    {
+    if let Some((rules, decision)) = &above {
         let refusing = decision.tests.iter().filter(|test| !test.ending.outcome.lets_through());
         out.extend(
             refusing.map(|test| case(rules, By::Ceiling, test.ending, when(&test.conditions))),
         );
     }
-    if let Some(decision) = filter.own.decisions.table.get(&number) {
-        for test in &decision.tests {
-            let told = case(&filter.own, By::Profile, test.ending, when(&test.conditions));
-            out.retain(|earlier| (&earlier.when, &earlier.outcome) != (&told.when, &told.outcome));
-            out.push(told);
+    let stricter = |ending: Ending, when: String| match &above {
+        Some((rules, above))
+            if ending.outcome.unless_stricter(above.otherwise.outcome) != ending.outcome =>
+        {
+            case(rules, By::Ceiling, above.otherwise, when)
         }
+        _ => case(&filter.own, By::Profile, ending, when),
+    };
+    for test in &own.tests {
+        let told = stricter(test.ending, when(&test.conditions));
+        out.retain(|earlier| (&earlier.when, &earlier.outcome) != (&told.when, &told.outcome));
+        out.push(told);
     }
-    if !out.is_empty() {
-        // What neither list of tests names: as for arguments that pass none.
-        let rest = filter.own.decisions.table.get(&number).map(|decision| decision.otherwise);
-        out.push(case(
-            &filter.own,
-            By::Profile,
-            rest.unwrap_or(filter.own.decisions.default),
-            String::new(),
-        ));
-    }
+    out.push(stricter(own.otherwise, String::new()));
     out
 }
 
@@ -159,7 +156,12 @@ pub fn words(outcome: Outcome) -> String {
         Outcome::Log => "is made, and logged".to_owned(),
         Outcome::Errno(number) => {
             let error = syscalls::Errno::new(i32::from(number));
-            match (error.name(), error.description()) {
+            // The table of names describes the interface, not the error.
+            let text = match outcome {
+                Outcome::NO_SUCH_CALL => Some("Function not implemented"),
+                _ => error.description(),
+            };
+            match (error.name(), text) {
                 (Some(name), Some(text)) => format!("fails with {name} ({text})"),
                 _ => format!("fails with error {number}"),
             }

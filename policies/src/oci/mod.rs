@@ -151,7 +151,15 @@ impl Condition {
 
     /// Whether these arguments pass the test.
     pub(crate) fn holds(&self, args: &[u64; 6]) -> bool {
-        let arg = args.get(usize::from(self.index)).copied().unwrap_or_default();
+        self.passes(args.get(usize::from(self.index)).copied().unwrap_or_default())
+    }
+
+    /// The same where some arguments are not known; none where it depends on one.
+    pub(crate) fn holds_of_known(&self, args: &[Option<u64>]) -> Option<bool> {
+        args.get(usize::from(self.index)).copied().flatten().map(|arg| self.passes(arg))
+    }
+
+    fn passes(&self, arg: u64) -> bool {
         match self.comparison {
             Comparison::NotEqual => arg != self.value,
             Comparison::Less => arg < self.value,
