@@ -177,7 +177,7 @@ def first_failure(suite, tests):
             # A mutant may name the host or mount over it: let it be another one's.
             command = ["unshare", "--uts", "--mount", "--propagation", "private", suite, "--exact", name]
         try:
-            done = subprocess.run(command, cwd=TREE, env=ENVIRONMENT, text=True, timeout=300,
+            done = subprocess.run(command, cwd=TREE, env=ENVIRONMENT, text=True, timeout=1800 if package else 180,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         except subprocess.TimeoutExpired:
             return f"{test} (hangs)"

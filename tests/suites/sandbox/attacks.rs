@@ -15,6 +15,8 @@ fn mounts_of_jobs_never_reach_the_host_and_the_hosts_stay() {
          mount -t tmpfs cuda /opt/cuda; sort /proc/self/mountinfo > before
          for at in /data /other /third; do {run} \"$PWD:$at\" -- true; done
          {run} \"$PWD:/opt/vendor\" -- true && echo mounted over the host
+         # A peer would still hear of what the host mounts and unmounts.
+         {run} \"$PWD:/data\" -- grep -qE 'shared:|master:' /proc/self/mountinfo && echo a peer is left
          sort /proc/self/mountinfo > after; diff before after && echo the same"
     );
     let output = Command::new("unshare")

@@ -30,6 +30,7 @@ for pid in (int(sys.argv[1]), int(sys.argv[2])):
     attempt('pidfd', 'ESRCH EINVAL', os.pidfd_open, pid)
 mine = {int(p) for p in os.listdir('/proc') if p.isdigit()}
 print('held processes' if len(mine) <= 3 else f'BROKEN {mine}')
+for kind in ('cgroup', 'ipc', 'mnt', 'net', 'pid', 'user', 'uts'): print(os.readlink(f'/proc/self/ns/{kind}'))
 done()";
 
 #[test]
@@ -43,7 +44,12 @@ fn two_jobs_are_strangers() {
     let (agent, command) = super::agent_and_command(&private);
     // Numbers far above those of the second job's own processes.
     let pids = [agent, command].map(|p| p.as_raw_nonzero().to_string());
-    attack(&private, LOOKS, &["--network", "loopback"], &[&pids[0], &pids[1]]);
+    let looked = attack(&private, LOOKS, &["--network", "loopback"], &[&pids[0], &pids[1]]);
+    for kind in ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"] {
+        let theirs = fs::read_link(format!("/proc/{}/ns/{kind}", pids[1])).unwrap();
+        let shared = looked.stdout.lines().any(|l| l == theirs.to_str().unwrap());
+        assert!(!shared && looked.says(&format!("{kind}:[")), "{kind}: {looked}");
+    }
     private.ctl(["cancel", "1"]).expect(0);
     finish(first);
 }
