@@ -75,11 +75,7 @@ impl Resolved {
         const MIB: u64 = 1 << 20;
         let both = |n: u64| (Some(n), Some(n));
         [
-            // A core dump would put the job's memory on the disk. 1 rather than 0:
-            // it is too little for a file as well, and the one value at which the
-            // kernel does not start the host's core-dump helper either (core(5)),
-            // which would run as root with input from the job.
-            (Resource::Core, both(1)),
+            (Resource::Core, both(core_limit(&core_pattern()))),
             (Resource::Nofile, both(profile.open_files)),
             // One more for the agent itself.
             (Resource::Nproc, both(self.pids.saturating_add(1))),
@@ -111,6 +107,35 @@ impl Resolved {
             words.push("own cgroup".into());
         }
         Layer { name: "limits".into(), state: LayerState::Held, detail: words.join(", ") }
+    }
+}
+
+/// The limit at which nothing becomes of a core dump (core(5)). At 0 there is no file.
+/// A helper of the host is started all the same, as root and with the job's memory as
+/// its input: only 1 keeps the kernel from that, and is too little for a file as well.
+fn core_limit(pattern: &str) -> u64 {
+    match pattern.chars().next() {
+        Some('|' | '@') | None => 1,
+        Some(_) => 0,
+    }
+}
+
+/// Empty when it cannot be read.
+fn core_pattern() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::core_limit;
+
+    #[test]
+    fn only_a_host_with_a_helper_needs_the_limit_that_stops_it() {
+        assert_eq!(core_limit("core"), 0);
+        assert_eq!(core_limit("/var/crash/%p"), 0);
+        assert_eq!(core_limit("|/usr/lib/systemd/systemd-coredump %P"), 1);
+        assert_eq!(core_limit("@/run/coredump.socket"), 1);
+        assert_eq!(core_limit(""), 1);
     }
 }
 
