@@ -4,6 +4,7 @@ mod values;
 
 use crate::oci::{Comparison, Condition};
 pub use fetchml_api::denial::argument_of_interest;
+use fetchml_api::denial::arguments;
 use std::str::FromStr;
 use syscalls::x86_64::Sysno;
 
@@ -27,15 +28,21 @@ pub(crate) fn is_name(name: &str) -> bool {
     Sysno::from_str(name).is_ok()
 }
 
-/// A call and the value of its [`argument_of_interest`]: `socket(AF_NETLINK)`,
-/// `clone(CLONE_NEWUSER)`, `ptrace`, `system call 999`. `value` does not matter
-/// where a call has no such argument.
+/// A call and what was [kept](fetchml_api::denial::kept) of its arguments:
+/// `socket(AF_PACKET, SOCK_RAW)`, `clone(CLONE_NEWUSER)`, `ptrace`, `system call 999`.
+/// `value` does not matter where a call has no argument of interest.
 #[must_use]
 pub fn words(number: u32, value: u64) -> String {
     let Some(name) = name(number) else { return format!("system call {number}") };
-    match argument_of_interest(number) {
-        Some(_) => format!("{name}({})", values::words(name, value)),
-        None => name.to_owned(),
+    let of_interest = values::words(name, value);
+    match (argument_of_interest(number), arguments(number, value)) {
+        (None, _) => name.to_owned(),
+        (Some(0), [_, kind, protocol, ..]) if kind > 0 => {
+            let kind = values::socket_type(kind);
+            let protocol = if protocol == 0 { String::new() } else { format!(", {protocol}") };
+            format!("{name}({of_interest}, {kind}{protocol})")
+        }
+        _ => format!("{name}({of_interest})"),
     }
 }
 
@@ -85,7 +92,8 @@ mod tests {
     fn a_denied_call_is_put_into_words() {
         let told = |call: &str, value| words(number(call).expect("a call"), value);
         assert_eq!(told("socket", 16), "socket(AF_NETLINK)");
-        assert_eq!(told("socket", 1 << 32 | 16), "socket(AF_NETLINK)");
+        assert_eq!(told("socket", 3 << 32 | 17), "socket(AF_PACKET, SOCK_RAW)");
+        assert_eq!(told("socket", 262 << 40 | 1 << 32 | 2), "socket(AF_INET, SOCK_STREAM, 262)");
         assert_eq!(told("socket", 4711), "socket(4711)");
         assert_eq!(told("ioctl", 0x5412), "ioctl(TIOCSTI)");
         assert_eq!(told("ioctl", 0xdead), "ioctl(0xdead)");

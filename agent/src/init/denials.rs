@@ -5,7 +5,7 @@
 //! and this process lives in the job's cgroup. What is kept is bounded.
 
 use fetchml_api::agent::{DeniedCalls, Refusals};
-use fetchml_api::denial::argument_of_interest;
+use fetchml_api::denial::kept;
 use fetchml_sys::denied::Listener;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -57,10 +57,7 @@ impl Denials {
             // answer and the next question counts.
             if let Ok(question) = listener.receive() {
                 let errno = self.refusals.errno(question.call);
-                let interesting = argument_of_interest(question.call)
-                    .and_then(|index| question.args.get(index).copied())
-                    .unwrap_or(0);
-                self.counted.count(question.call, interesting);
+                self.counted.count(question.call, kept(question.call, &question.args));
                 let _ = listener.refuse(question, errno);
             }
         }

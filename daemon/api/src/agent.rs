@@ -147,8 +147,7 @@ pub struct DeniedCalls {
 pub struct DeniedCall {
     /// Its number on this architecture.
     pub call: u32,
-    /// The argument that tells what was wanted
-    /// ([`crate::denial::argument_of_interest`]); 0 for a call that has none.
+    /// What tells what was wanted ([`crate::denial::kept`]).
     pub argument: u64,
     /// How often.
     pub count: u64,

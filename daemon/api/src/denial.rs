@@ -46,6 +46,38 @@ pub fn argument_of_interest(number: u32) -> Option<usize> {
         .map(|at| usize::from(ARGUMENT_OF_INTEREST[at].1))
 }
 
+const SOCKET: u32 = 41;
+const SOCKETPAIR: u32 = 53;
+
+/// What is kept of a refused call's arguments: the one of interest, of which the
+/// kernel looks at the low half only; for sockets the type (without its flags) and
+/// the protocol besides, since policies decide by these as well. 0 where the call
+/// has no argument of interest.
+#[must_use]
+pub fn kept(number: u32, args: &[u64; 6]) -> u64 {
+    let of_interest = argument_of_interest(number).and_then(|at| args.get(at));
+    let low = of_interest.map_or(0, |value| value & 0xffff_ffff);
+    match number {
+        SOCKET | SOCKETPAIR => low | (args[1] & 0xf) << 32 | (args[2] & 0xff_ffff) << 40,
+        _ => low,
+    }
+}
+
+/// The arguments that a [`kept`] value stands for, as far as they are known; 0 where
+/// they are not.
+#[must_use]
+pub fn arguments(number: u32, kept: u64) -> [u64; 6] {
+    let mut args = [0; 6];
+    if let Some(slot) = argument_of_interest(number).and_then(|at| args.get_mut(at)) {
+        *slot = kept & 0xffff_ffff;
+    }
+    if matches!(number, SOCKET | SOCKETPAIR) {
+        args[1] = kept >> 32 & 0xf;
+        args[2] = kept >> 40;
+    }
+    args
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +90,18 @@ mod tests {
             assert!(index < 6, "{call}");
         }
         assert_eq!(argument_of_interest(101), None, "ptrace");
+    }
+
+    #[test]
+    fn of_a_socket_type_and_protocol_are_kept_without_the_flags() {
+        const CLOEXEC: u64 = 0o2_000_000;
+        let kept = kept(SOCKET, &[2 | 7 << 40, 3 | CLOEXEC, 255, 9, 9, 9]);
+        assert_eq!(arguments(SOCKET, kept), [2, 3, 255, 0, 0, 0]);
+        assert_eq!(
+            arguments(16, super::kept(16, &[1, 0x5412, 3, 0, 0, 0])),
+            [0, 0x5412, 0, 0, 0, 0]
+        );
+        assert_eq!(super::kept(101, &[16, 1, 0, 0, 0, 0]), 0);
         assert_eq!(argument_of_interest(u32::MAX), None);
     }
 }

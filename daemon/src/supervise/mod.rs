@@ -217,7 +217,7 @@ impl Attempt {
     /// does not say in time.
     pub async fn denied(&self) -> Vec<Denied> {
         let counted = self.host.ask_what_was_denied(&self.about).await.unwrap_or_default();
-        denied::in_words(self.host.library(), &counted)
+        denied::in_words(self.host.library(), &self.about.profile, &counted)
     }
 
     /// Waits for the end; the report is complete and classified. To be called once.
@@ -250,7 +250,7 @@ fn collect(host: &Host, about: &About, group: Option<&JobCgroup>, layers: &[Laye
                 layers,
                 program: &about.program,
                 profile: &about.profile,
-                denied: denied::in_words(host.library(), &agent.denied),
+                denied: denied::in_words(host.library(), &about.profile, &agent.denied),
                 group: used,
                 time_limit_usec: about.time_limit_usec,
             };

@@ -180,7 +180,7 @@ fn with_denials(summary: String, context: &Context<'_>) -> String {
         .map_or_else(
             || match context.denied.iter().any(|one| one.call == Denied::OTHERS) {
                 true => "too many kinds to tell apart".to_owned(),
-                false => "no profile here allows all of it".to_owned(),
+                false => "no profile here is known to allow it all".to_owned(),
             },
             |p| format!("needs profile {p}"),
         );
@@ -414,7 +414,7 @@ mod tests {
         assert_eq!(
             words(vec![ptrace.clone(), kcmp, mount.clone(), mount]),
             "exited with code 1; denied: ptrace ×3, kcmp ×1, mount ×1 and 1 more (profile \
-             default; no profile here allows all of it)"
+             default; no profile here is known to allow it all)"
         );
         assert_eq!(
             words(vec![ptrace, denied(Denied::OTHERS, 7, &[])]),

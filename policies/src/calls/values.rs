@@ -47,6 +47,21 @@ fn read(names: &[(u32, &str)], base: u32, word: &str) -> Option<u64> {
     }
 }
 
+/// The type of a socket, socket(2).
+pub(super) fn socket_type(kind: u64) -> String {
+    let known = match kind {
+        1 => "SOCK_STREAM",
+        2 => "SOCK_DGRAM",
+        3 => "SOCK_RAW",
+        4 => "SOCK_RDM",
+        5 => "SOCK_SEQPACKET",
+        6 => "SOCK_DCCP",
+        10 => "SOCK_PACKET",
+        _ => return kind.to_string(),
+    };
+    known.to_owned()
+}
+
 fn is_mode(name: &str) -> bool {
     const CALLS: [&str; 9] =
         ["open", "openat", "creat", "chmod", "fchmod", "fchmodat", "fchmodat2", "mknod", "mknodat"];

@@ -76,7 +76,17 @@ fn the_argument_of_interest_tells_what_was_wanted() {
     let output = tried(&private, "print(call(41, 17, 3, 0), call(41, 16, 3, 0))");
     let denied = counted(&description(&private, "1")["report"]);
     let calls: Vec<_> = denied.iter().map(|(call, _)| call.as_str()).collect();
-    assert!(calls.contains(&"socket(AF_PACKET)"), "{output} {calls:?}");
+    assert_eq!(calls, ["socket(AF_PACKET, SOCK_RAW)", "socket(AF_NETLINK, SOCK_RAW)"], "{output}");
+    // TCP is allowed elsewhere, raw sockets nowhere.
+    let strict = private.ctl(
+        ["run", "--profile", "strict", "--", "/usr/bin/python3", "-c"]
+            .into_iter()
+            .chain([format!("{TRY}print(call(41, 2, 1, 0), call(41, 2, 3, 255))").as_str()]),
+    );
+    assert_eq!(strict.ok(), "EAFNOSUPPORT EAFNOSUPPORT");
+    let report = &description(&private, "2")["report"];
+    let by = |at: usize| report["denied"][at]["allowed_by"].as_array().unwrap().len();
+    assert!(by(0) > 0 && by(1) == 0, "{report}");
 }
 
 #[test]
