@@ -52,6 +52,7 @@ fn what_would_weaken_the_sandbox_is_refused_with_the_reason() {
     refused("[calls.allow]\nptraze = \"x\"", &["calls.allow.ptraze", "did you mean ptrace?"]);
     refused("[calls]\ndeny = {}", &["calls.deny: unknown key"]);
     refused("allowed_caps = [\"CAP_SYS_NICEE\"]", &["CAP_SYS_NICEE", "did you mean CAP_SYS_NICE?"]);
+    refused("allowed_caps = [\"CAP_SYS_PTRACE\"]", &["CAP_SYS_PTRACE is refused", "PID 1"]);
     refused("[env]\nFETCHML_OUTPUT_DIR = \"/x\"", &["set by the supervisor"]);
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn denied(job: &JobDescription) -> &[Denied] {
 pub(crate) fn denial(one: &Denied, profile: &str) -> String {
     let needs = match one.allowed_by.as_slice() {
         [] if one.call == Denied::OTHERS => "not told apart".to_owned(),
-        [] => "no profile allows it".to_owned(),
+        [] => "no profile is known to allow it".to_owned(),
         profiles => format!("needs profile {}", visible(&profiles.join(" or "))),
     };
     format!("{} (profile {}; {needs})", visible(&one.to_string()), visible(profile))
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(
             ended(&job),
             "job 12 failed: exit code 3; denied: ptrace ×3 (profile default; needs profile debug \
-             or notebook), reboot ×1 (profile default; no profile allows it)"
+             or notebook), reboot ×1 (profile default; no profile is known to allow it)"
         );
         assert_eq!(
             denial(&example::denied(Denied::OTHERS, 7, &[]), "default"),

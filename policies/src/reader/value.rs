@@ -123,9 +123,22 @@ fn known_call(name: &str) -> Result<(), Fault> {
     Err(Fault::new(format!("unknown system call {name:?}"), remedy))
 }
 
+/// PID 1 of a job has the job's id and lives in its user namespace; that it cannot be
+/// traced or looked into rests on nobody there having one of these (capabilities(7)).
+const OPEN_THE_AGENT: [&str; 4] =
+    ["CAP_SYS_PTRACE", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE", "CAP_PERFMON"];
+
 /// The name of a capability.
 pub(super) fn capability(value: &DeValue<'_>) -> Result<String, Fault> {
     let name = text(value)?;
+    if OPEN_THE_AGENT.contains(&name.as_str()) {
+        return Err(Fault::new(
+            format!(
+                "{name} is refused: with it a job could read and change PID 1, which keeps its log and report"
+            ),
+            "leave it out; the profiles debug and notebook trace without a capability",
+        ));
+    }
     if caps::Capability::from_str(&name).is_ok() {
         return Ok(name);
     }
