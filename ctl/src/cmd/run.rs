@@ -11,7 +11,6 @@ use crate::say::say;
 use crate::status;
 use crate::submission::Submission;
 use crate::view::jobs;
-use fetchml_api::job::JobState;
 use std::pin::pin;
 
 pub(crate) async fn run(context: &Context, job: cli::Job) -> Result<u8> {
@@ -28,9 +27,7 @@ pub(crate) async fn run(context: &Context, job: cli::Job) -> Result<u8> {
     let described = follow.to_end(streams, whole, Some(&mut signals)).await?;
     if context.json {
         say(&described.text.trim_end());
-    } else if described.job.state != JobState::Succeeded
-        || jobs::lost_output(&described.job).is_some()
-    {
+    } else if jobs::end_is_news(&described.job) {
         context.tell(&jobs::ended(&described.job));
     }
     Ok(status::of_job(&described.job))

@@ -61,11 +61,18 @@ pub(crate) fn ended(job: &JobDescription) -> String {
         line = format!("{line}; {} of its output could not be kept", size(bytes));
     }
     // Supervisors say it in the summary where they think it is the reason.
-    let untold = job.state != JobState::Succeeded && !why.contains("denied: ");
+    let untold = job.state == JobState::Succeeded || !why.contains("denied: ");
     match denied_in_short(job).filter(|_| untold) {
         Some(denied) => format!("{line}; {denied}"),
         None => line,
     }
+}
+
+/// Whether the end of a job is news to whoever followed its output. A success is
+/// not, but for what it cannot show: lost output, and refused calls, after which
+/// libraries fall back to something slower without a word.
+pub(crate) fn end_is_news(job: &JobDescription) -> bool {
+    job.state != JobState::Succeeded || lost_output(job).is_some() || !denied(job).is_empty()
 }
 
 /// Kinds of refused calls that one line has room for.
@@ -159,8 +166,27 @@ mod tests {
             report.summary = "exit code 3; denied: mount ×5".into();
         }
         assert_eq!(ended(&job), "job 12 failed: exit code 3; denied: mount ×5");
-        job.report = None;
+    }
+
+    #[test]
+    fn a_success_is_news_when_something_was_refused_or_lost() {
+        let mut job = example::failed(12);
+        assert!(end_is_news(&job));
         job.state = JobState::Succeeded;
+        assert!(!end_is_news(&job));
         assert_eq!(ended(&job), "job 12 succeeded");
+        if let Some(report) = &mut job.report {
+            report.denied = vec![example::denied("ptrace", 3, &["debug"])];
+        }
+        assert!(end_is_news(&job));
+        assert_eq!(
+            ended(&job),
+            "job 12 succeeded; denied: ptrace ×3 (profile default; needs profile debug)"
+        );
+        if let Some(report) = &mut job.report {
+            report.denied.clear();
+            report.lost_output_bytes = 1;
+        }
+        assert!(end_is_news(&job));
     }
 }

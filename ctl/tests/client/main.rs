@@ -54,6 +54,16 @@ fn run_gives_the_jobs_output_untouched_and_its_status() {
 }
 
 #[test]
+fn a_success_is_silent_unless_something_was_refused() {
+    let fake = Fake::start();
+    assert_eq!(run(&fake, &["run", "--", "late"]), (0, "done\n".into(), String::new()));
+    let said = "job 2 succeeded; denied: ptrace ×2 (profile default; needs profile debug)\n";
+    assert_eq!(run(&fake, &["run", "--", "fallback"]), (0, "fell back\n".into(), said.into()));
+    let quiet = run(&fake, &["run", "--quiet", "--", "fallback"]);
+    assert_eq!(quiet, (0, "fell back\n".into(), String::new()));
+}
+
+#[test]
 fn run_ends_with_the_status_of_the_contract() {
     let fake = Fake::start();
     for status in [0, 3, 124, 126, 127, 137] {
