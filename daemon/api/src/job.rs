@@ -208,6 +208,12 @@ pub struct Layer {
     pub detail: String,
 }
 
+impl Layer {
+    /// The layer of jobs whose profile shows accelerators. Its detail names those
+    /// that the job sees, which is for each job to say.
+    pub const DEVICES: &str = "devices";
+}
+
 /// Whether a layer of the sandbox was in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

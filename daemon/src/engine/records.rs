@@ -162,9 +162,13 @@ pub fn config_refused(why: &str) -> NewRecord {
         .detail("reason", why)
 }
 
-/// What did not hold in full comes with what was missing.
+/// What did not hold in full comes with what was missing, and devices with their
+/// names, since a profile's patterns do not say which there were.
 fn layers(layers: &[Layer]) -> String {
     let words = layers.iter().map(|layer| match layer.state {
+        LayerState::Held if layer.name == Layer::DEVICES => {
+            format!("{}=held ({})", layer.name, layer.detail)
+        }
         LayerState::Held => format!("{}=held", layer.name),
         LayerState::Partial => format!("{}=partial ({})", layer.name, layer.detail),
         LayerState::Missing => format!("{}=missing ({})", layer.name, layer.detail),

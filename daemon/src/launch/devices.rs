@@ -4,6 +4,7 @@
 use super::host_view::HostView;
 use crate::plan::failed;
 use crate::supervise::Refusal;
+use fetchml_api::job::{Layer, LayerState};
 use fetchml_policies::{Shown, devices};
 use fetchml_sys::mount::{MountAttributes, Scope, restrict};
 use rustix::fd::{AsFd, OwnedFd};
@@ -94,6 +95,18 @@ pub(crate) fn present(host: &HostView, patterns: &[Shown]) -> Result<Vec<String>
     Ok(found)
 }
 
+/// What a job sees of the profile's accelerators; `None` where it asks for none.
+/// That there is none is said, since a job then computes on the processor and
+/// nothing else tells why.
+pub(crate) fn layer(patterns: &[Shown], present: &[String]) -> Option<Layer> {
+    let detail = match present {
+        [] => "no accelerator of the profile is on this machine".to_owned(),
+        paths => paths.join(" "),
+    };
+    let name = Layer::DEVICES.to_owned();
+    (!patterns.is_empty()).then_some(Layer { name, state: LayerState::Held, detail })
+}
+
 fn matching(pattern: &str) -> Vec<String> {
     let Some((directory, _)) = pattern.rsplit_once('/') else { return Vec::new() };
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
@@ -107,7 +120,20 @@ fn matching(pattern: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::matching;
+    use super::{layer, matching};
+    use fetchml_policies::Shown;
+
+    #[test]
+    fn a_profile_for_accelerators_says_when_there_is_none() {
+        let asked = [Shown { path: "/dev/nvidia*".into(), optional: true }];
+        let detail = |found: &[String]| layer(&asked, found).expect("it asks for some").detail;
+        assert_eq!(detail(&[]), "no accelerator of the profile is on this machine");
+        assert_eq!(
+            detail(&["/dev/nvidia0".into(), "/dev/nvidiactl".into()]),
+            "/dev/nvidia0 /dev/nvidiactl"
+        );
+        assert!(layer(&[], &[]).is_none());
+    }
 
     #[test]
     fn only_accelerators_are_found_whatever_the_pattern() {

@@ -24,7 +24,10 @@ pub(crate) struct HostView {
 impl HostView {
     /// Starts the thread: for the system service in the mount namespace of PID 1,
     /// for a private supervisor in its user's, which is that of the caller.
-    pub(super) fn start(private: bool) -> Result<Self, Refusal> {
+    ///
+    /// # Errors
+    /// A refusal when that namespace cannot be entered.
+    pub(crate) fn start(private: bool) -> Result<Self, Refusal> {
         let (tasks, inbox) = channel::<Task>();
         let view = Self { tasks };
         std::thread::Builder::new()
@@ -32,7 +35,13 @@ impl HostView {
             .spawn(move || inbox.into_iter().for_each(|task| task()))
             .map_err(failed("start the host-view thread"))?;
         if !private {
-            view.run(enter_mounts_of_init).map_err(failed("enter the mount namespace of PID 1"))?;
+            view.run(enter_mounts_of_init).map_err(|e| {
+                Refusal::Infrastructure(format!(
+                    "cannot enter the mount namespace of PID 1: {e}; the supervisor of a machine \
+                     is started by systemd (systemctl start fetchmld), one for yourself alone \
+                     anywhere with --private=DIR"
+                ))
+            })?;
         }
         Ok(view)
     }

@@ -16,7 +16,7 @@ pub(crate) use mounts::{MountPlan, Overlay, detached_tree};
 use crate::cgroup::{Cgroups, JobCgroup};
 use crate::launch::devices;
 use crate::launch::{Account, Ids, LaunchTimes, Mark, NetworkKind};
-use crate::supervise::{Host, JobDirectory, Refusal, StartRequest};
+use crate::supervise::{Host, JobDirectory, Refusal, StartRequest, duration_words};
 use caps::Capability;
 use fetchml_api::agent::AgentPlan;
 use fetchml_api::job::{JobSpec, Layer, LayerState, NetworkMode};
@@ -99,11 +99,11 @@ pub(crate) fn check_limits(
 ) -> Result<(), Refusal> {
     if let Some(limit) = spec.time_limit_usec.filter(|t| *t > profile.max_runtime_usec) {
         return Err(Refusal::Invalid(format!(
-            "a time limit of {} s is above what profile `{}` allows ({} s, max_runtime_hours); ask \
+            "a time limit of {} is above what profile `{}` allows ({}, max_runtime_hours); ask \
              for less or use another profile",
-            limit / 1_000_000,
+            duration_words(limit),
             profile.name,
-            profile.max_runtime_usec / 1_000_000
+            duration_words(profile.max_runtime_usec)
         )));
     }
     limits::Resolved::new(&spec.limits, profile)?.cgroup(cgroups).map(drop)
@@ -347,7 +347,7 @@ fn layers(
         Network::Host => "none: the profile gives the host's network",
     };
     let (uid, outside) = (profile.run_as_uid, plan.account.host_id().number());
-    vec![
+    let mut layers = vec![
         held("namespaces", format!("mount, pid, {own_network}ipc, uts, cgroup, user")),
         held("root", "read-only, pivoted, masked /proc, minimal /dev".into()),
         held("network", network.into()),
@@ -361,5 +361,7 @@ fn layers(
         host.landlock().layer(plan.landlock.is_some()),
         limits.layer(plan.cgroup.is_some()),
         held("descriptors", "none of the supervisor's, empty session keyring".into()),
-    ]
+    ];
+    layers.extend(devices::layer(&profile.devices, &plan.skeleton.devices));
+    layers
 }

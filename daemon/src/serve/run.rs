@@ -10,6 +10,7 @@ use crate::bus::{Desk, serve_system};
 use crate::config::{Config, ConfigError};
 use crate::engine::launcher::Machine;
 use crate::engine::{Engine, EngineError, Parts, Settings, records};
+use crate::launch::HostView;
 use crate::notify::Notify;
 use crate::recover::{Kept, recover};
 use crate::store::{Store, StoreError};
@@ -59,6 +60,11 @@ pub(super) async fn run(place: Place) -> Result<(), StartError> {
     // First of all, while the numbers of inherited descriptors mean what they say.
     let (kept, inherited) = Kept::sort(fetchml_sys::inherited::take());
     let notify = Notify::from_environment();
+    if place.mode == Mode::System {
+        // Tried before anything is made: started by hand where it cannot, it leaves
+        // no directories and no record behind.
+        HostView::start(false)?;
+    }
     // The directories have modes of their own; whatever is made later is ours alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let lock = place.occupy()?;

@@ -17,6 +17,7 @@ pub use host::{Host, HostConfig};
 pub use preview::Preview;
 
 pub use crate::launch::{LaunchTimes, Mark};
+pub(crate) use report::duration_words;
 
 use crate::cgroup::JobCgroup;
 use crate::launch::{Account, LaunchError};

@@ -1,6 +1,7 @@
 //! What a job of a profile would get here, without making one.
 
 use super::Host;
+use crate::launch::devices;
 use fetchml_api::job::{JobSpec, Layer, LayerState, Limits};
 use fetchml_policies::Profile;
 use serde::Serialize;
@@ -36,10 +37,18 @@ impl Host {
         };
         let lacking = |path: &&str| !Path::new(path).exists();
         let shown = profile.show.iter().map(|shown| shown.path.as_str());
+        let mut layers =
+            vec![self.landlock().layer(self.landlock().level() > 0), self.group_layer()];
+        let devices = devices::present(self.view(), &profile.devices)
+            .map(|present| layers.extend(devices::layer(&profile.devices, &present)));
         Preview {
             absent: shown.filter(lacking).map(str::to_owned).collect(),
-            layers: vec![self.landlock().layer(self.landlock().level() > 0), self.group_layer()],
-            refused: self.check(&spec, profile, &[]).err().map(|refusal| refusal.to_string()),
+            layers,
+            refused: self
+                .check(&spec, profile, &[])
+                .and(devices)
+                .err()
+                .map(|refusal| refusal.to_string()),
         }
     }
 

@@ -205,7 +205,8 @@ fn bytes_words(bytes: u64) -> String {
     }
 }
 
-fn duration_words(usec: u64) -> String {
+/// A span of time as people say it, from microseconds: `1 h 30 min`.
+pub(crate) fn duration_words(usec: u64) -> String {
     let (seconds, millis) = (usec / 1_000_000, usec % 1_000_000 / 1000);
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     let mut words = String::new();
