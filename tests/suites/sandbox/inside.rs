@@ -320,7 +320,7 @@ fn the_process_limit_holds() {
 #[test]
 fn private_tmp_is_empty_and_gone_afterwards() {
     let private = private!();
-    private.shell("echo secret > /tmp/left; echo secret > /dev/shm/left").ok();
+    private.shell("echo secret > /tmp/left && echo secret > /dev/shm/left").ok();
     let output = private.shell("ls -A /tmp /dev/shm");
     assert_eq!(output.ok(), "/dev/shm:\n\n/tmp:");
 }
