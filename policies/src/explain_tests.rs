@@ -105,6 +105,16 @@ fn paths_are_explained_by_what_covers_them() {
     assert_eq!(verdict("/proc/sysrq-trigger", Access::Write), Verdict::Denied);
     assert_eq!(verdict("/", Access::Read), Verdict::Allowed);
     assert_eq!(verdict("/x", Access::Write), Verdict::Denied);
+    assert_eq!(verdict("/etc/hostname", Access::Read), Verdict::Allowed);
+    for (name, remedy) in [
+        ("/dev/nvidia0", "root.devices"),
+        ("/sys/class/net", "root.show"),
+        ("/sys/kernel/x", "no profile may show it"),
+        ("/data", "--mount"),
+    ] {
+        let told = ask(name, Access::Read).outcome;
+        assert!(told.ends_with(remedy) && told.contains("ENOENT"), "{name}: {told}");
+    }
     assert_eq!(verdict("/usrx", Access::Read), Verdict::Denied);
 }
 

@@ -2,6 +2,7 @@
 
 use super::{By, Explanation, Grounds, Verdict};
 use crate::devices;
+use crate::paths;
 use crate::profile::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +46,7 @@ const fn node(path: &'static str, may: &'static str, what: &'static str) -> Plac
 }
 
 /// What every job has. A longer path comes before the one it lies in.
-const PLACES: [Place; 26] = [
+const PLACES: [Place; 27] = [
     tree("/work", "rwx", "the job's own copy of the project"),
     tree("/outputs", "rwx", "the job's results"),
     tree("/tmp", "rwx", "private memory of the job, gone with it"),
@@ -64,6 +65,7 @@ const PLACES: [Place; 26] = [
     node("/etc/passwd", "r", "written for the job, without users of the host"),
     node("/etc/group", "r", "written for the job, without groups of the host"),
     node("/etc/hosts", "r", "written for the job"),
+    node("/etc/hostname", "r", "written for the job"),
     node("/etc/nsswitch.conf", "r", "written for the job"),
     node("/etc/resolv.conf", "r", "written for the job, empty"),
     node("/etc", "r", "the files that the profile shows and those written for the job"),
@@ -149,9 +151,16 @@ pub fn path(profile: &Profile, path: &str, access: Access) -> Explanation {
             explain(Verdict::Denied, outcome, By::Sandbox, None)
         }
         (false, _) => {
-            let outcome = "is not in the job's root: fails with ENOENT; give the job its \
-                           directory with --mount";
-            explain(Verdict::Denied, outcome.to_owned(), By::Default, None)
+            let remedy = match &normal {
+                device if within(device, "/dev") => "a profile shows devices with root.devices",
+                kernel if within(kernel, "/sys") && paths::check(kernel).is_err() => {
+                    "no profile may show it"
+                }
+                kernel if within(kernel, "/sys") => "a profile shows such paths with root.show",
+                _ => "give the job its directory with --mount",
+            };
+            let outcome = format!("is not in the job's root: fails with ENOENT; {remedy}");
+            explain(Verdict::Denied, outcome, By::Default, None)
         }
     }
 }
