@@ -132,6 +132,7 @@ fn set_up(observed: &mut Observed) -> Result<Job, SetupError> {
 
 impl Job {
     fn run(mut self) -> AgentReport {
+        process::forget_code();
         while !self.is_over() {
             self.wait_for_news();
         }

@@ -43,7 +43,7 @@ impl Pipe {
     /// Moves one piece of output into the log; says whether there may be more.
     pub(super) fn relay(&mut self, log: &mut Log) -> bool {
         let Some(end) = &self.end else { return false };
-        match rustix::io::read(end, &mut log.buffer[..]) {
+        match rustix::io::read(end, log.room()) {
             Ok(n @ 1..) => {
                 self.bytes += n as u64;
                 log.append(self.stream, n);
@@ -64,6 +64,11 @@ impl Pipe {
     }
 }
 
+/// Room for one payload, and so much that the allocator maps fresh pages for it
+/// (from 128 KiB on, mallopt(3)) rather than clear some of its own: of an agent whose
+/// job says little, none of it is ever touched.
+const BUFFER_BYTES: usize = 4 * MAX_PAYLOAD;
+
 /// The log file. Only whole frames stay in it.
 pub(super) struct Log {
     file: BorrowedFd<'static>,
@@ -80,12 +85,16 @@ impl Log {
         let size = rustix::fs::fstat(file)?.st_size;
         Ok(Self {
             file,
-            // Zeroed by the allocator, so that a quiet job's agent never touches it.
-            buffer: vec![0; MAX_PAYLOAD].into_boxed_slice(),
+            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             end_of_last_frame: u64::try_from(size).unwrap_or(0),
             lost_bytes: 0,
             first_error: None,
         })
+    }
+
+    /// Where the next payload is to be read to.
+    fn room(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(..MAX_PAYLOAD).unwrap_or_default()
     }
 
     /// Appends the first `len` bytes of the buffer as one frame.
