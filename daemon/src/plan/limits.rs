@@ -125,6 +125,17 @@ fn core_pattern() -> String {
     std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default()
 }
 
+/// The limit, but never above the supervisor's own: raising one needs a
+/// capability (CAP_SYS_RESOURCE) that a supervisor in a container may lack.
+fn within_ours(resource: Resource, current: Option<u64>, maximum: Option<u64>) -> Rlimit {
+    let ours = getrlimit(resource).maximum;
+    let lower = |wanted: Option<u64>| match (wanted, ours) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    Rlimit { current: lower(current), maximum: lower(maximum) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::core_limit;
@@ -137,15 +148,4 @@ mod tests {
         assert_eq!(core_limit("@/run/coredump.socket"), 1);
         assert_eq!(core_limit(""), 1);
     }
-}
-
-/// The limit, but never above the supervisor's own: raising one needs a
-/// capability (CAP_SYS_RESOURCE) that a supervisor in a container may lack.
-fn within_ours(resource: Resource, current: Option<u64>, maximum: Option<u64>) -> Rlimit {
-    let ours = getrlimit(resource).maximum;
-    let lower = |wanted: Option<u64>| match (wanted, ours) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    Rlimit { current: lower(current), maximum: lower(maximum) }
 }
