@@ -83,12 +83,15 @@ bench: test-setup build
 	cargo bench --locked -p fetchml-tests --bench spawn
 
 # cargo-fuzz wants flags of an unstable compiler; nothing of it goes into a build.
+# The corpus is what earlier runs found worth keeping; new finds lie in build/fuzz.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := agent profile seccomp import
 fuzz:
 	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	mkdir -p build/fuzz
+	tar -xJf tests/fuzz/corpus.tar.xz --skip-old-files -C build/fuzz
 	for target in $(FUZZ_TARGETS); do \
-	    RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target -- \
+	    RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target build/fuzz/$$target -- \
 	        -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536; done
 
 install: build
