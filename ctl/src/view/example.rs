@@ -25,19 +25,16 @@ pub(crate) fn running(id: u64) -> JobDescription {
         state: JobState::Running,
         reason: "running".into(),
         spec: JobSpec {
-            command: vec!["python3".into(), "train.py".into()],
             env: BTreeMap::from([("SEED".into(), "7".into())]),
             name: "train".into(),
-            experiment: "default".into(),
-            profile: "default".into(),
-            network: None,
             time_limit_usec: Some(7_200_000_000),
-            limits: Limits { memory_bytes: Some(4 << 30), cpus: Some(1.5), pids: None },
+            limits: Limits { memory_bytes: Some(4 << 30), cpus: Some(1.5), ..Limits::default() },
             mounts: vec![MountRequest {
                 target: "/work".into(),
                 mode: MountMode::Project,
                 label: "/home/alice/digits".into(),
             }],
+            ..JobSpec::plain(vec!["python3".into(), "train.py".into()])
         },
         attempt: 1,
         submitted_usec: SUBMITTED,
@@ -46,6 +43,10 @@ pub(crate) fn running(id: u64) -> JobDescription {
         host_uid: Some(700_000),
         denied: Vec::new(),
         report: None,
+        held: false,
+        not_before_usec: None,
+        dead: false,
+        gpu_names: Vec::new(),
     }
 }
 

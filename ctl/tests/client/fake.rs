@@ -295,17 +295,12 @@ impl Shared {
             state: JobState::Running,
             reason: "running".into(),
             spec: JobSpec {
-                command: command.to_vec(),
-                env: BTreeMap::new(),
                 name: text("name").unwrap_or_else(|| command[0].clone()),
-                experiment: "default".into(),
-                profile: "default".into(),
-                network: None,
                 time_limit_usec: number("time-limit-usec"),
                 limits: Limits {
                     memory_bytes: number("memory-bytes"),
-                    cpus: None,
                     pids: number("pids"),
+                    ..Limits::default()
                 },
                 mounts: mounts
                     .iter()
@@ -315,6 +310,7 @@ impl Shared {
                         label: label.clone(),
                     })
                     .collect(),
+                ..JobSpec::plain(command.to_vec())
             },
             attempt: 1,
             submitted_usec: 1,
@@ -323,6 +319,10 @@ impl Shared {
             host_uid: None,
             denied: Vec::new(),
             report: None,
+            held: false,
+            not_before_usec: None,
+            dead: false,
+            gpu_names: Vec::new(),
         };
         let mut project_file = String::new();
         let project = OwnedFd::from(mounts.into_iter().next().expect("a project").3);

@@ -1,5 +1,6 @@
 //! Jobs: what a user asks for, what becomes of it, and why it ended.
 
+use crate::queueing::{GpuRequest, Queueing};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,9 +40,35 @@ pub struct JobSpec {
     /// Resource limits; `None` leaves the profile's.
     #[serde(default)]
     pub limits: Limits,
+    /// Accelerators that it needs for itself.
+    #[serde(default)]
+    pub gpus: GpuRequest,
+    /// What it asks of the queue.
+    #[serde(default)]
+    pub queueing: Queueing,
     /// Directories shown to the job, in the order in which they were given.
     #[serde(default)]
     pub mounts: Vec<MountRequest>,
+}
+
+impl JobSpec {
+    /// A job that asks for nothing but to run this command.
+    #[must_use]
+    pub fn plain(command: Vec<String>) -> Self {
+        Self {
+            name: command.first().cloned().unwrap_or_default(),
+            command,
+            env: BTreeMap::new(),
+            experiment: "default".to_owned(),
+            profile: "default".to_owned(),
+            network: None,
+            time_limit_usec: None,
+            limits: Limits::default(),
+            gpus: GpuRequest::default(),
+            queueing: Queueing::default(),
+            mounts: Vec::new(),
+        }
+    }
 }
 
 /// One directory of the host that the client opened for the job.
@@ -88,6 +115,21 @@ pub struct Limits {
     pub cpus: Option<f64>,
     /// Processes and threads (`pids.max`, and `RLIMIT_NPROC` of the job's own id).
     pub pids: Option<u64>,
+    /// Bytes that it may write to the disk: its outputs and what it changes in
+    /// the project, together.
+    #[serde(default)]
+    pub disk_bytes: Option<u64>,
+    /// Bytes of its log.
+    #[serde(default)]
+    pub log_bytes: Option<u64>,
+    /// Share of processor time while others want it as well, 1 to 10,000
+    /// (cgroup v2 `cpu.weight`; 100 where nothing is said).
+    #[serde(default)]
+    pub cpu_weight: Option<u32>,
+    /// Share of the disk while others want it as well, 1 to 10,000 (cgroup v2
+    /// `io.weight`; 100 where nothing is said).
+    #[serde(default)]
+    pub io_weight: Option<u32>,
 }
 
 /// Where a job is in its life.
@@ -156,7 +198,7 @@ impl fmt::Display for JobState {
 }
 
 /// Why an attempt failed, as far as a retry policy must know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureClass {
     /// The supervisor, the agent or the machine failed.
@@ -167,12 +209,20 @@ pub enum FailureClass {
     OutOfMemory,
     /// The time limit ended it.
     Timeout,
+    /// It failed after it had reached the most processes and threads that it may have.
+    ProcessLimit,
+    /// It wrote more to the disk than it may; that ended it.
+    DiskLimit,
+    /// It wrote more to its log than it may; that ended it.
+    LogLimit,
     /// The sandbox or the site's policy refused it.
     PolicyDenied,
     /// Somebody asked for its end.
     Cancelled,
     /// The machine or the agent went away under it; its end is unknown.
     Lost,
+    /// A job that had to succeed before it did not.
+    Dependency,
 }
 
 impl FailureClass {
@@ -184,9 +234,13 @@ impl FailureClass {
             Self::UserError => "user-error",
             Self::OutOfMemory => "out-of-memory",
             Self::Timeout => "timeout",
+            Self::ProcessLimit => "process-limit",
+            Self::DiskLimit => "disk-limit",
+            Self::LogLimit => "log-limit",
             Self::PolicyDenied => "policy-denied",
             Self::Cancelled => "cancelled",
             Self::Lost => "lost",
+            Self::Dependency => "dependency",
         }
     }
 }
@@ -340,6 +394,19 @@ pub struct JobDescription {
     /// job that runs, and of one that is over; empty in lists of running ones.
     #[serde(default)]
     pub denied: Vec<Denied>,
-    /// Why it ended.
+    /// Why it ended, or why its last attempt did when it waits for another.
     pub report: Option<ExitReport>,
+    /// Whether it waits for somebody to release it.
+    #[serde(default)]
+    pub held: bool,
+    /// Not before this time is it tried again, microseconds since the epoch.
+    #[serde(default)]
+    pub not_before_usec: Option<u64>,
+    /// Whether it is in the dead-letter list: it failed, its tries are used up, and
+    /// nobody has put it back or dropped it.
+    #[serde(default)]
+    pub dead: bool,
+    /// Accelerators that its current attempt has for itself, as the machine names them.
+    #[serde(default)]
+    pub gpu_names: Vec<String>,
 }

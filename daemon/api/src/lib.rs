@@ -10,6 +10,7 @@
 //! * [`log`]: the framed format of a job's log.
 //! * [`host`]: what is found on a machine.
 //! * [`audit`]: audit records, their canonical bytes and the hash chain.
+//! * [`queueing`]: what a job asks of the queue.
 //! * [`names`]: D-Bus names, paths and error names.
 //! * `proxy` (feature `bus`): the client side of the D-Bus interfaces.
 
@@ -22,3 +23,4 @@ pub mod log;
 pub mod names;
 #[cfg(feature = "bus")]
 pub mod proxy;
+pub mod queueing;

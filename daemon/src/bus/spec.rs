@@ -2,7 +2,7 @@
 //! range. What is wrong is said with the key, the value and the remedy.
 
 use super::error::BusError;
-use fetchml_api::job::{JobSpec, Limits, MountMode, MountRequest, NetworkMode};
+use fetchml_api::job::{JobSpec, MountMode, MountRequest, NetworkMode};
 use std::collections::{BTreeMap, HashMap};
 use zbus::{OwnedFd, OwnedVariant, Variant};
 
@@ -48,15 +48,9 @@ pub(super) fn read(
     default_profile: &str,
 ) -> Result<JobSpec, BusError> {
     let mut spec = JobSpec {
-        command: Vec::new(),
-        env: BTreeMap::new(),
-        name: String::new(),
-        experiment: "default".to_owned(),
         profile: default_profile.to_owned(),
-        network: None,
-        time_limit_usec: None,
-        limits: Limits::default(),
         mounts: read_mounts(mounts)?,
+        ..JobSpec::plain(Vec::new())
     };
     for (key, value) in given {
         read_key(&mut spec, &key, value)?;

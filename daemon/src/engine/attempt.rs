@@ -50,6 +50,8 @@ impl Engine {
             profile,
             submitter: Submitter { uid: record.uid, gid: record.gid },
             directories,
+            attempt: record.attempt + 1,
+            gpus: record.gpu_names,
         };
         self.launcher.plan(request).map_err(|refusal| refused(&refusal.into()))
     }

@@ -48,6 +48,7 @@ impl Engine {
             spec: record.spec.clone(),
             uid: record.uid,
             layers: record.layers.clone(),
+            attempt: record.attempt,
         };
         match self.launcher.adopt(request).await {
             Adoption::Ended(report) => {

@@ -1,5 +1,9 @@
 //! What runs next. Pure: it sees numbers and answers with numbers.
 
+mod capacity;
+
+pub use capacity::{Capacity, Gpu, MilliCpus, Needs};
+
 use fetchml_api::job::JobId;
 use std::collections::BTreeSet;
 

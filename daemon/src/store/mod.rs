@@ -203,23 +203,13 @@ fn serve(mut db: Connection, inbox: &mpsc::Receiver<Request>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fetchml_api::job::{JobSpec, JobState, Limits};
+    use fetchml_api::job::{JobSpec, JobState};
 
     pub(super) fn new_job(uid: u32, name: &str) -> NewJob {
         NewJob {
             uid,
             gid: uid,
-            spec: JobSpec {
-                command: vec!["true".to_owned()],
-                env: std::collections::BTreeMap::new(),
-                name: name.to_owned(),
-                experiment: "default".to_owned(),
-                profile: "default".to_owned(),
-                network: None,
-                time_limit_usec: None,
-                limits: Limits::default(),
-                mounts: Vec::new(),
-            },
+            spec: JobSpec { name: name.to_owned(), ..JobSpec::plain(vec!["true".to_owned()]) },
             reason: "waiting".to_owned(),
             submitted_usec: 7,
         }

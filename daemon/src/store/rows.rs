@@ -1,10 +1,12 @@
 //! Rows and the types they become.
 
-use fetchml_api::job::{ExitReport, JobDescription, JobId, JobSpec, JobState, Layer};
+use fetchml_api::job::{ExitReport, FailureClass, JobDescription, JobId, JobSpec, JobState, Layer};
+use fetchml_api::queueing::Queueing;
 use rusqlite::types::{FromSql, Type};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 
 /// A job that was just accepted.
 #[derive(Clone, Debug)]
@@ -48,8 +50,20 @@ pub struct JobRecord {
     pub host_uid: Option<u32>,
     /// Layers of the attempt's sandbox, as planned.
     pub layers: Vec<Layer>,
-    /// Why it ended.
+    /// Why it ended, or why its last attempt did.
     pub report: Option<ExitReport>,
+    /// Its place in the queue; what the specification says until somebody changes it.
+    pub priority: i32,
+    /// Waits until somebody releases it.
+    pub held: bool,
+    /// Not before this time is it tried again, microseconds since the epoch.
+    pub not_before_usec: Option<u64>,
+    /// How often it failed, by class; begins anew when somebody puts it back.
+    pub failures: BTreeMap<FailureClass, u32>,
+    /// Whether it is in the dead-letter list.
+    pub dead: bool,
+    /// Accelerators of the current attempt.
+    pub gpu_names: Vec<String>,
 }
 
 impl JobRecord {
@@ -63,7 +77,10 @@ impl JobRecord {
             user,
             state: self.state,
             reason: self.reason.clone(),
-            spec: self.spec.clone(),
+            spec: JobSpec {
+                queueing: Queueing { priority: self.priority, ..self.spec.queueing.clone() },
+                ..self.spec.clone()
+            },
             attempt: self.attempt,
             submitted_usec: self.submitted_usec,
             started_usec: self.started_usec,
@@ -71,6 +88,10 @@ impl JobRecord {
             host_uid: self.host_uid.filter(|_| !self.state.is_final()),
             denied: self.report.as_ref().map(|r| r.denied.clone()).unwrap_or_default(),
             report: self.report.clone(),
+            held: self.held,
+            not_before_usec: self.not_before_usec,
+            dead: self.dead,
+            gpu_names: self.gpu_names.clone(),
         }
     }
 }
@@ -114,14 +135,14 @@ impl Default for Filter {
 }
 
 const COLUMNS: &str = "id, uid, gid, state, reason, spec, attempt, submitted_usec, started_usec, \
-                       finished_usec, host_uid, layers, report";
+                       finished_usec, host_uid, layers, report, priority, held, not_before_usec, \
+                       failures, dead, gpu_names";
 
 pub(super) fn insert(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord> {
     let mut record = JobRecord {
         id: JobId(0),
         uid: job.uid,
         gid: job.gid,
-        spec: job.spec,
         state: JobState::Queued,
         reason: job.reason,
         attempt: 0,
@@ -131,10 +152,18 @@ pub(super) fn insert(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord
         host_uid: None,
         layers: Vec::new(),
         report: None,
+        priority: job.spec.queueing.priority,
+        held: job.spec.queueing.held,
+        not_before_usec: None,
+        failures: BTreeMap::new(),
+        dead: false,
+        gpu_names: Vec::new(),
+        spec: job.spec,
     };
     db.prepare_cached(
         "INSERT INTO jobs (uid, gid, name, experiment, profile, state, reason, spec, attempt, \
-         submitted_usec, layers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, '[]')",
+         submitted_usec, layers, priority, held) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, '[]', \
+         ?10, ?11)",
     )?
     .execute(params![
         record.uid,
@@ -146,6 +175,8 @@ pub(super) fn insert(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord
         record.reason,
         json(&record.spec)?,
         time(record.submitted_usec),
+        record.priority,
+        record.held,
     ])?;
     record.id = JobId(u64::try_from(db.last_insert_rowid()).unwrap_or(0));
     Ok(record)
@@ -160,7 +191,8 @@ pub(super) fn update(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
     let changed = db
         .prepare_cached(
             "UPDATE jobs SET state = ?2, reason = ?3, attempt = ?4, started_usec = ?5, \
-             finished_usec = ?6, host_uid = ?7, layers = ?8, report = ?9 WHERE id = ?1",
+             finished_usec = ?6, host_uid = ?7, layers = ?8, report = ?9, priority = ?10, held = ?11, \
+             not_before_usec = ?12, failures = ?13, dead = ?14, gpu_names = ?15 WHERE id = ?1",
         )?
         .execute(params![
             id,
@@ -171,7 +203,13 @@ pub(super) fn update(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
             finished,
             job.host_uid,
             layers,
-            report
+            report,
+            job.priority,
+            job.held,
+            job.not_before_usec.map(time),
+            json(&job.failures)?,
+            job.dead,
+            json(&job.gpu_names)?,
         ])?;
     if changed != 1 {
         return Err(rusqlite::Error::StatementChangedRows(changed));
@@ -271,6 +309,12 @@ fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
         host_uid: row.get(10)?,
         layers: document(11, &row.get::<_, String>(11)?)?,
         report: row.get::<_, Option<String>>(12)?.map(|text| document(12, &text)).transpose()?,
+        priority: row.get(13)?,
+        held: row.get(14)?,
+        not_before_usec: optional_number(row, 15)?,
+        failures: document(16, &row.get::<_, String>(16)?)?,
+        dead: row.get(17)?,
+        gpu_names: document(18, &row.get::<_, String>(18)?)?,
     })
 }
 

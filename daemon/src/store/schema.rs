@@ -5,7 +5,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     -- AUTOINCREMENT: the number of a deleted job is never given out again.
     CREATE TABLE jobs (
         id             INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -38,7 +39,24 @@ const MIGRATIONS: &[&str] = &["
         report         TEXT,
         PRIMARY KEY (job, number)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN not_before_usec INTEGER;
+    ALTER TABLE jobs ADD COLUMN failures TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE jobs ADD COLUMN dead INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN gpu_names TEXT NOT NULL DEFAULT '[]';
+    CREATE INDEX jobs_dead ON jobs (uid, id) WHERE dead = 1;
+    CREATE INDEX jobs_by_state ON jobs (state, id);
+    -- What users have used of late, for their fair share.
+    CREATE TABLE shares (
+        uid            INTEGER PRIMARY KEY,
+        used           REAL    NOT NULL,
+        at_usec        INTEGER NOT NULL
+    ) STRICT;
+",
+];
 
 /// Opens the database and brings it up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {

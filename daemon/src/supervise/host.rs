@@ -159,7 +159,7 @@ impl Host {
     }
 
     async fn try_adopt(&self, request: AdoptRequest) -> Result<Adopted, Refusal> {
-        let AdoptRequest { job, spec, uid, layers } = request;
+        let AdoptRequest { job, spec, uid, layers, .. } = request;
         let about = About {
             job,
             program: spec.command.first().cloned().unwrap_or_default(),

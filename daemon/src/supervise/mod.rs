@@ -68,6 +68,10 @@ pub struct StartRequest {
     pub submitter: Submitter,
     /// One for each entry of `spec.mounts`, in that order.
     pub directories: Vec<OwnedFd>,
+    /// Which try it is, from 1. Each has a log and a report of its own.
+    pub attempt: u32,
+    /// Accelerators that the job alone may use, by [`crate::queue::Gpu::name`].
+    pub gpus: Vec<String>,
 }
 
 /// An attempt of an earlier run of the supervisor.
@@ -81,6 +85,8 @@ pub struct AdoptRequest {
     pub uid: u32,
     /// Layers as recorded when it started.
     pub layers: Vec<Layer>,
+    /// Which try it is, from 1.
+    pub attempt: u32,
 }
 
 /// What became of an earlier attempt.

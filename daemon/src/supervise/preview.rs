@@ -2,10 +2,9 @@
 
 use super::Host;
 use crate::launch::devices;
-use fetchml_api::job::{JobSpec, Layer, LayerState, Limits};
+use fetchml_api::job::{JobSpec, Layer, LayerState};
 use fetchml_policies::Profile;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What a job of a profile would get on this machine.
@@ -24,17 +23,7 @@ impl Host {
     /// and why it would refuse a job of the profile.
     #[must_use]
     pub fn preview(&self, profile: &Profile) -> Preview {
-        let spec = JobSpec {
-            command: Vec::new(),
-            env: BTreeMap::new(),
-            name: String::new(),
-            experiment: String::new(),
-            profile: profile.name.clone(),
-            network: None,
-            time_limit_usec: None,
-            limits: Limits::default(),
-            mounts: Vec::new(),
-        };
+        let spec = JobSpec { profile: profile.name.clone(), ..JobSpec::plain(Vec::new()) };
         let lacking = |path: &&str| !Path::new(path).exists();
         let shown = profile.show.iter().map(|shown| shown.path.as_str());
         let mut layers =

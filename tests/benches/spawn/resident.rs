@@ -2,12 +2,11 @@
 //! without queue, store, audit and bus.
 
 use crate::stamp;
-use fetchml_api::job::{JobId, JobSpec, Limits, MountMode, MountRequest};
+use fetchml_api::job::{JobId, JobSpec, MountMode, MountRequest};
 use fetchml_api::log::HEADER_BYTES;
 use fetchml_policies::Library;
 use fetchml_tests::agent;
 use fetchmld::supervise::{Attempt, Host, HostConfig, LaunchTimes, StartRequest, Submitter};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -85,6 +84,8 @@ impl Resident {
             profile: self.library.profile("default").expect("it is there"),
             submitter: Submitter { uid: 0, gid: 0 },
             directories: vec![OwnedFd::from(File::open(&self.project).expect("it opens"))],
+            attempt: 1,
+            gpus: Vec::new(),
         };
         let prepared = self.host.plan(request).expect("it can be planned");
         match prepared.start().await {
@@ -113,18 +114,13 @@ impl Resident {
 
 fn spec(project: &Path, command: &[&str]) -> JobSpec {
     JobSpec {
-        command: command.iter().map(|&word| word.to_owned()).collect(),
-        env: BTreeMap::new(),
         name: "bench".into(),
         experiment: "bench".into(),
-        profile: "default".into(),
-        network: None,
-        time_limit_usec: None,
-        limits: Limits::default(),
         mounts: vec![MountRequest {
             target: "/work".into(),
             mode: MountMode::Project,
             label: project.display().to_string(),
         }],
+        ..JobSpec::plain(command.iter().map(|&word| word.to_owned()).collect())
     }
 }

@@ -1,9 +1,8 @@
 //! What single keys of a profile do to a job.
 
-use fetchml_api::job::{JobId, JobSpec, Limits, NetworkMode};
+use fetchml_api::job::{JobId, JobSpec};
 use fetchml_policies::Library;
 use fetchmld::supervise::{Host, HostConfig, StartRequest, Submitter};
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -28,20 +27,23 @@ fn run_under(profile: &str, script: &str) -> Option<String> {
     })
     .unwrap();
     let spec = JobSpec {
-        command: ["sh", "-c", script].map(str::to_owned).to_vec(),
-        env: BTreeMap::new(),
         name: "tried".into(),
         experiment: "tried".into(),
         profile: "tried".into(),
-        network: None::<NetworkMode>,
-        time_limit_usec: None,
-        limits: Limits::default(),
-        mounts: Vec::new(),
+        ..JobSpec::plain(["sh", "-c", script].map(str::to_owned).to_vec())
     };
     let profile = library.profile("tried").unwrap();
     host.check(&spec, &profile, &[]).unwrap();
     let submitter = Submitter { uid: 0, gid: 0 };
-    let request = StartRequest { job: JobId(1), spec, profile, submitter, directories: Vec::new() };
+    let request = StartRequest {
+        job: JobId(1),
+        spec,
+        profile,
+        submitter,
+        directories: Vec::new(),
+        attempt: 1,
+        gpus: Vec::new(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let report = runtime.block_on(async {
         match host.plan(request).unwrap().start().await {
