@@ -7,7 +7,7 @@ use super::door::Door;
 use super::error::BusError;
 use super::objects::{self, OBJECT_MANAGER};
 use crate::access::{Caller, Transport};
-use crate::engine::{Change, Event};
+use crate::engine::{Change, Event, Shown};
 use fetchml_api::job::JobState;
 use fetchml_api::names::{JOB_INTERFACE, MANAGER_INTERFACE, ROOT_PATH, job_path};
 use std::collections::HashMap;
@@ -44,18 +44,18 @@ pub(super) async fn follow(door: Door, connection: Connection, mut events: Recei
 }
 
 async fn catch_up(door: &Door, connection: &Connection) -> Result<(), BusError> {
-    for job in visible(door) {
+    for job in visible(door).await? {
         objects::publish(door, connection, job).await?;
     }
     Ok(())
 }
 
-/// Live jobs that somebody behind this connection may know of.
-pub(super) fn visible(door: &Door) -> Vec<fetchml_api::job::JobId> {
+/// Live jobs that somebody behind this connection may know of, as far as they are shown.
+pub(super) async fn visible(door: &Door) -> Result<Vec<fetchml_api::job::JobId>, BusError> {
     let scopes: Vec<_> = door.callers().iter().map(|c| door.access().scope(c)).collect();
-    let jobs = door.engine().unfinished(crate::engine::Scope::All);
+    let jobs = door.engine().shown(crate::engine::Scope::All).await?;
     let seen = jobs.into_iter().filter(|job| scopes.iter().any(|s| s.covers(job.uid)));
-    seen.map(|job| job.id).collect()
+    Ok(seen.map(|job| job.id).collect())
 }
 
 async fn tell(door: &Door, connection: &Connection, event: Event) -> Result<(), BusError> {
@@ -63,7 +63,10 @@ async fn tell(door: &Door, connection: &Connection, event: Event) -> Result<(), 
     let may_know = |caller: &&std::sync::Arc<Caller>| door.access().scope(caller).covers(event.uid);
     let audience: Vec<_> = callers.iter().filter(may_know).collect();
     match event.what {
-        Change::New => objects::publish(door, connection, event.job).await?,
+        Change::New => objects::publish_new(door, connection, event.job).await?,
+        Change::State(JobState::Starting) => {
+            objects::publish(door, connection, event.job).await?;
+        }
         Change::Removed(_) => objects::withdraw(connection, event.job).await?,
         Change::State(_) => {}
     }
@@ -89,7 +92,7 @@ impl Signals<'_> {
             Change::New => {
                 let scope = crate::engine::Scope::Own(event.uid);
                 if let Ok(job) = self.door.engine().unfinished_job(scope, event.job).await {
-                    let added = (&object, objects::interfaces(&job));
+                    let added = (&object, objects::interfaces(&Shown::from(&job)));
                     self.emit(ROOT_PATH, OBJECT_MANAGER, "InterfacesAdded", &added).await?;
                 }
                 self.emit(ROOT_PATH, MANAGER_INTERFACE, "JobNew", &(id, &object)).await

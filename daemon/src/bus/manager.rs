@@ -58,7 +58,7 @@ impl Manager {
         let directories = mounts.into_iter().map(|(.., directory)| directory.into()).collect();
         let id = self.door.engine().submit(caller, spec, directories).await?;
         // The event does this too, but maybe after the caller used the path.
-        objects::publish(&self.door, connection, id).await?;
+        objects::publish_new(&self.door, connection, id).await?;
         Ok((id.0, path(id)?))
     }
 

@@ -6,7 +6,7 @@ use super::door::Door;
 use super::error::BusError;
 use super::job::Job;
 use super::manager::path;
-use crate::store::JobRecord;
+use crate::engine::Shown;
 use fetchml_api::job::JobId;
 use fetchml_api::names::{JOB_INTERFACE, job_path};
 use std::collections::HashMap;
@@ -35,7 +35,7 @@ impl Objects {
     ) -> Result<HashMap<OwnedObjectPath, Interfaces>, BusError> {
         let caller = self.door.caller(&header, connection).await?;
         let scope = self.door.access().scope(&caller);
-        let jobs = self.door.engine().unfinished(scope);
+        let jobs = self.door.engine().shown(scope).await?;
         jobs.iter().map(|job| Ok((path(job.id)?, interfaces(job)))).collect()
     }
 
@@ -56,10 +56,10 @@ impl Objects {
 }
 
 /// All properties of a job's object, as `GetAll` would give them.
-pub(super) fn interfaces(job: &JobRecord) -> Interfaces {
+pub(super) fn interfaces(job: &Shown) -> Interfaces {
     let properties = HashMap::from([
         ("Id", Variant::from(job.id.0)),
-        ("Name", Variant::from(job.spec.name.clone())),
+        ("Name", Variant::from(job.name.clone())),
         ("UID", Variant::from(job.uid)),
         ("State", Variant::from(job.state.as_str())),
     ]);
@@ -79,6 +79,16 @@ pub(super) async fn publish(
         withdraw(connection, id).await?;
     }
     Ok(())
+}
+
+/// The same for a job that was just accepted, unless too many wait for each to be an
+/// object: then it becomes one when it starts, or when somebody asks for it.
+pub(super) async fn publish_new(
+    door: &Door,
+    connection: &Connection,
+    id: JobId,
+) -> Result<(), BusError> {
+    if door.engine().shows_new_jobs() { publish(door, connection, id).await } else { Ok(()) }
 }
 
 /// Takes a job's object away; does nothing when it is not there.

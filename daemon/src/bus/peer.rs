@@ -45,7 +45,8 @@ async fn connect(door: &Door, greeting: Greeting, socket: UnixStream) -> zbus::R
         .serve_at(ROOT_PATH, Objects { door: door.clone() })
         .serve_at(ROOT_PATH, Audit { door: door.clone() })
         .serve_at(ROOT_PATH, Manager { door: door.clone() });
-    for id in announce::visible(door) {
+    let visible = announce::visible(door).await;
+    for id in visible.map_err(|error| zbus::Error::Failure(error.message))? {
         builder = builder.serve_at(job_path(id), job::Job { door: door.clone(), id });
     }
     let connection = builder.build().await?;

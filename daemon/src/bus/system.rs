@@ -22,7 +22,8 @@ pub async fn serve_system(desk: Desk, bus: &Connection) -> zbus::Result<()> {
     server.at(ROOT_PATH, Objects { door: door.clone() }).await?;
     server.at(ROOT_PATH, Audit { door: door.clone() }).await?;
     server.at(ROOT_PATH, Manager { door: door.clone() }).await?;
-    for job in door.engine().unfinished(crate::engine::Scope::All) {
+    let shown = door.engine().shown(crate::engine::Scope::All).await;
+    for job in shown.map_err(|error| zbus::Error::Failure(error.to_string()))? {
         objects::publish(&door, bus, job.id)
             .await
             .map_err(|error| zbus::Error::Failure(error.message))?;

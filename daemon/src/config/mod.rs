@@ -7,6 +7,7 @@ mod read;
 
 pub use read::{ConfigError, Problem};
 
+use crate::queue::{RetryPolicy, Rules};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 pub const SYSTEM_FILE: &str = "/etc/fetchml/fetchml.toml";
 
 /// Everything that can be configured, complete and in range.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// What the queue does.
     pub jobs: Jobs,
@@ -22,6 +23,10 @@ pub struct Config {
     pub bus: Bus,
     /// What the audit log does.
     pub audit: Audit,
+    /// What happens to jobs that failed (`[retry]`).
+    pub retry: RetryPolicy,
+    /// What each user may have, and how users take turns (`[quota]`, `[queue]`).
+    pub rules: Rules,
 }
 
 /// `[jobs]`
@@ -33,6 +38,8 @@ pub struct Jobs {
     pub default_profile: String,
     /// Jobs of one user that wait at once (`max_queued_per_user`).
     pub max_queued_per_user: usize,
+    /// Jobs of one array (`max_array_size`).
+    pub max_array_size: usize,
 }
 
 /// `[bus]`: the peer-to-peer socket. The system bus has limits of its own.
@@ -64,7 +71,8 @@ impl Default for Config {
                 // One job on a single processor would let a sleeping job hold up the queue.
                 max_running: cpus.max(2),
                 default_profile: "default".to_owned(),
-                max_queued_per_user: 10_000,
+                max_queued_per_user: 200_000,
+                max_array_size: 100_000,
             },
             bus: Bus {
                 max_connections: 256,
@@ -73,6 +81,8 @@ impl Default for Config {
                 idle_exit: Duration::from_secs(15),
             },
             audit: Audit { journald: true },
+            retry: RetryPolicy::default(),
+            rules: Rules::default(),
         }
     }
 }

@@ -2,6 +2,8 @@
 //! [`KEYS`]: its type, its range and where its value goes.
 
 use super::Config;
+use fetchml_api::job::FailureClass;
+use fetchml_api::queueing::MAX_ATTEMPTS;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -90,12 +92,55 @@ const KEYS: &[Key] = &[
     number("bus", "idle_exit_seconds", (0, 86_400), |c, n| {
         c.bus.idle_exit = Duration::from_secs(n);
     }),
+    number("jobs", "max_array_size", (1, 1_000_000), |c, n| c.jobs.max_array_size = count(n)),
+    number("queue", "fair_share_half_life_hours", (1, 8_760), |c, n| {
+        c.rules.half_life_usec = n * 3_600_000_000;
+    }),
+    number("quota", "running_jobs", (1, 4096), |c, n| {
+        c.rules.quota.running_jobs = Some(count(n));
+    }),
+    number("quota", "cpus", (1, 4096), |c, n| c.rules.quota.milli_cpus = Some(n * 1000)),
+    number("quota", "memory_gib", (1, 65_536), |c, n| {
+        c.rules.quota.memory_bytes = Some(n << 30);
+    }),
+    number("quota", "gpus", (0, 1024), |c, n| c.rules.quota.gpus = Some(small(n))),
+    number("quota", "gpu_hours", (0, 1_000_000), |c, n| {
+        c.rules.quota.gpu_hours = Some(f64::from(small(n)));
+    }),
+    number("retry", "first_pause_seconds", (1, 86_400), |c, n| {
+        c.retry.first_pause = Duration::from_secs(n);
+    }),
+    number("retry", "longest_pause_seconds", (1, 604_800), |c, n| {
+        c.retry.longest_pause = Duration::from_secs(n);
+    }),
+    tries("infrastructure", |c, n| retry(c, FailureClass::Infrastructure, n)),
+    tries("user_error", |c, n| retry(c, FailureClass::UserError, n)),
+    tries("out_of_memory", |c, n| retry(c, FailureClass::OutOfMemory, n)),
+    tries("timeout", |c, n| retry(c, FailureClass::Timeout, n)),
+    tries("process_limit", |c, n| retry(c, FailureClass::ProcessLimit, n)),
+    tries("disk_limit", |c, n| retry(c, FailureClass::DiskLimit, n)),
+    tries("log_limit", |c, n| retry(c, FailureClass::LogLimit, n)),
+    tries("policy_denied", |c, n| retry(c, FailureClass::PolicyDenied, n)),
+    tries("lost", |c, n| retry(c, FailureClass::Lost, n)),
     Key {
         table: "audit",
         name: "journald",
         kind: Kind::Switch { set: |c, on| c.audit.journald = on },
     },
 ];
+
+/// Further tries after a failure of one class.
+const fn tries(name: &'static str, set: fn(&mut Config, u64)) -> Key {
+    number("retry", name, (0, MAX_ATTEMPTS as u64), set)
+}
+
+fn retry(config: &mut Config, class: FailureClass, tries: u64) {
+    config.retry.tries.insert(class, small(tries));
+}
+
+fn small(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
 
 fn count(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)

@@ -1,9 +1,12 @@
-//! From a request to a queued job.
+//! From a request to queued jobs.
 
+use super::held::Opened;
 use super::{Change, Engine, EngineError, now_usec, records};
 use crate::access::Caller;
+use crate::queue::{Entry, Needs, satisfies};
 use crate::store::{JobRecord, NewJob};
-use fetchml_api::job::{JobId, JobSpec};
+use fetchml_api::job::{JobId, JobSpec, JobState};
+use fetchml_api::queueing::Dependency;
 use fetchml_policies::Profile;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -21,10 +24,25 @@ impl Engine {
         spec: JobSpec,
         directories: Vec<OwnedFd>,
     ) -> Result<JobId, EngineError> {
+        let ids = self.submit_array(caller, vec![spec], directories).await?;
+        ids.first().copied().ok_or_else(|| EngineError::Invalid("an array of no jobs".to_owned()))
+    }
+
+    /// Accepts jobs that share their directories, all or none. Those that say they
+    /// are of an array are of the one that begins with the first of them.
+    ///
+    /// # Errors
+    /// [`EngineError`]: all were refused and nothing is left of them.
+    pub async fn submit_array(
+        self: &Arc<Self>,
+        caller: Arc<Caller>,
+        specs: Vec<JobSpec>,
+        directories: Vec<OwnedFd>,
+    ) -> Result<Vec<JobId>, EngineError> {
         let engine = self.clone();
         // A task of its own: a client that hangs up half-way must not leave a
         // job that is in the store and not in the queue.
-        tokio::spawn(async move { engine.accept(&caller, spec, directories).await })
+        tokio::spawn(async move { engine.accept(&caller, specs, directories).await })
             .await
             .map_err(|error| EngineError::Failed(format!("the submission was aborted: {error}")))?
     }
@@ -32,52 +50,70 @@ impl Engine {
     async fn accept(
         self: &Arc<Self>,
         caller: &Caller,
-        spec: JobSpec,
+        specs: Vec<JobSpec>,
         directories: Vec<OwnedFd>,
-    ) -> Result<JobId, EngineError> {
+    ) -> Result<Vec<JobId>, EngineError> {
         if self.stopping.load(Ordering::Relaxed) {
             return Err(EngineError::ShuttingDown);
         }
         self.ledger.state().map_err(EngineError::AuditUnavailable)?;
-        if let Err(refused) = self.admit(caller, &spec, &directories) {
+        let Some(first) = specs.first() else { return Ok(Vec::new()) };
+        let name = first.name.clone();
+        let admitted = match self.admit(caller, &specs, &directories) {
+            Ok(()) => self.check_dependencies(caller, &specs).await,
+            refused => refused,
+        };
+        if let Err(refused) = admitted {
             if is_denial(&refused) {
-                let resource = format!("job named {:?}", spec.name);
+                let resource = format!("job named {name:?}");
                 self.record_denial(caller, "submit", &resource, &refused.to_string()).await;
             }
             return Err(refused);
         }
-        let job = NewJob {
-            uid: caller.uid(),
-            gid: caller.gid(),
-            spec,
-            reason: "accepted".to_owned(),
-            submitted_usec: now_usec(),
-        };
-        let record = self.store.insert(job).await?;
-        let privileges = self.profile(&record.spec.profile).map(|p| p.privileges());
-        let queued = records::queued(caller, &record, &privileges.unwrap_or_default());
+        let now_usec = now_usec();
+        let jobs = specs
+            .into_iter()
+            .map(|spec| NewJob {
+                uid: caller.uid(),
+                gid: caller.gid(),
+                spec,
+                reason: "accepted".to_owned(),
+                submitted_usec: now_usec,
+            })
+            .collect();
+        let accepted = self.store.insert(jobs).await?;
+        let privileges = self.profile(&accepted[0].spec.profile).map(|p| p.privileges());
+        let queued = records::queued(caller, &accepted, &privileges.unwrap_or_default());
         if let Err(error) = self.ledger.append(queued).await {
-            self.store.forget(record.id).await?;
+            self.store.forget(accepted.iter().map(|record| record.id).collect()).await?;
             return Err(EngineError::AuditUnavailable(error));
         }
-        Ok(self.enqueue(record, directories))
+        Ok(self.enqueue(accepted, directories).await)
     }
 
     /// Everything that can be refused before anything is written.
     fn admit(
         &self,
         caller: &Caller,
-        spec: &JobSpec,
+        specs: &[JobSpec],
         directories: &[OwnedFd],
     ) -> Result<(), EngineError> {
-        let limit = self.settings().config.jobs.max_queued_per_user;
-        if self.live().queued_of(caller.uid()) >= limit {
+        let config = &self.settings().config;
+        let (limit, most) = (config.jobs.max_queued_per_user, config.jobs.max_array_size);
+        if specs.len() > most {
+            let count = specs.len();
+            return Err(EngineError::Invalid(format!(
+                "an array of {count} jobs: the most is {most} (jobs.max_array_size)"
+            )));
+        }
+        let waiting = self.live().queue.queued_of(caller.uid());
+        if waiting + specs.len() > limit {
             return Err(EngineError::Denied(format!(
-                "you have {limit} jobs waiting, the most a user may have: \
+                "you have {waiting} jobs waiting, the most a user may have is {limit}: \
                  wait for some of them to start, or cancel them"
             )));
         }
-        let (theirs, all) = self.live().held_descriptors(caller.uid());
+        let (theirs, all) = self.live().held.count(caller.uid());
         let more = directories.len();
         if theirs + more > MAX_HELD_OF_USER || all + more > MAX_HELD {
             return Err(EngineError::Denied(format!(
@@ -86,8 +122,54 @@ impl Engine {
                  start, or submit with fewer mounts"
             )));
         }
+        // Jobs of an array differ in their command and environment alone.
+        let spec = &specs[0];
         let profile = self.profile(&spec.profile)?;
-        Ok(self.launcher.check(spec, &profile, directories)?)
+        self.launcher.check(spec, &profile, directories)?;
+        match self.live().queue.never(&Needs::of(spec, &profile)) {
+            None => Ok(()),
+            Some(why) => Err(EngineError::Invalid(format!(
+                "it could never start: {why}; ask for less, `fetchmlctl queue` shows what there is"
+            ))),
+        }
+    }
+
+    /// The jobs that these wait for are there, theirs, and can still end as wanted.
+    async fn check_dependencies(
+        &self,
+        caller: &Caller,
+        specs: &[JobSpec],
+    ) -> Result<(), EngineError> {
+        let mut wanted: Vec<Dependency> =
+            specs.iter().flat_map(|spec| &spec.queueing.after).copied().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        for dependency in wanted {
+            let job = dependency.job;
+            let owner = self.owner(job).await?;
+            if owner.is_none_or(|owner| owner != caller.uid() && caller.uid() != 0) {
+                return Err(EngineError::NoSuchJob(job));
+            }
+            let over = self.final_state(job).await?;
+            if let Some(state) = over
+                && !satisfies(dependency.condition, state)
+            {
+                return Err(EngineError::Invalid(format!(
+                    "job {job} is over and {state}, so that a job after its success would never \
+                     start"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// How a job ended; `None` while it is not over.
+    async fn final_state(&self, job: JobId) -> Result<Option<JobState>, EngineError> {
+        if self.live().is_live(job) {
+            return Ok(None);
+        }
+        let record = self.store.job(job).await?.ok_or(EngineError::NoSuchJob(job))?;
+        Ok(Some(record.state).filter(|state| state.is_final()))
     }
 
     /// The profile of that name.
@@ -101,14 +183,75 @@ impl Engine {
             .map_err(|error| EngineError::NoSuchProfile(error.to_string()))
     }
 
-    /// Puts a committed and recorded job into the queue and tells everybody.
-    pub(super) fn enqueue(self: &Arc<Self>, record: JobRecord, directories: Vec<OwnedFd>) -> JobId {
-        let (id, uid) = (record.id, record.uid);
-        self.notify.keep(id, &directories);
-        self.live().add_queued(record, directories);
-        self.tell(id, uid, Change::New);
+    /// Puts committed and recorded jobs into the queue and tells everybody.
+    async fn enqueue(
+        self: &Arc<Self>,
+        accepted: Vec<JobRecord>,
+        directories: Vec<OwnedFd>,
+    ) -> Vec<JobId> {
+        let ids: Vec<JobId> = accepted.iter().map(|record| record.id).collect();
+        if let [one] = ids.as_slice() {
+            self.notify.keep(*one, &directories);
+        }
+        let opened = self.live().held.count_in(accepted[0].uid, directories);
+        for record in accepted {
+            let (id, uid) = (record.id, record.uid);
+            self.live().held.keep(id, opened.clone());
+            self.wait_in_line(record).await;
+            self.tell(id, uid, Change::New);
+        }
         self.pump();
-        id
+        ids
+    }
+
+    /// Puts a job into the queue. What it depends on may have ended while it was
+    /// being accepted, and nobody would tell the queue any more.
+    pub(super) async fn wait_in_line(self: &Arc<Self>, record: JobRecord) {
+        let id = record.id;
+        let mut after = record.spec.queueing.after.clone();
+        let failed = loop {
+            let over = {
+                let mut live = self.live();
+                match after.iter().copied().find(|dependency| !live.is_live(dependency.job)) {
+                    Some(over) => over,
+                    None => {
+                        let entry = self.entry(&record, after, &mut live);
+                        live.push(entry, Some(record), now_usec());
+                        return;
+                    }
+                }
+            };
+            let state = self.store.job(over.job).await.ok().flatten().map(|job| job.state);
+            if !state.is_some_and(|state| satisfies(over.condition, state)) {
+                break over;
+            }
+            after.retain(|dependency| dependency != &over);
+        };
+        self.live().activate(id, record.uid, Some(record), Vec::new());
+        self.end(id, super::report::dependency_failed(failed)).await;
+    }
+
+    /// A job as the queue sees it.
+    pub(super) fn entry(
+        &self,
+        record: &JobRecord,
+        after: Vec<Dependency>,
+        live: &mut super::live::Live,
+    ) -> Entry {
+        let profile = self.profile(&record.spec.profile).ok();
+        let needs = profile.as_ref().map(|profile| Needs::of(&record.spec, profile));
+        let limit = profile.map(|profile| crate::plan::time_limit_usec(&record.spec, &profile));
+        Entry {
+            id: record.id,
+            uid: record.uid,
+            priority: record.priority,
+            held: record.held,
+            not_before_usec: record.not_before_usec.unwrap_or(0),
+            time_limit_usec: limit.unwrap_or(0),
+            needs: live.share_needs(needs.unwrap_or_default()),
+            after: after.into(),
+            array: record.spec.queueing.array,
+        }
     }
 
     /// Records that somebody was refused something. The refusal stands whether
@@ -125,6 +268,13 @@ impl Engine {
         if let Err(error) = self.ledger.append(record).await {
             tracing::error!(%error, action, resource, "a denial could not be recorded");
         }
+    }
+
+    /// The directories of a job, for one attempt.
+    pub(super) fn directories(&self, id: JobId) -> std::io::Result<Vec<OwnedFd>> {
+        let opened: Option<Arc<Opened>> = self.live().held.get(id);
+        let opened = opened.as_ref().map_or(&[][..], |opened| opened.directories());
+        opened.iter().map(OwnedFd::try_clone).collect()
     }
 }
 

@@ -1,5 +1,5 @@
 //! One attempt, from the queue to its end. Reads top to bottom as a job lives:
-//! plan → commit → record → start → commit → follow → record → commit → tell.
+//! load → plan → commit → record → start → commit → follow → record → commit → tell.
 
 use super::launcher::{Planned, Running};
 use super::{Change, Engine, EngineError, now_usec, records, report};
@@ -7,13 +7,9 @@ use crate::store::JobRecord;
 use crate::supervise::{StartRequest, Submitter};
 use fetchml_api::job::{ExitReport, FailureClass, JobId, JobState, Layer};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Pause between two tries to record or commit an end.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Runs a job that the queue gave a slot. Always ends in [`Engine::end`].
+    /// Runs a job that the queue gave a place. Always ends in [`Engine::end`].
     pub(super) async fn start(self: Arc<Self>, id: JobId) {
         match self.launch(id).await {
             Ok(running) => self.follow(id, running).await,
@@ -22,6 +18,7 @@ impl Engine {
     }
 
     async fn launch(&self, id: JobId) -> Result<Arc<dyn Running>, Box<ExitReport>> {
+        self.load(id).await.map_err(|error| refused(&error))?;
         let planned = self.plan(id)?;
         let (host_uid, layers) = (planned.host_uid(), planned.layers().to_vec());
         let record = self.commit_starting(id, host_uid, layers).await?;
@@ -35,15 +32,31 @@ impl Engine {
         Ok(running)
     }
 
+    /// Reads a job that waited from the store.
+    pub(super) async fn load(&self, id: JobId) -> Result<(), EngineError> {
+        if self.live().record(id).is_some() {
+            return Ok(());
+        }
+        let record = self.store.job(id).await?.ok_or(EngineError::NoSuchJob(id))?;
+        if let Some(active) = self.live().get_mut(id) {
+            active.record = Some(record);
+        }
+        Ok(())
+    }
+
     fn plan(&self, id: JobId) -> Result<Box<dyn Planned>, Box<ExitReport>> {
         self.refuse_if_cancelled(id)?;
-        let (record, directories) = {
-            let mut live = self.live();
-            let job = live.get_mut(id).ok_or_else(|| Box::new(report::cancelled_early()))?;
-            (job.record.clone(), std::mem::take(&mut job.directories))
+        let (record, gpus) = {
+            let live = self.live();
+            let gpus = live.get(id).map(|active| active.gpus.clone());
+            (live.record(id).cloned(), gpus.unwrap_or_default())
         };
-        self.notify.release(id, directories.len());
+        let record = record.ok_or_else(|| Box::new(report::cancelled_early()))?;
         let profile = self.profile(&record.spec.profile).map_err(|error| refused(&error))?;
+        let directories = self.directories(id).map_err(|error| {
+            let why = format!("cannot duplicate the descriptors of its directories: {error}");
+            Box::new(report::not_run(FailureClass::Infrastructure, &why))
+        })?;
         let request = StartRequest {
             job: id,
             spec: record.spec,
@@ -51,7 +64,7 @@ impl Engine {
             submitter: Submitter { uid: record.uid, gid: record.gid },
             directories,
             attempt: record.attempt + 1,
-            gpus: record.gpu_names,
+            gpus,
         };
         self.launcher.plan(request).map_err(|refusal| refused(&refusal.into()))
     }
@@ -62,12 +75,17 @@ impl Engine {
         host_uid: u32,
         layers: Vec<Layer>,
     ) -> Result<JobRecord, Box<ExitReport>> {
+        let gpus = self.live().get(id).map(|active| active.gpus.clone()).unwrap_or_default();
         let change = |record: &mut JobRecord| {
             record.state = JobState::Starting;
             "its sandbox is being built".clone_into(&mut record.reason);
             record.attempt += 1;
+            record.started_usec = None;
+            record.not_before_usec = None;
+            record.report = None;
             record.host_uid = Some(host_uid);
             record.layers = layers;
+            record.gpu_names = gpus;
         };
         self.commit(id, change).await.map_err(|error| refused(&error))
     }
@@ -97,12 +115,11 @@ impl Engine {
         id: JobId,
         change: impl FnOnce(&mut JobRecord),
     ) -> Result<JobRecord, EngineError> {
-        let mut record =
-            self.live().get(id).map(|job| job.record.clone()).ok_or(EngineError::NoSuchJob(id))?;
+        let mut record = self.live().record(id).cloned().ok_or(EngineError::NoSuchJob(id))?;
         change(&mut record);
         self.store.update(record.clone()).await?;
         if let Some(job) = self.live().get_mut(id) {
-            job.record = record.clone();
+            job.record = Some(record.clone());
         }
         self.tell(id, record.uid, Change::State(record.state));
         Ok(record)
@@ -119,39 +136,6 @@ impl Engine {
     pub(super) async fn follow(self: &Arc<Self>, id: JobId, running: Arc<dyn Running>) {
         let report = running.finished().await;
         self.end(id, report).await;
-    }
-
-    /// Records, commits and tells the end of a job. Neither the record nor the
-    /// commit can be left out, so both are tried until they succeed; the job
-    /// keeps its slot and its last committed state meanwhile.
-    pub(super) async fn end(self: &Arc<Self>, id: JobId, report: ExitReport) {
-        let Some(mut record) = self.live().get(id).map(|job| job.record.clone()) else { return };
-        record.state = report::final_state(&report);
-        record.reason.clone_from(&report.summary);
-        record.finished_usec = Some(now_usec());
-        if report.started_usec != 0 {
-            record.started_usec = Some(report.started_usec);
-        }
-        record.report = Some(report);
-        let refused = records::sandbox_denied(&record);
-        for new in refused.into_iter().chain([records::completed(&record)]) {
-            while let Err(error) = self.ledger.append(new.clone()).await {
-                tracing::error!(job = id.0, %error, "the end of a job waits for the audit log");
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-        }
-        while let Err(error) = self.store.update(record.clone()).await {
-            tracing::error!(job = id.0, %error, "the end of a job waits for the store");
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
-        let record = Arc::new(record);
-        let unused =
-            self.live().get_mut(id).map_or(0, |job| std::mem::take(&mut job.directories).len());
-        self.notify.release(id, unused);
-        self.live().finish(&record);
-        self.tell(id, record.uid, Change::State(record.state));
-        self.tell(id, record.uid, Change::Removed(record.state));
-        self.pump();
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the engine needs of the machinery that builds sandboxes. The real one
 //! is [`Host`]; tests put a simulator here and so need no privilege.
 
+use crate::queue::Capacity;
 use crate::supervise::Preview;
 use crate::supervise::{AdoptRequest, Adopted, Attempt, Host, Prepared, Refusal, StartRequest};
 use fetchml_api::host::Finding;
@@ -15,6 +16,9 @@ use std::sync::Arc;
 pub trait Launcher: fmt::Debug + Send + Sync {
     /// What was found on this machine.
     fn findings(&self) -> Vec<Finding>;
+
+    /// What this machine has for jobs; how many at once is not its business.
+    fn capacity(&self) -> Capacity;
 
     /// What a job of the profile would get on this machine.
     fn preview(&self, profile: &Profile) -> Preview;
@@ -102,6 +106,10 @@ pub struct Machine(pub Host);
 impl Launcher for Machine {
     fn findings(&self) -> Vec<Finding> {
         self.0.findings()
+    }
+
+    fn capacity(&self) -> Capacity {
+        self.0.capacity()
     }
 
     fn preview(&self, profile: &Profile) -> Preview {

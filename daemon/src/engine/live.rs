@@ -1,33 +1,47 @@
 //! Jobs that are not over, as they are in memory. What stands in a record here
-//! was committed before.
+//! was committed before. Of a job that waits there is only what the queue needs:
+//! there may be a hundred thousand.
 
+use super::held::Held;
 use super::launcher::Running;
-use crate::queue::Queue;
+use crate::queue::{Entry, Needs, Queue};
 use crate::store::JobRecord;
-use fetchml_api::job::{JobId, JobState};
-use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use fetchml_api::job::JobId;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// Records of waiting jobs that are kept, so that those which start soon need not be
+/// read from the store again.
+const MOST_FRESH: usize = 256;
+
+type Done = watch::Sender<Option<Arc<JobRecord>>>;
 
 /// The table of live jobs.
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    jobs: BTreeMap<JobId, LiveJob>,
-    queue: Queue,
-    /// Jobs that left the queue and are not over.
-    slots_taken: usize,
+    pub(super) queue: Queue,
+    active: BTreeMap<JobId, Active>,
+    pub(super) held: Held,
+    fresh: HashMap<JobId, JobRecord>,
+    /// Who waits for the end of a job, where somebody does.
+    watched: HashMap<JobId, Done>,
+    /// What jobs need is the same for most.
+    needs: HashSet<Arc<Needs>>,
+    /// When the timer that is set will go off, microseconds since the epoch.
+    pub(super) timer_usec: Option<u64>,
 }
 
-/// One job that is not over.
+/// A job that left the queue and is not over.
 #[derive(Debug)]
-pub(super) struct LiveJob {
-    pub(super) record: JobRecord,
-    /// Directories that the client opened, until the attempt takes them.
-    pub(super) directories: Vec<OwnedFd>,
+pub(super) struct Active {
+    pub(super) uid: u32,
+    /// As it is in the store; `None` until it was read.
+    pub(super) record: Option<JobRecord>,
+    /// Accelerators that the queue gave it.
+    pub(super) gpus: Vec<String>,
     pub(super) running: Option<Arc<dyn Running>>,
     pub(super) cancel_requested: bool,
-    done: watch::Sender<Option<Arc<JobRecord>>>,
 }
 
 /// What a cancellation finds.
@@ -44,100 +58,119 @@ pub(super) enum Found {
 }
 
 impl Live {
-    pub(super) fn add_queued(&mut self, record: JobRecord, directories: Vec<OwnedFd>) {
-        self.queue.push(record.id);
-        self.add(record, directories, None);
+    /// Puts a job into the queue. `record` is what the store has of it.
+    pub(super) fn push(&mut self, entry: Entry, record: Option<JobRecord>, now_usec: u64) {
+        if let Some(record) = record.filter(|_| self.fresh.len() < MOST_FRESH) {
+            self.fresh.insert(entry.id, record);
+        }
+        self.queue.push(entry, now_usec);
     }
 
-    pub(super) fn add_running(&mut self, record: JobRecord, running: Option<Arc<dyn Running>>) {
-        self.slots_taken += 1;
-        self.add(record, Vec::new(), running);
+    /// One `Needs` for all jobs that need the same.
+    pub(super) fn share_needs(&mut self, needs: Needs) -> Arc<Needs> {
+        if let Some(known) = self.needs.get(&needs) {
+            return known.clone();
+        }
+        self.needs.retain(|needs| Arc::strong_count(needs) > 1);
+        let needs = Arc::new(needs);
+        self.needs.insert(needs.clone());
+        needs
     }
 
-    fn add(
+    /// A job leaves the queue, or was never in it: it runs, starts or ends.
+    pub(super) fn activate(
         &mut self,
-        record: JobRecord,
-        directories: Vec<OwnedFd>,
-        running: Option<Arc<dyn Running>>,
-    ) {
-        let done = watch::Sender::new(None);
-        let job = LiveJob { directories, running, cancel_requested: false, done, record };
-        self.jobs.insert(job.record.id, job);
+        id: JobId,
+        uid: u32,
+        record: Option<JobRecord>,
+        gpus: Vec<String>,
+    ) -> &mut Active {
+        let record = self.fresh.remove(&id).or(record);
+        let active = Active { uid, record, gpus, running: None, cancel_requested: false };
+        self.active.entry(id).or_insert(active)
     }
 
-    pub(super) fn get(&self, id: JobId) -> Option<&LiveJob> {
-        self.jobs.get(&id)
+    /// Takes the jobs that start now.
+    pub(super) fn take_next(&mut self, now_usec: u64) -> Vec<JobId> {
+        let starts = self.queue.take_next(now_usec);
+        let mut started = Vec::with_capacity(starts.len());
+        for start in starts {
+            self.activate(start.job, start.uid, None, start.gpus);
+            started.push(start.job);
+        }
+        started
     }
 
-    pub(super) fn get_mut(&mut self, id: JobId) -> Option<&mut LiveJob> {
-        self.jobs.get_mut(&id)
+    pub(super) fn get(&self, id: JobId) -> Option<&Active> {
+        self.active.get(&id)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &LiveJob> {
-        self.jobs.values()
+    pub(super) fn get_mut(&mut self, id: JobId) -> Option<&mut Active> {
+        self.active.get_mut(&id)
     }
 
-    pub(super) fn take_next(&mut self, max_running: usize) -> Vec<JobId> {
-        let next = self.queue.take_next(self.slots_taken, max_running);
-        self.slots_taken += next.len();
-        next
+    pub(super) fn iter(&self) -> impl Iterator<Item = (JobId, &Active)> {
+        self.active.iter().map(|(id, active)| (*id, active))
+    }
+
+    /// Whose job it is, if it is not over.
+    pub(super) fn owner(&self, id: JobId) -> Option<u32> {
+        let waiting = self.queue.waiting(id).map(|entry| entry.uid);
+        waiting.or_else(|| self.active.get(&id).map(|active| active.uid))
+    }
+
+    pub(super) fn is_live(&self, id: JobId) -> bool {
+        self.owner(id).is_some()
+    }
+
+    /// What is in memory of a job's record.
+    pub(super) fn record(&self, id: JobId) -> Option<&JobRecord> {
+        let active = self.active.get(&id).and_then(|active| active.record.as_ref());
+        active.or_else(|| self.fresh.get(&id))
+    }
+
+    /// Something about a waiting job was changed in the store.
+    pub(super) fn forget_fresh(&mut self, id: JobId) {
+        self.fresh.remove(&id);
     }
 
     pub(super) fn request_cancel(&mut self, id: JobId) -> Found {
-        let Some(job) = self.jobs.get_mut(&id) else { return Found::Over };
-        job.cancel_requested = true;
-        if self.queue.remove(id) {
-            // From here it counts as taken, as any job on its way to its end.
-            self.slots_taken += 1;
+        if let Some(entry) = self.queue.remove(id) {
+            self.activate(id, entry.uid, None, Vec::new()).cancel_requested = true;
             return Found::Unqueued;
         }
-        job.running.clone().map_or(Found::Starting, Found::Running)
+        let Some(active) = self.active.get_mut(&id) else { return Found::Over };
+        active.cancel_requested = true;
+        active.running.clone().map_or(Found::Starting, Found::Running)
     }
 
-    /// The job is over and that is committed: frees its slot, wakes who waits.
+    /// The job is over and that is committed: wakes who waits.
     pub(super) fn finish(&mut self, record: &Arc<JobRecord>) {
-        if let Some(job) = self.jobs.remove(&record.id) {
-            self.slots_taken = self.slots_taken.saturating_sub(1);
-            job.done.send_replace(Some(record.clone()));
+        self.active.remove(&record.id);
+        self.held.release(record.id);
+        if let Some(done) = self.watched.remove(&record.id) {
+            done.send_replace(Some(record.clone()));
         }
+    }
+
+    /// The attempt is over and the job waits for another; that is committed.
+    pub(super) fn requeue(&mut self, entry: Entry, now_usec: u64) {
+        self.active.remove(&entry.id);
+        self.queue.push(entry, now_usec);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
-    }
-
-    pub(super) fn queued_of(&self, uid: u32) -> usize {
-        self.iter().filter(|job| job.record.uid == uid && job.is_queued()).count()
-    }
-
-    /// Directory descriptors that wait with their jobs: of one user, and of all.
-    pub(super) fn held_descriptors(&self, uid: u32) -> (usize, usize) {
-        self.iter().fold((0, 0), |(theirs, all), job| {
-            let count = job.directories.len();
-            (theirs + if job.record.uid == uid { count } else { 0 }, all + count)
-        })
+        self.active.is_empty() && self.queue.counts().1 == 0
     }
 
     /// Jobs that run or are being started, and jobs that wait.
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.slots_taken, self.queue.len())
+        (self.active.len(), self.queue.counts().1)
     }
 
-    /// Why a queued job waits, in words.
-    pub(super) fn waiting_reason(&self, id: JobId, max_running: usize) -> String {
-        let ahead = self.queue.ahead_of(id);
-        let running = self.slots_taken;
-        let jobs = if ahead == 1 { "job is" } else { "jobs are" };
-        format!("waits for a slot: {running} of {max_running} run, {ahead} {jobs} ahead")
-    }
-}
-
-impl LiveJob {
-    pub(super) fn is_queued(&self) -> bool {
-        self.record.state == JobState::Queued
-    }
-
-    pub(super) fn done(&self) -> watch::Receiver<Option<Arc<JobRecord>>> {
-        self.done.subscribe()
+    /// Hears of the end of a job; `None` when it is over.
+    pub(super) fn watch(&mut self, id: JobId) -> Option<watch::Receiver<Option<Arc<JobRecord>>>> {
+        let live = self.is_live(id);
+        live.then(|| self.watched.entry(id).or_insert_with(|| Done::new(None)).subscribe())
     }
 }

@@ -3,9 +3,75 @@
 
 use super::launcher::{JobFiles, Part};
 use super::{Engine, EngineError};
-use crate::store::{Filter, JobRecord, Summary};
-use fetchml_api::job::{JobDescription, JobId};
+use crate::queue::{Capacity, Needs, Why};
+use crate::store::{AttemptRecord, Filter, JobRecord, Summary};
+use fetchml_api::job::{JobDescription, JobId, JobState};
+use serde::Serialize;
 use std::os::fd::OwnedFd;
+
+/// Waiting jobs that are objects on the bus.
+const MOST_SHOWN: u32 = 1000;
+
+/// What the object of a job says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its number.
+    pub id: JobId,
+    /// Host user id of the submitter.
+    pub uid: u32,
+    /// Name for people.
+    pub name: String,
+    /// Current state.
+    pub state: JobState,
+}
+
+impl From<&JobRecord> for Shown {
+    fn from(job: &JobRecord) -> Self {
+        Self { id: job.id, uid: job.uid, name: job.spec.name.clone(), state: job.state }
+    }
+}
+
+impl From<Summary> for Shown {
+    fn from(job: Summary) -> Self {
+        Self { id: job.id, uid: job.uid, name: job.name, state: job.state }
+    }
+}
+
+/// The queue at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct QueueOverview {
+    /// Jobs that run or are being started.
+    pub running: usize,
+    /// Jobs that wait.
+    pub queued: usize,
+    /// Whether no job is started for now.
+    pub draining: bool,
+    /// Jobs that may run at once.
+    pub slots: usize,
+    /// What running jobs have for themselves.
+    pub taken: Needs,
+    /// What the machine has for jobs.
+    pub capacity: Capacity,
+    /// Users in scope that have jobs here.
+    pub users: Vec<UserOverview>,
+}
+
+/// One user's jobs at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UserOverview {
+    /// Host user id.
+    pub uid: u32,
+    /// Host user name, when it has one.
+    pub user: Option<String>,
+    /// Jobs that wait.
+    pub queued: usize,
+    /// Jobs that run.
+    pub running: usize,
+    /// Processor-seconds used of late, by which users take turns.
+    pub used: f64,
+    /// Accelerator-hours used of late.
+    pub gpu_hours: f64,
+}
 
 /// Whose jobs a caller may see; made by `access`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +106,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when the store fails.
     pub async fn owner(&self, id: JobId) -> Result<Option<u32>, EngineError> {
-        if let Some(uid) = self.live().get(id).map(|job| job.record.uid) {
+        if let Some(uid) = self.live().owner(id) {
             return Ok(Some(uid));
         }
         Ok(self.store.job(id).await?.map(|record| record.uid))
@@ -81,11 +147,73 @@ impl Engine {
         Ok(self.store.summaries(scope.narrow(filter)).await?)
     }
 
-    /// Jobs in scope that are not over.
+    /// Jobs in scope that are not over, for their objects: all that run, and of those
+    /// that wait those that came first.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the store fails.
+    pub async fn shown(&self, scope: Scope) -> Result<Vec<Shown>, EngineError> {
+        let mut shown: Vec<Shown> = {
+            let live = self.live();
+            let active = live.iter().filter(|(_, active)| scope.covers(active.uid));
+            active.filter_map(|(id, _)| live.record(id)).map(Shown::from).collect()
+        };
+        let uid = match scope {
+            Scope::Own(uid) => Some(uid),
+            Scope::All => None,
+        };
+        let waiting = self.store.waiting(uid, MOST_SHOWN).await?;
+        let waiting = waiting.into_iter().filter(|job| shown.iter().all(|one| one.id != job.id));
+        let waiting: Vec<Shown> = waiting.map(Shown::from).collect();
+        shown.extend(waiting);
+        Ok(shown)
+    }
+
+    /// Whether few enough jobs wait for each to be an object as soon as it is accepted.
+    /// One of more becomes one when somebody asks for it, or when it starts.
     #[must_use]
-    pub fn unfinished(&self, scope: Scope) -> Vec<JobRecord> {
+    pub fn shows_new_jobs(&self) -> bool {
+        u32::try_from(self.counts().1).unwrap_or(u32::MAX) <= MOST_SHOWN
+    }
+
+    /// The attempts of a job, in order.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchJob`] when there is none in this scope.
+    pub async fn attempts(
+        &self,
+        scope: Scope,
+        id: JobId,
+    ) -> Result<Vec<AttemptRecord>, EngineError> {
+        self.record(scope, id).await?;
+        Ok(self.store.attempts(id).await?)
+    }
+
+    /// What the machine has, what is taken, and who waits.
+    #[must_use]
+    pub fn queue_overview(&self, scope: Scope) -> QueueOverview {
+        let now_usec = super::now_usec();
         let live = self.live();
-        live.iter().map(|job| &job.record).filter(|r| scope.covers(r.uid)).cloned().collect()
+        let (running, queued) = live.queue.counts();
+        let users = live.queue.users().into_iter().filter(|(uid, _)| scope.covers(*uid));
+        QueueOverview {
+            running,
+            queued,
+            draining: self.draining.load(std::sync::atomic::Ordering::Relaxed),
+            slots: live.queue.capacity().slots,
+            taken: live.queue.taken(),
+            capacity: live.queue.capacity().clone(),
+            users: users
+                .map(|(uid, (queued, running))| UserOverview {
+                    uid,
+                    user: crate::access::user_name(uid),
+                    queued,
+                    running,
+                    used: live.queue.share(uid, now_usec).used,
+                    gpu_hours: live.queue.share(uid, now_usec).gpu_seconds / 3600.0,
+                })
+                .collect(),
+        }
     }
 
     /// A job that is not over, as it is now.
@@ -104,8 +232,9 @@ impl Engine {
     /// [`EngineError::NoSuchJob`] when there is none in this scope.
     pub async fn wait(&self, scope: Scope, id: JobId) -> Result<JobDescription, EngineError> {
         let done = {
-            let live = self.live();
-            live.get(id).filter(|job| scope.covers(job.record.uid)).map(super::live::LiveJob::done)
+            let mut live = self.live();
+            let theirs = live.owner(id).is_some_and(|uid| scope.covers(uid));
+            if theirs { live.watch(id) } else { None }
         };
         let Some(mut done) = done else { return self.describe(scope, id).await };
         let over = done.wait_for(Option::is_some).await.ok().and_then(|record| record.clone());
@@ -127,7 +256,7 @@ impl Engine {
     }
 
     async fn record(&self, scope: Scope, id: JobId) -> Result<JobRecord, EngineError> {
-        let live = self.live().get(id).map(|job| job.record.clone());
+        let live = self.live().record(id).cloned();
         let found = match live {
             Some(record) => Some(record),
             None => self.store.job(id).await?,
@@ -137,10 +266,12 @@ impl Engine {
 
     fn description(&self, record: &JobRecord) -> JobDescription {
         let mut description = record.describe(crate::access::user_name(record.uid));
-        let max_running = self.max_running();
         let live = self.live();
-        if live.get(record.id).is_some_and(super::live::LiveJob::is_queued) {
-            description.reason = live.waiting_reason(record.id, max_running);
+        if let Some(why) = live.queue.why(record.id, super::now_usec()) {
+            description.reason = match (&why, &record.report) {
+                (Why::Until(_), Some(report)) => format!("{why}; it {}", report.summary),
+                _ => why.to_string(),
+            };
         } else if live.get(record.id).is_some_and(|job| job.cancel_requested) {
             description.reason = "cancellation requested; it has its grace time to end".to_owned();
         }

@@ -5,8 +5,11 @@
 mod accept;
 mod attempt;
 mod cancel;
+mod change;
 mod denials;
+mod end;
 mod error;
+mod held;
 pub mod launcher;
 pub mod ledger;
 mod live;
@@ -19,7 +22,7 @@ mod resume;
 pub mod simulator;
 
 pub use error::EngineError;
-pub use look::Scope;
+pub use look::{QueueOverview, Scope, Shown, UserOverview};
 
 use crate::config::Config;
 use crate::notify::Notify;
@@ -32,7 +35,7 @@ use ledger::Ledger;
 use live::Live;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
 
 /// Events a subscriber may lag behind before it has to look for itself.
@@ -95,6 +98,7 @@ pub struct Engine {
     live: Mutex<Live>,
     events: broadcast::Sender<Event>,
     stopping: AtomicBool,
+    draining: AtomicBool,
     denials: Denials,
 }
 
@@ -102,7 +106,7 @@ impl Engine {
     /// An engine that knows of no job yet; see [`crate::recover`].
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        Arc::new(Self {
+        let engine = Arc::new(Self {
             store: parts.store,
             ledger: parts.ledger,
             launcher: parts.launcher,
@@ -111,8 +115,11 @@ impl Engine {
             live: Mutex::default(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
             stopping: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             denials: Denials::default(),
-        })
+        });
+        engine.measure();
+        engine
     }
 
     /// Hears of every committed change from now on.
@@ -146,7 +153,7 @@ impl Engine {
     /// Whether this job is not over.
     #[must_use]
     pub fn is_live(&self, id: JobId) -> bool {
-        self.live().get(id).is_some()
+        self.live().is_live(id)
     }
 
     /// Configuration and policies as they are now.
@@ -158,6 +165,7 @@ impl Engine {
     /// Replaces configuration and policies for everything that begins later.
     pub fn set_settings(self: &Arc<Self>, settings: Settings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.measure();
         self.pump();
     }
 
@@ -187,20 +195,53 @@ impl Engine {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn max_running(&self) -> usize {
-        self.settings().config.jobs.max_running
+    /// Tells the queue what the machine has and what is allowed.
+    pub fn measure(&self) {
+        let settings = self.settings();
+        let mut capacity = self.launcher.capacity();
+        capacity.slots = settings.config.jobs.max_running;
+        let mut live = self.live();
+        live.queue.set_capacity(capacity);
+        live.queue.set_rules(settings.config.rules.clone());
     }
 
-    /// Starts what can start now.
+    /// Starts what can start now, and sees to it that this is called again when the
+    /// time of a job comes.
     pub fn pump(self: &Arc<Self>) {
-        if self.stopping.load(Ordering::Relaxed) {
+        if self.stopping.load(Ordering::Relaxed) || self.draining.load(Ordering::Relaxed) {
             return;
         }
-        let max_running = self.max_running();
-        let next = self.live().take_next(max_running);
+        let now = now_usec();
+        let (next, alarm) = {
+            let mut live = self.live();
+            let next = live.take_next(now);
+            let wanted = live.queue.next_time();
+            let alarm = wanted.filter(|at| live.timer_usec.is_none_or(|set| *at < set));
+            live.timer_usec = alarm.or(live.timer_usec);
+            (next, alarm)
+        };
         for id in next {
             tokio::spawn(self.clone().start(id));
         }
+        if let Some(at_usec) = alarm {
+            let engine = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_micros(at_usec.saturating_sub(now))).await;
+                {
+                    let mut live = engine.live();
+                    if live.timer_usec == Some(at_usec) {
+                        live.timer_usec = None;
+                    }
+                }
+                engine.pump();
+            });
+        }
+    }
+
+    /// Starts no job from now on, or again; what runs goes on.
+    pub fn drain(self: &Arc<Self>, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+        self.pump();
     }
 
     fn tell(&self, job: JobId, uid: u32, what: Change) {

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::store::JobRecord;
 use fetchml_api::audit::{Actor, Event, NewRecord, Outcome};
 use fetchml_api::job::{FailureClass, JobId, JobState, Layer, LayerState};
+use std::time::Duration;
 
 fn job(event: Event, actor: Actor<'static>, action: &str, id: JobId) -> NewRecord {
     NewRecord::new(event, actor, action, &format!("job/{id}")).job(id)
@@ -29,19 +30,59 @@ fn supervisor() -> Actor<'static> {
     user(rustix::process::geteuid().as_raw())
 }
 
-/// A job was accepted.
+/// Jobs were accepted: one, or those of an array, in one record.
 #[must_use]
-pub fn queued(caller: &Caller, record: &JobRecord, privileges: &[String]) -> NewRecord {
-    let queued = describe(job(Event::JobQueued, user(caller.uid()), "submit", record.id), record)
+pub fn queued(caller: &Caller, accepted: &[JobRecord], privileges: &[String]) -> NewRecord {
+    let first = &accepted[0];
+    let mut queued = describe(job(Event::JobQueued, user(caller.uid()), "submit", first.id), first)
         .source(caller.source());
+    if accepted.len() > 1 {
+        let ids: Vec<JobId> = accepted.iter().map(|record| record.id).collect();
+        queued = queued.detail("array", ranges(&ids));
+    }
     if privileges.is_empty() { queued } else { queued.detail("privileges", privileges.join("; ")) }
 }
 
-/// A job that waited was taken over from the supervisor that was here before.
+/// Jobs that waited were taken over from the supervisor that was here before.
 #[must_use]
-pub fn requeued(record: &JobRecord) -> NewRecord {
-    describe(job(Event::JobQueued, owner(record), "requeue", record.id), record)
+pub fn requeued(jobs: &[JobId]) -> NewRecord {
+    NewRecord::new(Event::JobQueued, supervisor(), "requeue", "queue")
         .detail("recovered", "the supervisor was restarted")
+        .detail("jobs", ranges(jobs))
+}
+
+/// Somebody changed a job that waited or had failed.
+#[must_use]
+pub fn changed(caller: &Caller, id: JobId, what: &str) -> NewRecord {
+    job(Event::JobQueued, user(caller.uid()), what, id).source(caller.source())
+}
+
+/// An attempt failed and another follows.
+#[must_use]
+pub fn retried(record: &JobRecord, class: FailureClass, pause: Duration) -> NewRecord {
+    let layers = record.report.as_ref().map(|report| layers(&report.layers));
+    job(Event::JobRetried, owner(record), "retry", record.id)
+        .result(Outcome::Failure)
+        .detail("attempt", record.attempt)
+        .detail("failure", class)
+        .detail("layers", layers.unwrap_or_default())
+        .detail("pause_seconds", pause.as_secs())
+}
+
+/// Numbers of jobs in order, `3-7,9`.
+fn ranges(jobs: &[JobId]) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut rest = jobs;
+    while let Some(first) = rest.first() {
+        let run = rest.iter().zip(first.0..).take_while(|(job, n)| job.0 == *n).count();
+        let (run, after) = rest.split_at(run);
+        words.push(match run {
+            [_, .., last] => format!("{first}-{last}"),
+            _ => first.to_string(),
+        });
+        rest = after;
+    }
+    words.join(",")
 }
 
 fn describe(new: NewRecord, record: &JobRecord) -> NewRecord {

@@ -4,6 +4,7 @@ use super::now_usec;
 use fetchml_api::job::{
     ExitReport, FailureClass, JobState, STATUS_CANCELLED, STATUS_REFUSED, Usage,
 };
+use fetchml_api::queueing::Dependency;
 
 /// The state in which a job with this report is.
 pub(super) fn final_state(report: &ExitReport) -> JobState {
@@ -42,6 +43,12 @@ pub(super) fn cancelled_early() -> ExitReport {
         status: STATUS_CANCELLED,
         ..not_run(FailureClass::Cancelled, "")
     }
+}
+
+/// A job that had to succeed before this one did not.
+pub(super) fn dependency_failed(dependency: Dependency) -> ExitReport {
+    let why = format!("it was to start {dependency}, which did not succeed");
+    not_run(FailureClass::Dependency, &why)
 }
 
 /// The job waited when the supervisor went away, and cannot be started any more.

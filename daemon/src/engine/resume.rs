@@ -2,9 +2,9 @@
 
 use super::launcher::Adoption;
 use super::{Change, Engine, EngineError, now_usec, records, report};
-use crate::store::JobRecord;
+use crate::store::{JobRecord, UserShare};
 use crate::supervise::AdoptRequest;
-use fetchml_api::job::JobState;
+use fetchml_api::job::{JobId, JobState};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -17,26 +17,44 @@ impl Engine {
         Ok(self.store.unfinished().await?)
     }
 
-    /// Puts a job back into the queue, at its old place. It is recorded again:
-    /// the supervisor may have gone away between the commit and the record.
+    /// Users and what they have used.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the store fails.
+    pub async fn take_over_shares(&self) -> Result<(), EngineError> {
+        for UserShare { uid, share } in self.store.shares().await? {
+            self.live().queue.set_share(uid, share);
+        }
+        Ok(())
+    }
+
+    /// Records that jobs wait again. They are recorded a second time, all together:
+    /// the supervisor may have gone away between their commit and their record.
     ///
     /// # Errors
     /// [`EngineError::AuditUnavailable`] when it cannot be recorded.
-    pub async fn requeue(
-        &self,
-        record: JobRecord,
-        directories: Vec<OwnedFd>,
-    ) -> Result<(), EngineError> {
-        let recorded = self.ledger.append(records::requeued(&record)).await;
-        recorded.map_err(EngineError::AuditUnavailable)?;
-        self.live().add_queued(record, directories);
-        Ok(())
+    pub async fn record_requeued(&self, jobs: &[JobId]) -> Result<(), EngineError> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let recorded = self.ledger.append(records::requeued(jobs)).await;
+        recorded.map_err(EngineError::AuditUnavailable)
+    }
+
+    /// Puts a job back into the queue, at its old place.
+    pub async fn requeue(self: &Arc<Self>, record: JobRecord, directories: Vec<OwnedFd>) {
+        {
+            let mut live = self.live();
+            let opened = live.held.count_in(record.uid, directories);
+            live.held.keep(record.id, opened);
+        }
+        self.wait_in_line(record).await;
     }
 
     /// Ends a job that waited and cannot be started any more.
     pub async fn lose(self: &Arc<Self>, record: JobRecord) {
         let id = record.id;
-        self.live().add_running(record, None);
+        self.live().activate(id, record.uid, Some(record), Vec::new());
         self.end(id, report::lost_while_queued()).await;
     }
 
@@ -52,7 +70,7 @@ impl Engine {
         };
         match self.launcher.adopt(request).await {
             Adoption::Ended(report) => {
-                self.live().add_running(record, None);
+                self.live().activate(id, record.uid, Some(record), Vec::new());
                 self.end(id, *report).await;
             }
             Adoption::Running(running) => {
@@ -65,7 +83,15 @@ impl Engine {
                     }
                 }
                 let (uid, state) = (record.uid, record.state);
-                self.live().add_running(record, Some(running.clone()));
+                {
+                    let mut live = self.live();
+                    let entry = self.entry(&record, Vec::new(), &mut live);
+                    let started_usec = record.started_usec.unwrap_or_else(now_usec);
+                    let gpus = record.gpu_names.clone();
+                    live.queue.adopt(entry, gpus.clone(), started_usec);
+                    let active = live.activate(id, uid, Some(record), gpus);
+                    active.running = Some(running.clone());
+                }
                 self.tell(id, uid, Change::State(state));
                 let engine = self.clone();
                 tokio::spawn(async move { engine.follow(id, running).await });

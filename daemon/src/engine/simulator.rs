@@ -3,6 +3,7 @@
 
 use super::launcher::{Adoption, JobFiles, Launcher, Part, Planned, Running};
 use super::report;
+use crate::queue::Capacity;
 use crate::supervise::Preview;
 use crate::supervise::{AdoptRequest, Refusal, StartRequest};
 use fetchml_api::host::Finding;
@@ -23,6 +24,8 @@ pub struct Simulator {
     /// supervisor is there.
     attempts: Arc<Mutex<HashMap<JobId, Arc<Simulated>>>>,
     witness: Arc<Mutex<Option<Witness>>>,
+    /// What the machine has.
+    pub capacity: Arc<Mutex<Capacity>>,
 }
 
 /// Looks at the world at the moment a command would be executed.
@@ -80,6 +83,10 @@ fn layers() -> Vec<Layer> {
 impl Launcher for Simulator {
     fn findings(&self) -> Vec<Finding> {
         Vec::new()
+    }
+
+    fn capacity(&self) -> Capacity {
+        self.capacity.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn preview(&self, _: &Profile) -> Preview {

@@ -2,12 +2,13 @@
 
 use fetchml_api::job::JobSpec;
 use fetchml_policies::Profile;
+use serde::Serialize;
 
 /// A processor's share in thousandths, so that sums are exact.
 pub type MilliCpus = u64;
 
 /// What the machine has for jobs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Capacity {
     /// Jobs at once, whatever they ask for.
     pub slots: usize,
@@ -20,7 +21,7 @@ pub struct Capacity {
 }
 
 /// One accelerator.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Gpu {
     /// The machine's name for it, stable while it is there: `nvidia0`, `amd1`.
     pub name: String,
@@ -29,7 +30,7 @@ pub struct Gpu {
 }
 
 /// What a job takes for itself while it runs. Nobody else is promised it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Needs {
     /// Processors.
     pub milli_cpus: MilliCpus,

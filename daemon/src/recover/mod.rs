@@ -59,6 +59,8 @@ pub async fn recover(
     mut kept: Kept,
 ) -> Result<Recovered, EngineError> {
     let mut recovered = Recovered::default();
+    engine.take_over_shares().await?;
+    let mut waiting = Vec::new();
     for record in engine.left_behind().await? {
         if record.state != JobState::Queued {
             recovered.adopted += 1;
@@ -68,13 +70,18 @@ pub async fn recover(
         match kept.take(record.id, record.spec.mounts.len()) {
             Some(directories) => {
                 recovered.requeued += 1;
-                engine.requeue(record, directories).await?;
+                waiting.push((record, directories));
             }
             None => {
                 recovered.lost += 1;
                 engine.lose(record).await;
             }
         }
+    }
+    let ids: Vec<JobId> = waiting.iter().map(|(record, _)| record.id).collect();
+    engine.record_requeued(&ids).await?;
+    for (record, directories) in waiting {
+        engine.requeue(record, directories).await;
     }
     for (job, rest) in kept.0 {
         notify.release(job, rest.keys().max().map_or(0, |last| last + 1));

@@ -5,8 +5,10 @@
 
 mod rows;
 mod schema;
+mod shares;
 
-pub use rows::{Filter, JobRecord, NewJob, Summary};
+pub use rows::{AttemptEnd, AttemptRecord, Filter, JobRecord, NewJob, Summary};
+pub use shares::UserShare;
 
 use fetchml_api::job::JobId;
 use rusqlite::Connection;
@@ -81,15 +83,17 @@ impl Store {
         Ok(Self { requests })
     }
 
-    /// Adds a queued job; its number is never used again, whatever becomes of it.
+    /// Adds queued jobs, all or none; their numbers follow each other and are never
+    /// used again, whatever becomes of them. Those that say they are of an array are
+    /// of the one that has the number of the first.
     ///
     /// # Errors
-    /// [`StoreError`] when it could not be committed.
-    pub async fn insert(&self, job: NewJob) -> Result<JobRecord, StoreError> {
-        self.call(move |db| rows::insert(db, job)).await
+    /// [`StoreError`] when they could not be committed.
+    pub async fn insert(&self, jobs: Vec<NewJob>) -> Result<Vec<JobRecord>, StoreError> {
+        self.call(move |db| rows::insert(db, jobs)).await
     }
 
-    /// Writes the job's current facts, and those of its attempt if it has one.
+    /// Writes the facts of a job that starts or runs, and those of its attempt.
     ///
     /// # Errors
     /// [`StoreError`] when it could not be committed.
@@ -97,12 +101,65 @@ impl Store {
         self.call(move |db| rows::update(db, &job)).await
     }
 
-    /// Takes back a job that nobody was told of.
+    /// Writes what is left of a job after an attempt or without one, the end of that
+    /// attempt, and what its user has used with it.
     ///
     /// # Errors
     /// [`StoreError`] when it could not be committed.
-    pub async fn forget(&self, id: JobId) -> Result<(), StoreError> {
-        self.call(move |db| rows::forget(db, id)).await
+    pub async fn end(
+        &self,
+        job: JobRecord,
+        attempt: Option<AttemptEnd>,
+        share: Option<UserShare>,
+    ) -> Result<(), StoreError> {
+        self.call(move |db| {
+            rows::set(db, &job)?;
+            if let Some(attempt) = attempt {
+                rows::end_attempt(db, &job, &attempt)?;
+            }
+            share.map_or(Ok(()), |share| shares::set(db, &share))
+        })
+        .await
+    }
+
+    /// Changes a waiting job's place in the queue.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be committed.
+    pub async fn set_place(&self, id: JobId, priority: i32, held: bool) -> Result<(), StoreError> {
+        self.call(move |db| rows::set_place(db, id, priority, held)).await
+    }
+
+    /// Takes back jobs that nobody was told of.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be committed.
+    pub async fn forget(&self, ids: Vec<JobId>) -> Result<(), StoreError> {
+        self.call(move |db| ids.iter().try_for_each(|id| rows::forget(db, *id))).await
+    }
+
+    /// What users have used of late.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be read.
+    pub async fn shares(&self) -> Result<Vec<UserShare>, StoreError> {
+        self.call(shares::all).await
+    }
+
+    /// The attempts of a job, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they could not be read.
+    pub async fn attempts(&self, id: JobId) -> Result<Vec<AttemptRecord>, StoreError> {
+        self.call(move |db| rows::attempts(db, id)).await
+    }
+
+    /// Key facts of jobs that wait, oldest first: of one user, or of all.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they could not be read.
+    pub async fn waiting(&self, uid: Option<u32>, limit: u32) -> Result<Vec<Summary>, StoreError> {
+        self.call(move |db| rows::waiting(db, uid, limit)).await
     }
 
     /// One job.
@@ -215,6 +272,10 @@ mod tests {
         }
     }
 
+    async fn insert(store: &Store, uid: u32, name: &str) -> JobRecord {
+        store.insert(vec![new_job(uid, name)]).await.expect("insert").remove(0)
+    }
+
     fn opened() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().expect("temporary directory");
         let store = Store::open(dir.path()).expect("open");
@@ -224,33 +285,32 @@ mod tests {
     #[tokio::test]
     async fn jobs_survive_closing_and_keep_their_numbers() {
         let (dir, store) = opened();
-        let first = store.insert(new_job(1000, "a")).await.expect("insert");
-        let mut second = store.insert(new_job(1000, "b")).await.expect("insert");
+        let first = insert(&store, 1000, "a").await;
+        let mut second = insert(&store, 1000, "b").await;
         second.state = JobState::Running;
         second.attempt = 1;
         second.host_uid = Some(1_000_000);
         store.update(second.clone()).await.expect("update");
-        store.forget(first.id).await.expect("forget");
+        store.forget(vec![first.id]).await.expect("forget");
         drop(store);
 
         let store = Store::open(dir.path()).expect("open again");
         assert_eq!(store.job(first.id).await.expect("read"), None);
         assert_eq!(store.unfinished().await.expect("read"), [second.clone()]);
-        store.forget(second.id).await.expect("forget");
-        let third = store.insert(new_job(1000, "c")).await.expect("insert");
+        store.forget(vec![second.id]).await.expect("forget");
+        let third = insert(&store, 1000, "c").await;
         assert!(third.id > second.id, "a number was used twice");
     }
 
     #[tokio::test]
     async fn a_failing_request_leaves_its_neighbours_in_the_batch() {
         let (_dir, store) = opened();
-        let good = store.insert(new_job(1, "good"));
+        let good = insert(&store, 1, "good");
         let bad = store.call(|db| {
             db.execute("UPDATE jobs SET name = 'changed'", [])?;
             db.execute("INSERT INTO no_such_table VALUES (1)", [])
         });
         let (good, bad) = tokio::join!(good, bad);
-        let good = good.expect("unharmed");
         assert!(bad.is_err());
         let read = store.job(good.id).await.expect("read").expect("there");
         assert_eq!(read.spec.name, "good");
@@ -262,7 +322,7 @@ mod tests {
     async fn listing_filters_and_keeps_the_newest_last() {
         let (_dir, store) = opened();
         for n in 0..6 {
-            store.insert(new_job(n % 2, &n.to_string())).await.expect("insert");
+            insert(&store, n % 2, &n.to_string()).await;
         }
         let names =
             |list: Vec<Summary>| -> Vec<String> { list.into_iter().map(|s| s.name).collect() };

@@ -126,11 +126,13 @@ pub struct Filter {
     pub limit: u32,
     /// Only those with a lower number.
     pub before: Option<JobId>,
+    /// Only those in the dead-letter list.
+    pub dead: bool,
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { uid: None, state: None, limit: 50, before: None }
+        Self { uid: None, state: None, limit: 50, before: None, dead: false }
     }
 }
 
@@ -138,7 +140,32 @@ const COLUMNS: &str = "id, uid, gid, state, reason, spec, attempt, submitted_use
                        finished_usec, host_uid, layers, report, priority, held, not_before_usec, \
                        failures, dead, gpu_names";
 
-pub(super) fn insert(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord> {
+pub(super) fn insert(db: &Connection, jobs: Vec<NewJob>) -> rusqlite::Result<Vec<JobRecord>> {
+    let mut array = None;
+    let mut records = Vec::with_capacity(jobs.len());
+    for mut job in jobs {
+        if let Some(place) = &mut job.spec.queueing.array {
+            // The next one, as AUTOINCREMENT gives them out within a transaction.
+            place.array = match array {
+                Some(array) => array,
+                None => next_id(db)?,
+            };
+            array = Some(place.array);
+        }
+        records.push(insert_one(db, job)?);
+    }
+    Ok(records)
+}
+
+fn next_id(db: &Connection) -> rusqlite::Result<JobId> {
+    let last: Option<i64> = db
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(JobId(u64::try_from(last.unwrap_or(0)).unwrap_or(0) + 1))
+}
+
+fn insert_one(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord> {
     let mut record = JobRecord {
         id: JobId(0),
         uid: job.uid,
@@ -182,12 +209,64 @@ pub(super) fn insert(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord
     Ok(record)
 }
 
+/// What an attempt ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptEnd {
+    /// Which attempt of the job, from 1.
+    pub number: u32,
+    /// How it ended; the job itself may wait for another.
+    pub state: JobState,
+    /// When, microseconds since the epoch.
+    pub finished_usec: Option<u64>,
+}
+
+/// One try of a job.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AttemptRecord {
+    /// Which, from 1.
+    pub number: u32,
+    /// Where it is, or how it ended.
+    pub state: JobState,
+    /// When its command began, microseconds since the epoch.
+    pub started_usec: Option<u64>,
+    /// When it ended, microseconds since the epoch.
+    pub finished_usec: Option<u64>,
+    /// Host user id that it ran as.
+    pub host_uid: Option<u32>,
+    /// Layers of its sandbox.
+    pub layers: Vec<Layer>,
+    /// Why it ended.
+    pub report: Option<ExitReport>,
+}
+
 pub(super) fn update(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
+    set(db, job)?;
+    put_attempt(db, job, job.attempt, job.state, job.finished_usec)
+}
+
+pub(super) fn end_attempt(
+    db: &Connection,
+    job: &JobRecord,
+    end: &AttemptEnd,
+) -> rusqlite::Result<()> {
+    put_attempt(db, job, end.number, end.state, end.finished_usec)
+}
+
+pub(super) fn set_place(
+    db: &Connection,
+    id: JobId,
+    priority: i32,
+    held: bool,
+) -> rusqlite::Result<()> {
+    let changed = db
+        .prepare_cached("UPDATE jobs SET priority = ?2, held = ?3 WHERE id = ?1")?
+        .execute(params![key(id), priority, held])?;
+    if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
+}
+
+pub(super) fn set(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
     let id = key(job.id);
-    let layers = json(&job.layers)?;
-    let report = job.report.as_ref().map(json).transpose()?;
     let (started, finished) = (job.started_usec.map(time), job.finished_usec.map(time));
-    let state = job.state.as_str();
     let changed = db
         .prepare_cached(
             "UPDATE jobs SET state = ?2, reason = ?3, attempt = ?4, started_usec = ?5, \
@@ -196,14 +275,14 @@ pub(super) fn update(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
         )?
         .execute(params![
             id,
-            state,
+            job.state.as_str(),
             job.reason,
             job.attempt,
             started,
             finished,
             job.host_uid,
-            layers,
-            report,
+            json(&job.layers)?,
+            job.report.as_ref().map(json).transpose()?,
             job.priority,
             job.held,
             job.not_before_usec.map(time),
@@ -214,23 +293,50 @@ pub(super) fn update(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
     if changed != 1 {
         return Err(rusqlite::Error::StatementChangedRows(changed));
     }
-    if job.attempt > 0 {
-        db.prepare_cached(
-            "INSERT OR REPLACE INTO attempts (job, number, state, started_usec, finished_usec, \
-             host_uid, layers, report) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute(params![
-            id,
-            job.attempt,
-            state,
-            started,
-            finished,
-            job.host_uid,
-            layers,
-            report
-        ])?;
-    }
     Ok(())
+}
+
+fn put_attempt(
+    db: &Connection,
+    job: &JobRecord,
+    number: u32,
+    state: JobState,
+    finished_usec: Option<u64>,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO attempts (job, number, state, started_usec, finished_usec, \
+         host_uid, layers, report) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        key(job.id),
+        number,
+        state.as_str(),
+        job.started_usec.map(time),
+        finished_usec.map(time),
+        job.host_uid,
+        json(&job.layers)?,
+        job.report.as_ref().map(json).transpose()?,
+    ])?;
+    Ok(())
+}
+
+pub(super) fn attempts(db: &Connection, id: JobId) -> rusqlite::Result<Vec<AttemptRecord>> {
+    db.prepare_cached(
+        "SELECT number, state, started_usec, finished_usec, host_uid, layers, report \
+         FROM attempts WHERE job = ?1 ORDER BY number",
+    )?
+    .query_map([key(id)], |row| {
+        Ok(AttemptRecord {
+            number: row.get(0)?,
+            state: state(row, 1)?,
+            started_usec: optional_number(row, 2)?,
+            finished_usec: optional_number(row, 3)?,
+            host_uid: row.get(4)?,
+            layers: document(5, &row.get::<_, String>(5)?)?,
+            report: row.get::<_, Option<String>>(6)?.map(|text| document(6, &text)).transpose()?,
+        })
+    })?
+    .collect()
 }
 
 pub(super) fn forget(db: &Connection, id: JobId) -> rusqlite::Result<()> {
@@ -252,18 +358,33 @@ pub(super) fn unfinished(db: &Connection) -> rusqlite::Result<Vec<JobRecord>> {
     .collect()
 }
 
+const SUMMARY: &str = "id, uid, name, experiment, profile, state, submitted_usec";
+
 pub(super) fn summaries(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Summary>> {
-    let columns = "id, uid, name, experiment, profile, state, submitted_usec";
-    newest_last(db, columns, filter, |row| {
-        Ok(Summary {
-            id: JobId(number(row, 0)?),
-            uid: row.get(1)?,
-            name: row.get(2)?,
-            experiment: row.get(3)?,
-            profile: row.get(4)?,
-            state: state(row, 5)?,
-            submitted_usec: number(row, 6)?,
-        })
+    newest_last(db, SUMMARY, filter, summary)
+}
+
+pub(super) fn waiting(
+    db: &Connection,
+    uid: Option<u32>,
+    limit: u32,
+) -> rusqlite::Result<Vec<Summary>> {
+    let by_user = if uid.is_some() { "uid = ?1" } else { "?1 IS NULL" };
+    let sql = format!(
+        "SELECT {SUMMARY} FROM jobs WHERE state = 'queued' AND {by_user} ORDER BY id LIMIT ?2"
+    );
+    db.prepare_cached(&sql)?.query_map(params![uid, limit], summary)?.collect()
+}
+
+fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
+    Ok(Summary {
+        id: JobId(number(row, 0)?),
+        uid: row.get(1)?,
+        name: row.get(2)?,
+        experiment: row.get(3)?,
+        profile: row.get(4)?,
+        state: state(row, 5)?,
+        submitted_usec: number(row, 6)?,
     })
 }
 
@@ -280,9 +401,10 @@ fn newest_last<T>(
     // The user's condition is left out rather than made optional in SQL: the
     // planner takes the index on (uid, id) only when it sees an equality.
     let by_user = if filter.uid.is_some() { "uid = ?1" } else { "?1 IS NULL" };
+    let dead = if filter.dead { "AND dead = 1" } else { "" };
     let sql = format!(
         "SELECT {columns} FROM jobs WHERE {by_user} AND (?2 IS NULL OR state = ?2) AND id < ?3 \
-         ORDER BY id DESC LIMIT ?4"
+         {dead} ORDER BY id DESC LIMIT ?4"
     );
     let before = filter.before.map_or(i64::MAX, key);
     let state = filter.state.map(JobState::as_str);

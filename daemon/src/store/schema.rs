@@ -53,6 +53,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE shares (
         uid            INTEGER PRIMARY KEY,
         used           REAL    NOT NULL,
+        gpu_seconds    REAL    NOT NULL,
         at_usec        INTEGER NOT NULL
     ) STRICT;
 ",

@@ -8,6 +8,7 @@ use super::{
 use crate::cgroup::{Cgroups, JobCgroup};
 use crate::launch::{HostView, LaunchTimes, Launcher, Mark};
 use crate::plan::{self, LandlockSupport, ProcMask, failed};
+use crate::queue::Capacity;
 use fetchml_api::agent::{DENIED, DeniedCalls, MAX_REPORT_BYTES, STOP};
 use fetchml_api::host::Finding;
 use fetchml_api::job::{JobId, JobSpec};
@@ -185,6 +186,15 @@ impl Host {
             about,
             host,
         }))
+    }
+
+    /// What this machine has for jobs.
+    pub fn capacity(&self) -> Capacity {
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let info = rustix::system::sysinfo();
+        let memory_bytes = info.totalram * u64::from(info.mem_unit);
+        let milli_cpus = u64::try_from(cpus).unwrap_or(u64::MAX) * 1000;
+        Capacity { slots: 0, milli_cpus, memory_bytes, gpus: Vec::new() }
     }
 
     /// Called when the supervisor stops: a private one leaves no empty group.

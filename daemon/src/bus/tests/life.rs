@@ -81,7 +81,7 @@ async fn a_job_that_waits_says_why_and_starts_when_a_slot_is_free() {
     let third = submit(&manager, &["sleep"]).await;
     let waiting = described(&manager.describe_job(third).await.expect("there"));
     assert_eq!(waiting.state, JobState::Queued);
-    assert_eq!(waiting.reason, "waits for a slot: 1 of 1 run, 1 job is ahead");
+    assert_eq!(waiting.reason, "waits for a slot, 1 of 1 run; 1 job before it");
     assert_eq!(manager.jobs_running().await.expect("property"), 1);
     assert_eq!(manager.jobs_queued().await.expect("property"), 2);
     until("it runs", || world.simulator.started() == [JobId(first)]).await;

@@ -5,6 +5,7 @@ mod life;
 mod limits;
 mod policy;
 mod privacy;
+mod queue;
 mod refusals;
 mod restart;
 mod shape;

@@ -1,0 +1,127 @@
+//! Changes to jobs that wait, and to those in the dead-letter list.
+
+use super::{Change, Engine, EngineError, now_usec, records};
+use crate::access::Caller;
+use crate::store::JobRecord;
+use fetchml_api::job::{JobId, JobState};
+use std::sync::Arc;
+
+impl Engine {
+    /// Moves a waiting job in the queue. Who may is decided before.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] for a job that does not wait.
+    pub async fn set_priority(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: JobId,
+        priority: i32,
+    ) -> Result<(), EngineError> {
+        let words = format!("priority {priority}");
+        self.change_waiting(caller, id, &words, move |record| record.priority = priority).await
+    }
+
+    /// Keeps a waiting job from starting.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] for a job that does not wait.
+    pub async fn hold(self: &Arc<Self>, caller: &Caller, id: JobId) -> Result<(), EngineError> {
+        self.change_waiting(caller, id, "hold", |record| record.held = true).await
+    }
+
+    /// Lets a held job start when it is its turn.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] for a job that does not wait.
+    pub async fn release(self: &Arc<Self>, caller: &Caller, id: JobId) -> Result<(), EngineError> {
+        self.change_waiting(caller, id, "release", |record| record.held = false).await
+    }
+
+    async fn change_waiting(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: JobId,
+        words: &str,
+        change: impl Fn(&mut JobRecord) + Send,
+    ) -> Result<(), EngineError> {
+        if !self.live().queue.is_waiting(id) {
+            return Err(self.not_waiting(id));
+        }
+        let changed = records::changed(caller, id, words);
+        self.ledger.append(changed).await.map_err(EngineError::AuditUnavailable)?;
+        let mut record = self.store.job(id).await?.ok_or(EngineError::NoSuchJob(id))?;
+        change(&mut record);
+        self.store.set_place(id, record.priority, record.held).await?;
+        let changed = {
+            let mut live = self.live();
+            live.forget_fresh(id);
+            let (priority, held) = (record.priority, record.held);
+            live.queue.change(id, now_usec(), |entry| {
+                entry.priority = priority;
+                entry.held = held;
+            })
+        };
+        if !changed {
+            return Err(self.not_waiting(id));
+        }
+        self.tell(id, record.uid, Change::State(JobState::Queued));
+        self.pump();
+        Ok(())
+    }
+
+    fn not_waiting(&self, id: JobId) -> EngineError {
+        let what = if self.live().is_live(id) { "has started" } else { "is over" };
+        EngineError::Invalid(format!("job {id} {what}: only a job that waits can be changed"))
+    }
+
+    /// Puts a job of the dead-letter list into the queue again, with all its tries.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] when it is not in that list or cannot be started again.
+    pub async fn requeue_dead(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: JobId,
+    ) -> Result<(), EngineError> {
+        let mut record = self.dead(id).await?;
+        if !record.spec.mounts.is_empty() {
+            return Err(EngineError::Invalid(format!(
+                "job {id} had directories of its client, which are closed: submit it again"
+            )));
+        }
+        record.state = JobState::Queued;
+        "put back from the dead-letter list".clone_into(&mut record.reason);
+        record.dead = false;
+        record.failures.clear();
+        record.finished_usec = None;
+        record.spec.queueing.after.clear();
+        let changed = records::changed(caller, id, "requeue");
+        self.ledger.append(changed).await.map_err(EngineError::AuditUnavailable)?;
+        self.store.end(record.clone(), None, None).await?;
+        let uid = record.uid;
+        self.wait_in_line(record).await;
+        self.tell(id, uid, Change::New);
+        self.pump();
+        Ok(())
+    }
+
+    /// Takes a job out of the dead-letter list; what it left stays.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] when it is not in that list.
+    pub async fn drop_dead(&self, caller: &Caller, id: JobId) -> Result<(), EngineError> {
+        let mut record = self.dead(id).await?;
+        record.dead = false;
+        let changed = records::changed(caller, id, "drop");
+        self.ledger.append(changed).await.map_err(EngineError::AuditUnavailable)?;
+        Ok(self.store.end(record, None, None).await?)
+    }
+
+    async fn dead(&self, id: JobId) -> Result<JobRecord, EngineError> {
+        let record = self.store.job(id).await?.ok_or(EngineError::NoSuchJob(id))?;
+        if record.dead {
+            return Ok(record);
+        }
+        Err(EngineError::Invalid(format!("job {id} is not in the dead-letter list")))
+    }
+}

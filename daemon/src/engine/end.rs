@@ -1,0 +1,194 @@
+//! The end of an attempt: of the job with it, or another try after a pause.
+
+use super::{Change, Engine, now_usec, records, report};
+use crate::store::{AttemptEnd, JobRecord, UserShare};
+use fetchml_api::audit::NewRecord;
+use fetchml_api::job::{ExitReport, FailureClass, JobId, JobState};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pause between two tries to record or commit an end.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// What follows from a report.
+enum Next {
+    /// The job is over. `dead`: its tries are used up.
+    Over { dead: bool },
+    /// Another try.
+    Again { pause: Duration, class: FailureClass },
+}
+
+impl Engine {
+    /// Records, commits and tells the end of an attempt, or of a job that never had
+    /// one. Neither the record nor the commit can be left out, so both are tried until
+    /// they succeed; the job keeps its place and its last committed state meanwhile.
+    /// Jobs that had to see this one succeed end with it.
+    pub(super) async fn end(self: &Arc<Self>, id: JobId, report: ExitReport) {
+        let mut ending = vec![(id, report)];
+        while let Some((id, report)) = ending.pop() {
+            let doomed = self.end_one(id, report).await;
+            for doomed in doomed {
+                ending.push((doomed.job, report::dependency_failed(doomed.dependency)));
+            }
+        }
+        self.pump();
+    }
+
+    async fn end_one(self: &Arc<Self>, id: JobId, report: ExitReport) -> Vec<crate::queue::Doomed> {
+        while let Err(error) = self.load(id).await {
+            if matches!(error, super::EngineError::NoSuchJob(_)) {
+                return Vec::new();
+            }
+            tracing::error!(job = id.0, %error, "the end of a job waits for the store");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        let Some(mut record) = self.live().record(id).cloned() else { return Vec::new() };
+        let attempt = take_end(&mut record, report);
+        match self.what_next(&mut record) {
+            Next::Over { dead } => {
+                record.dead = dead;
+                self.finish(record, attempt).await
+            }
+            Next::Again { pause, class } => {
+                self.try_again(record, attempt, pause, class).await;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Counts the failure and decides.
+    fn what_next(&self, record: &mut JobRecord) -> Next {
+        let Some(class) = record.report.as_ref().and_then(|report| report.failure) else {
+            return Next::Over { dead: false };
+        };
+        let policy = &self.settings().config.retry;
+        let tries = policy.tries(&record.spec.queueing, class);
+        let failures = record.failures.entry(class).or_default();
+        *failures = failures.saturating_add(1);
+        let failures = *failures;
+        let (wanted, has_directories) = {
+            let live = self.live();
+            let wanted = !live.get(record.id).is_some_and(|job| job.cancel_requested);
+            let held = live.held.get(record.id).map_or(0, |held| held.directories().len());
+            (wanted, held == record.spec.mounts.len())
+        };
+        if tries == 0 || !wanted {
+            return Next::Over { dead: false };
+        }
+        if failures > tries || !has_directories {
+            return Next::Over { dead: true };
+        }
+        Next::Again { pause: policy.pause(failures, random()), class }
+    }
+
+    async fn finish(
+        self: &Arc<Self>,
+        mut record: JobRecord,
+        attempt: Option<AttemptEnd>,
+    ) -> Vec<crate::queue::Doomed> {
+        let id = record.id;
+        record.not_before_usec = None;
+        let refused = records::sandbox_denied(&record);
+        let ended = refused.into_iter().chain([records::completed(&record)]);
+        self.record_surely(id, ended).await;
+        // What it used is known to the queue alone, and the queue must not give the
+        // place away before the end is committed.
+        let share = self.share_after(&record);
+        self.commit_surely(&record, attempt, share).await;
+        self.notify.release(id, record.spec.mounts.len());
+        let record = Arc::new(record);
+        let succeeded = record.state == JobState::Succeeded;
+        let doomed = {
+            let mut live = self.live();
+            let doomed = live.queue.ended(id, succeeded, now_usec());
+            for doomed in &doomed {
+                live.activate(doomed.job, doomed.uid, None, Vec::new());
+            }
+            live.finish(&record);
+            doomed
+        };
+        self.tell(id, record.uid, Change::State(record.state));
+        self.tell(id, record.uid, Change::Removed(record.state));
+        doomed
+    }
+
+    async fn try_again(
+        self: &Arc<Self>,
+        mut record: JobRecord,
+        attempt: Option<AttemptEnd>,
+        pause: Duration,
+        class: FailureClass,
+    ) {
+        let (id, uid) = (record.id, record.uid);
+        let pause_usec = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
+        record.state = JobState::Queued;
+        record.finished_usec = None;
+        record.host_uid = None;
+        record.gpu_names.clear();
+        record.not_before_usec = Some(now_usec().saturating_add(pause_usec));
+        let refused = records::sandbox_denied(&record);
+        let retried = records::retried(&record, class, pause);
+        self.record_surely(id, refused.into_iter().chain([retried])).await;
+        let share = self.share_after(&record);
+        self.commit_surely(&record, attempt, share).await;
+        {
+            let mut live = self.live();
+            let entry = self.entry(&record, Vec::new(), &mut live);
+            live.queue.stopped(id, now_usec());
+            live.requeue(entry, now_usec());
+        }
+        self.tell(id, uid, Change::State(JobState::Queued));
+    }
+
+    async fn record_surely(&self, id: JobId, records: impl Iterator<Item = NewRecord>) {
+        for new in records {
+            while let Err(error) = self.ledger.append(new.clone()).await {
+                tracing::error!(job = id.0, %error, "the end of a job waits for the audit log");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+
+    async fn commit_surely(
+        &self,
+        record: &JobRecord,
+        attempt: Option<AttemptEnd>,
+        share: Option<UserShare>,
+    ) {
+        while let Err(error) = self.store.end(record.clone(), attempt, share).await {
+            tracing::error!(job = record.id.0, %error, "the end of a job waits for the store");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// What the user has used with this job taken into account.
+    fn share_after(&self, record: &JobRecord) -> Option<UserShare> {
+        let share = self.live().queue.share_after(record.id, now_usec())?;
+        Some(UserShare { uid: record.uid, share })
+    }
+}
+
+/// Puts the report into the job's record. Answers with the end of the attempt that was
+/// under way, if one was.
+fn take_end(record: &mut JobRecord, report: ExitReport) -> Option<AttemptEnd> {
+    let under_way = matches!(record.state, JobState::Starting | JobState::Running);
+    record.state = report::final_state(&report);
+    record.reason.clone_from(&report.summary);
+    record.finished_usec = Some(now_usec());
+    if report.started_usec != 0 {
+        record.started_usec = Some(report.started_usec);
+    }
+    record.report = Some(report);
+    under_way.then_some(AttemptEnd {
+        number: record.attempt,
+        state: record.state,
+        finished_usec: record.finished_usec,
+    })
+}
+
+/// Evenly spread. Where the kernel gives none, jobs that failed together come back together.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+    u64::from_ne_bytes(bytes)
+}
