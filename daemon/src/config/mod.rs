@@ -23,6 +23,8 @@ pub struct Config {
     pub bus: Bus,
     /// What the audit log does.
     pub audit: Audit,
+    /// How long jobs are remembered (`[store]`).
+    pub store: Storing,
     /// What happens to jobs that failed (`[retry]`).
     pub retry: RetryPolicy,
     /// What each user may have, and how users take turns (`[quota]`, `[queue]`).
@@ -56,6 +58,14 @@ pub struct Bus {
     pub idle_exit: Duration,
 }
 
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storing {
+    /// Jobs that were over for longer are forgotten with their logs and outputs
+    /// (`keep_days`); `None` keeps all.
+    pub keep: Option<Duration>,
+}
+
 /// `[audit]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
@@ -81,6 +91,7 @@ impl Default for Config {
                 idle_exit: Duration::from_secs(15),
             },
             audit: Audit { journald: true },
+            store: Storing { keep: None },
             retry: RetryPolicy::default(),
             rules: Rules::default(),
         }

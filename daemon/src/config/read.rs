@@ -107,6 +107,9 @@ const KEYS: &[Key] = &[
     number("quota", "gpu_hours", (0, 1_000_000), |c, n| {
         c.rules.quota.gpu_hours = Some(f64::from(small(n)));
     }),
+    number("store", "keep_days", (0, 36_500), |c, n| {
+        c.store.keep = (n > 0).then(|| Duration::from_secs(n * 86_400));
+    }),
     number("retry", "first_pause_seconds", (1, 86_400), |c, n| {
         c.retry.first_pause = Duration::from_secs(n);
     }),

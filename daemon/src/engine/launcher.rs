@@ -35,6 +35,10 @@ pub trait Launcher: fmt::Debug + Send + Sync {
     /// [`Refusal`] when the job has no directory yet or it cannot be opened.
     fn open(&self, of: &JobFiles<'_>, part: Part) -> Result<OwnedFd, Refusal>;
 
+    /// Deletes the job's directory with all that is in it. What cannot be deleted is
+    /// told to the operator and stays.
+    fn delete(&self, of: &JobFiles<'_>);
+
     /// Turns the request into a complete plan.
     ///
     /// # Errors
@@ -130,6 +134,10 @@ impl Launcher for Machine {
         opened.map_err(|error| {
             Refusal::Infrastructure(format!("cannot open the {name} of job {}: {error}", of.job))
         })
+    }
+
+    fn delete(&self, of: &JobFiles<'_>) {
+        self.0.delete_job(of.uid, of.experiment, of.job);
     }
 
     fn plan(&self, request: StartRequest) -> Result<Box<dyn Planned>, Refusal> {

@@ -15,6 +15,7 @@ pub mod ledger;
 mod live;
 mod look;
 pub mod policy;
+mod prune;
 pub mod records;
 mod report;
 mod resume;

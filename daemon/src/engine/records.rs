@@ -51,6 +51,12 @@ pub fn requeued(jobs: &[JobId]) -> NewRecord {
         .detail("jobs", ranges(jobs))
 }
 
+/// Jobs were forgotten and their files deleted, as the configuration wants it.
+#[must_use]
+pub fn pruned(jobs: &[JobId]) -> NewRecord {
+    NewRecord::new(Event::FileDelete, supervisor(), "prune", "jobs").detail("jobs", ranges(jobs))
+}
+
 /// Somebody changed a job that waited or had failed.
 #[must_use]
 pub fn changed(caller: &Caller, id: JobId, what: &str) -> NewRecord {

@@ -24,6 +24,8 @@ pub struct Simulator {
     /// supervisor is there.
     attempts: Arc<Mutex<HashMap<JobId, Arc<Simulated>>>>,
     witness: Arc<Mutex<Option<Witness>>>,
+    /// Jobs whose directories were deleted.
+    pub deleted: Arc<Mutex<Vec<JobId>>>,
     /// What the machine has.
     pub capacity: Arc<Mutex<Capacity>>,
 }
@@ -106,6 +108,10 @@ impl Launcher for Simulator {
         write!(file, "{part:?} of job {}", of.job).expect("write");
         file.rewind().expect("seek");
         Ok(file.into())
+    }
+
+    fn delete(&self, of: &JobFiles<'_>) {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner).push(of.job);
     }
 
     fn plan(&self, request: StartRequest) -> Result<Box<dyn Planned>, Refusal> {

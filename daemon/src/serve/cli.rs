@@ -1,9 +1,10 @@
 //! The command line.
 
+use super::place::{Place, PlaceError};
 use crate::config::Config;
 use clap::Parser;
 use fetchml_policies::Library;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Supervises sandboxed training jobs.
@@ -21,6 +22,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     pub(super) private: Option<PathBuf>,
 
+    /// Put a backup (fetchmlctl backup) in the place of the job store, and stop.
+    ///
+    /// The supervisor must not run. The store that was there is kept beside it.
+    #[arg(long, value_name = "FILE", conflicts_with = "check_config")]
+    pub(super) restore: Option<PathBuf>,
+
     /// Read configuration and policies, say what is wrong with them, and stop.
     #[arg(long, conflicts_with = "private")]
     pub(super) check_config: bool,
@@ -28,6 +35,25 @@ pub(super) struct Arguments {
 
 /// Policies of the site.
 pub(super) const POLICY_OVERRIDES: &str = "/etc/fetchml/policies";
+
+/// `--restore`
+#[allow(clippy::print_stderr)]
+pub(super) fn restore(copy: &Path, place: Result<Place, PlaceError>) -> ExitCode {
+    let restored = place.map_err(|error| error.to_string()).and_then(|place| {
+        let _lock = place.occupy().map_err(|error| error.to_string())?;
+        crate::store::restore(copy, &place.state).map_err(|error| error.to_string())
+    });
+    match restored {
+        Ok(kept) => {
+            eprintln!("restored; the store that was there is {}", kept.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// `--check-config`
 #[allow(clippy::print_stderr)]

@@ -26,6 +26,9 @@ pub fn main() -> ExitCode {
         Some(dir) => Place::private(dir),
         None => Ok(Place::system()),
     };
+    if let Some(copy) = &arguments.restore {
+        return cli::restore(copy, place);
+    }
     log::start(arguments.private.is_none());
     // Jobs would inherit it from whoever began a private supervisor.
     fetchml_sys::process::stop_ignoring_signals();

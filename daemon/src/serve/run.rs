@@ -119,6 +119,8 @@ async fn serve(
     };
     let watchdog = feed_watchdog(&desk.engine, notify);
     tokio::pin!(watchdog);
+    let pruning = prune_daily(&desk.engine);
+    tokio::pin!(pruning);
     let idle = until_idle(&desk.engine, &gate, idle_exit);
     tokio::pin!(idle);
     let connections = listener.serve(desk, &gate);
@@ -127,6 +129,7 @@ async fn serve(
         tokio::select! {
             () = &mut connections => return "the socket is closed",
             () = &mut watchdog => return "the watchdog is off",
+            () = &mut pruning => return "old jobs are not pruned any more",
             () = &mut idle => return "idle",
             _ = signals.terminate.recv() => return "asked to by SIGTERM",
             _ = signals.interrupt.recv() => return "asked to by SIGINT",
@@ -235,6 +238,20 @@ async fn feed_watchdog(engine: &Engine, notify: Notify) {
         tick.tick().await;
         if engine.answers().await {
             notify.alive();
+        }
+    }
+}
+
+/// Forgets old jobs, now and once a day.
+async fn prune_daily(engine: &Arc<Engine>) {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut tick = tokio::time::interval(DAY);
+    loop {
+        tick.tick().await;
+        match engine.prune().await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "old jobs are forgotten"),
+            Err(error) => tracing::error!(%error, "old jobs could not be forgotten"),
         }
     }
 }

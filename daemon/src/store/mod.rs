@@ -3,17 +3,20 @@
 //! same time share one transaction and so one fsync. A request is answered
 //! only after the commit, which is what "commit, then tell" rests on.
 
+mod backup;
 mod rows;
 mod schema;
 mod shares;
 
-pub use rows::{AttemptEnd, AttemptRecord, Filter, JobRecord, NewJob, Summary};
+pub use backup::{REPLACED_NAME, restore};
+pub use rows::{AttemptEnd, AttemptRecord, Filter, JobRecord, NewJob, Pruned, Summary};
 pub use shares::UserShare;
 
 use fetchml_api::job::JobId;
 use rusqlite::Connection;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -47,6 +50,25 @@ pub enum StoreError {
         /// Ours.
         known: u32,
     },
+    /// What is in the database is not what was written.
+    #[error(
+        "the job store {} is damaged: {what}; put a backup in its place with `fetchmld \
+         --restore FILE`, or move it away to begin with an empty one", path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The first thing that is wrong.
+        what: String,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot use {}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The thread cannot be started.
     #[error("cannot start the store's thread: {0}")]
     Thread(std::io::Error),
@@ -62,6 +84,7 @@ pub enum StoreError {
 #[derive(Clone, Debug)]
 pub struct Store {
     requests: mpsc::Sender<Request>,
+    database: Arc<Path>,
 }
 
 /// Runs inside the batch's transaction; what it returns runs after the commit.
@@ -74,13 +97,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it cannot be opened, migrated or was written by a newer version.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let connection = schema::open(&dir.join(FILE_NAME))?;
+        let database = dir.join(FILE_NAME);
+        let connection = schema::open(&database)?;
         let (requests, inbox) = mpsc::channel();
         std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || serve(connection, &inbox))
             .map_err(StoreError::Thread)?;
-        Ok(Self { requests })
+        Ok(Self { requests, database: database.into() })
     }
 
     /// Adds queued jobs, all or none; their numbers follow each other and are never
@@ -192,6 +216,27 @@ impl Store {
     /// [`StoreError`] when they could not be read.
     pub async fn jobs(&self, filter: Filter) -> Result<Vec<JobRecord>, StoreError> {
         self.call(move |db| rows::jobs(db, &filter)).await
+    }
+
+    /// A copy of everything as it is now, opened for reading. The store goes on
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be written, for which there must be as much room
+    /// as the store takes.
+    pub async fn backup(&self) -> Result<OwnedFd, StoreError> {
+        let database = self.database.clone();
+        let copied = tokio::task::spawn_blocking(move || backup::copy(&database)).await;
+        copied.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Forgets jobs that were over before this time (microseconds since the epoch)
+    /// and are not in the dead-letter list, at most `limit` of them, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be committed.
+    pub async fn prune(&self, before_usec: u64, limit: u32) -> Result<Vec<Pruned>, StoreError> {
+        self.call(move |db| rows::prune(db, before_usec, limit)).await
     }
 
     /// Whether the store answers.
@@ -343,5 +388,77 @@ mod tests {
         drop(db);
         let error = Store::open(dir.path()).expect_err("too new").to_string();
         assert!(error.contains("has schema 99"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_copy_holds_what_was_there_and_can_take_the_stores_place() {
+        let (dir, store) = opened();
+        insert(&store, 1, "kept").await;
+        let copy = dir.path().join("copy");
+        let mut from = std::fs::File::from(store.backup().await.expect("a copy"));
+        std::io::copy(&mut from, &mut std::fs::File::create(&copy).expect("a file")).expect("copy");
+        insert(&store, 1, "later").await;
+        drop(store);
+        let kept = restore(&copy, dir.path()).expect("restored");
+        let store = Store::open(dir.path()).expect("open");
+        let names = |list: Vec<Summary>| list.into_iter().map(|s| s.name).collect::<Vec<_>>();
+        assert_eq!(names(store.summaries(Filter::default()).await.expect("read")), ["kept"]);
+        assert!(kept.is_file(), "what was there is kept");
+        let strays: Vec<_> = std::fs::read_dir(dir.path()).expect("listed").flatten().collect();
+        assert!(!strays.iter().any(|e| e.file_name().to_string_lossy().contains("backup-")));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_store_is_left_alone_and_no_copy_of_one_is_taken() {
+        let (dir, store) = opened();
+        for n in 0..200 {
+            insert(&store, 1, &n.to_string()).await;
+        }
+        drop(store);
+        // The last handle's thread closes the database.
+        let database = dir.path().join(FILE_NAME);
+        let whole = loop {
+            let bytes = std::fs::read(&database).expect("read");
+            if bytes.len() > 5 * 4096 && !dir.path().join("fetchml.db-wal").exists() {
+                break bytes;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        let mut bytes = whole.clone();
+        let at = bytes.len() - 4096;
+        bytes[at..at + 2048].fill(0xAA);
+        std::fs::write(&database, &bytes).expect("write");
+        let error = Store::open(dir.path()).expect_err("damaged").to_string();
+        assert!(error.contains("is damaged") && error.contains("--restore"), "{error}");
+        assert_eq!(std::fs::read(&database).expect("read"), bytes, "it was touched");
+        let copy = dir.path().join("copy");
+        std::fs::write(&copy, &bytes).expect("write");
+        std::fs::write(&database, &whole).expect("write");
+        let error = restore(&copy, dir.path()).expect_err("damaged").to_string();
+        assert!(error.contains("copy is damaged"), "{error}");
+        assert_eq!(std::fs::read(&database).expect("read"), whole, "it was replaced");
+        std::fs::write(&copy, "no database at all").expect("write");
+        assert!(restore(&copy, dir.path()).is_err());
+    }
+
+    #[tokio::test]
+    async fn only_old_jobs_that_are_over_are_forgotten() {
+        let (_dir, store) = opened();
+        for (name, state, at, dead) in [
+            ("old", JobState::Succeeded, Some(10), false),
+            ("dead", JobState::Failed, Some(10), true),
+            ("new", JobState::Succeeded, Some(99), false),
+            ("waits", JobState::Queued, None, false),
+        ] {
+            let mut job = insert(&store, 1, name).await;
+            (job.state, job.finished_usec, job.dead) = (state, at, dead);
+            store.end(job, None, None).await.expect("ended");
+        }
+        let pruned = store.prune(50, 10).await.expect("pruned");
+        assert_eq!(pruned.len(), 1);
+        assert_eq!(pruned[0].experiment, "default");
+        let left = store.summaries(Filter::default()).await.expect("read");
+        let names: Vec<_> = left.iter().map(|job| job.name.as_str()).collect();
+        assert_eq!(names, ["dead", "new", "waits"]);
     }
 }

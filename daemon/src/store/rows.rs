@@ -344,6 +344,33 @@ pub(super) fn forget(db: &Connection, id: JobId) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// A job that was forgotten; its directory is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// Its number.
+    pub id: JobId,
+    /// Host user id of the submitter.
+    pub uid: u32,
+    /// Experiment it belonged to.
+    pub experiment: String,
+}
+
+pub(super) fn prune(
+    db: &Connection,
+    before_usec: u64,
+    limit: u32,
+) -> rusqlite::Result<Vec<Pruned>> {
+    db.prepare_cached(
+        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE finished_usec < ?1 AND dead = 0 \
+         AND state NOT IN ('queued', 'starting', 'running') ORDER BY finished_usec LIMIT ?2) \
+         RETURNING id, uid, experiment",
+    )?
+    .query_map(params![time(before_usec), limit], |row| {
+        Ok(Pruned { id: JobId(number(row, 0)?), uid: row.get(1)?, experiment: row.get(2)? })
+    })?
+    .collect()
+}
+
 pub(super) fn job(db: &Connection, id: JobId) -> rusqlite::Result<Option<JobRecord>> {
     db.prepare_cached(&format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1"))?
         .query_row([key(id)], record)

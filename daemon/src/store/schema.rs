@@ -49,6 +49,7 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE jobs ADD COLUMN gpu_names TEXT NOT NULL DEFAULT '[]';
     CREATE INDEX jobs_dead ON jobs (uid, id) WHERE dead = 1;
     CREATE INDEX jobs_by_state ON jobs (state, id);
+    CREATE INDEX jobs_by_end ON jobs (finished_usec) WHERE finished_usec IS NOT NULL;
     -- What users have used of late, for their fair share.
     CREATE TABLE shares (
         uid            INTEGER PRIMARY KEY,
@@ -70,8 +71,21 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     if version > known {
         return Err(StoreError::TooNew { path: path.to_owned(), found: version, known });
     }
+    if version > 0 {
+        check(&db, path)?;
+    }
     migrate(&mut db, version).map_err(failed)?;
     Ok(db)
+}
+
+/// What a disk or a hand did to the pages of the database shows before anything is
+/// written to them. Reads all of it: about a tenth of a second for 50,000 jobs.
+fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let damaged = |what: String| StoreError::Damaged { path: path.to_owned(), what };
+    let found: String = db
+        .pragma_query_value(None, "quick_check", |row| row.get(0))
+        .map_err(|error| damaged(error.to_string()))?;
+    if found == "ok" { Ok(()) } else { Err(damaged(found.replace('\n', "; "))) }
 }
 
 fn configure(db: &Connection) -> rusqlite::Result<()> {

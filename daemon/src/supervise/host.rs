@@ -188,6 +188,20 @@ impl Host {
         }))
     }
 
+    /// Deletes the directory of a job that is over. Neither links nor a race lead out
+    /// of it: every step is taken relative to an open directory, and what lies above the
+    /// job's own is root's alone.
+    pub fn delete_job(&self, uid: u32, experiment: &str, job: JobId) {
+        let users = self.0.users.as_raw_fd();
+        let path = format!("/proc/self/fd/{users}/{uid}/{experiment}/{job}");
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::error!(job = job.0, %error, "the directory of an old job stays");
+            }
+            _ => {}
+        }
+    }
+
     /// What this machine has for jobs.
     pub fn capacity(&self) -> Capacity {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

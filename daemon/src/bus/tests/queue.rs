@@ -211,3 +211,21 @@ async fn of_many_that_wait_little_is_in_memory_and_no_more_are_objects() {
     let last = ids.last().expect("many").0;
     assert!(manager.get_job(last).await.is_ok(), "one that is asked for becomes an object");
 }
+
+#[tokio::test]
+async fn old_jobs_are_forgotten_with_their_files_when_the_site_says_so() {
+    let world = World::new(2).await;
+    let id = submit(&world, spec("true", Queueing::default())).await;
+    over(&world, id).await;
+    let engine = &world.desk.engine;
+    assert_eq!(engine.prune().await.expect("pruned"), 0, "everything is kept by default");
+    let mut settings = (*engine.settings()).clone();
+    settings.config.store.keep = Some(Duration::ZERO);
+    engine.set_settings(settings);
+    let waits = submit(&world, spec("true", Queueing { held: true, ..Queueing::default() })).await;
+    assert_eq!(engine.prune().await.expect("pruned"), 1);
+    assert_eq!(*world.simulator.deleted.lock().expect("not poisoned"), [id]);
+    assert!(matches!(engine.describe(Scope::All, id).await, Err(EngineError::NoSuchJob(_))));
+    assert!(engine.describe(Scope::All, waits).await.is_ok());
+    assert_eq!(world.count(Event::FileDelete), 1);
+}
