@@ -258,6 +258,7 @@ fn agent_plan(
     env.extend(request.spec.env.clone());
     env.insert("FETCHML_JOB_ID".into(), request.job.to_string());
     env.insert("FETCHML_OUTPUT_DIR".into(), "/outputs".into());
+    env.insert("FETCHML_METRICS_FILE".into(), "/outputs/metrics.jsonl".into());
     let search_path = env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
     // The same rules, whether denials are told or not.
     let (program, refusals) = match &filter.counting {

@@ -198,6 +198,7 @@ fn nothing_of_the_supervisor_leaks_in() {
         .collect();
     let known = [
         "FETCHML_JOB_ID",
+        "FETCHML_METRICS_FILE",
         "FETCHML_OUTPUT_DIR",
         "HOME",
         "LANG",
