@@ -415,7 +415,10 @@ pub(crate) struct Explain {
     /// A path as the job sees it; reading it unless --write or --execute is given
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) path: Option<String>,
-    /// An address, such as 127.0.0.1:8080 or example.org:443, or a local socket
+    /// HOST:PORT, [IPv6]:PORT, unix:/PATH or unix:@NAME
+    ///
+    /// Such as example.org:443, [::1]:8080, or for a local socket unix:/run/x.sock,
+    /// with @ for one of the abstract name space.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) connect: Option<String>,
     /// Change, make or remove the path

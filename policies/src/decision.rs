@@ -127,7 +127,7 @@ fn both(one: &[Condition], other: &[Condition]) -> Option<Vec<Condition>> {
 }
 
 /// Two tests for equality that no value passes. Of other pairs it is not said.
-fn excludes(one: &Condition, other: &Condition) -> bool {
+pub(crate) fn excludes(one: &Condition, other: &Condition) -> bool {
     let bits = |condition: &Condition| match condition.comparison {
         Comparison::Equal => Some((u64::MAX, condition.value)),
         Comparison::Masked(mask) => Some((mask, condition.value)),

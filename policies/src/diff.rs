@@ -83,8 +83,16 @@ fn shown(list: &[Shown]) -> BTreeMap<String, String> {
 
 /// Every value that is not a list of its own, by its key in the file.
 fn keys(profile: &Profile) -> BTreeMap<String, String> {
-    const OTHERWISE: [&str; 7] =
-        ["name", "allowed_caps", "allowed_calls", "networks", "show", "devices", "env"];
+    const OTHERWISE: [&str; 8] = [
+        "name",
+        "allowed_caps",
+        "allowed_calls",
+        "weaker_calls",
+        "networks",
+        "show",
+        "devices",
+        "env",
+    ];
     let Ok(Value::Object(all)) = serde_json::to_value(profile) else { return BTreeMap::new() };
     all.into_iter()
         .filter(|(key, value)| !OTHERWISE.contains(&key.as_str()) && !value.is_null())

@@ -103,6 +103,12 @@ fn paths_are_explained_by_what_covers_them() {
     assert_eq!(verdict("/dev/nvidia0", Access::Read), Verdict::Denied);
     assert_eq!(verdict("/proc/self/status", Access::Read), Verdict::Allowed);
     assert_eq!(verdict("/proc/sysrq-trigger", Access::Write), Verdict::Denied);
+    for name in ["/proc/kcore", "/proc/keys", "/proc/irq", "/proc/fs/ext4/sda1", "/proc/./kcore"] {
+        let told = ask(name, Access::Read);
+        assert_eq!((told.verdict, told.by), (Verdict::Denied, By::Sandbox), "{name}");
+        assert!(told.outcome.contains("covers it in every job"), "{name}: {}", told.outcome);
+    }
+    assert_eq!(verdict("/proc/self/fs", Access::Read), Verdict::Allowed);
     assert_eq!(verdict("/", Access::Read), Verdict::Allowed);
     assert_eq!(verdict("/x", Access::Write), Verdict::Denied);
     assert_eq!(verdict("/etc/hostname", Access::Read), Verdict::Allowed);
@@ -123,18 +129,20 @@ fn addresses_are_explained_by_the_network_mode() {
     let (profile, filter) = default();
     let ask = |mode, to: &str| {
         let profile = Profile { network_mode: mode, ..(*profile).clone() };
-        address(&profile, &filter, to).verdict
+        address(&profile, &filter, to, &Destination::read(to).expect("an address")).verdict
     };
     for to in ["127.0.0.1:80", "192.0.2.1:443", "[::1]:1", "localhost:1"] {
         assert_eq!(ask(Network::None, to), Verdict::Denied, "{to}");
     }
-    for to in ["127.0.0.1:80", "127.9.9.9:1", "[::1]:29500", "localhost:1", "::1"] {
+    for to in ["127.0.0.1:80", "127.9.9.9:1", "[::1]:29500", "localhost:1", "Localhost:1"] {
         assert_eq!(ask(Network::Loopback, to), Verdict::Allowed, "{to}");
     }
     for to in ["192.0.2.1:443", "[2001:db8::1]:1", "example.org:80"] {
         assert_eq!(ask(Network::Loopback, to), Verdict::Denied, "{to}");
     }
-    assert_eq!(ask(Network::None, "/run/dbus/system_bus_socket"), Verdict::Depends);
+    for to in ["/run/dbus/system_bus_socket", "unix:/run/x.sock", "unix:@x", "@x"] {
+        assert_eq!(ask(Network::None, to), Verdict::Depends, "{to}");
+    }
 }
 
 #[test]

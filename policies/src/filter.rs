@@ -23,13 +23,15 @@ pub(crate) struct Ruleset {
     /// From this index on the rules are the profile's own, `[calls.allow]`.
     pub(crate) of_file: usize,
     unknown: Vec<String>,
+    /// Line and column of the rules in the file.
+    place: (usize, usize),
 }
 
 impl Ruleset {
     /// Reads an OCI seccomp document.
     pub(crate) fn read(name: &str, file: &str, text: &str) -> Result<Self, Vec<Problem>> {
         let document = oci::read(file, text)?;
-        let calls = oci::calls(file, &document.rules)?;
+        let calls = oci::calls(file, text, &document)?;
         Ok(Self {
             name: name.to_owned(),
             file: file.to_owned(),
@@ -37,12 +39,13 @@ impl Ruleset {
             of_file: document.rules.len(),
             rules: document.rules,
             unknown: calls.unknown,
+            place: oci::place_of(text, "syscalls"),
         })
     }
 
     /// These rules with calls that a profile allows beyond them, whatever their
     /// arguments.
-    fn allowing(self: &Arc<Self>, calls: &BTreeMap<u32, String>) -> Arc<Self> {
+    pub(crate) fn allowing(self: &Arc<Self>, calls: &BTreeMap<u32, String>) -> Arc<Self> {
         if calls.is_empty() {
             return Arc::clone(self);
         }
@@ -53,6 +56,7 @@ impl Ruleset {
             decisions: self.decisions.clone(),
             of_file: self.of_file,
             unknown: self.unknown.clone(),
+            place: self.place,
         };
         for (&number, reason) in calls {
             out.decisions.allow(number, out.rules.len());
@@ -136,7 +140,10 @@ impl Filter {
             Some(above) => own.decisions.under(&above.decisions),
             None => own.decisions.clone(),
         };
-        let too_long = |fault: Fault| fault.in_file(&own.file, "syscalls");
+        let too_long = |fault: Fault| Problem {
+            place: Some(own.place),
+            ..fault.in_file(&own.file, "syscalls")
+        };
         let (allowed, denied) = census(&merged);
         let program = bpf::compile(&merged, &|_, outcome| outcome.code()).map_err(too_long)?;
         let counting = match manner.counted {

@@ -4,8 +4,10 @@
 //! installation has them too; a directory such as `/etc/fetchml/policies` adds
 //! to them or replaces them file by file.
 
+mod beyond;
 mod bpf;
 pub mod calls;
+mod check;
 mod decision;
 pub mod devices;
 mod diff;
@@ -13,6 +15,7 @@ mod document;
 pub mod explain;
 mod filter;
 mod library;
+pub mod masks;
 pub mod oci;
 mod paths;
 mod problem;
@@ -31,3 +34,4 @@ pub use oci::{Comparison, Condition, Outcome, Rule};
 pub use problem::{PolicyError, Problem};
 pub use profile::{Demand, Denials, Network, Profile, Shown};
 pub use question::{Answer, Other, Question};
+pub use trust::is_file_name;

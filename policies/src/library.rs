@@ -1,15 +1,17 @@
 //! All profiles and filters of a supervisor, read and compiled once.
 
+use crate::beyond::beyond;
 use crate::calls;
+use crate::decision::Decisions;
 use crate::filter::{Filter, Manner, Ruleset};
+use crate::oci;
 use crate::problem::{Fault, PolicyError, Problem, choices, repeated};
 use crate::profile::{Denials, Profile};
 use crate::reader::{self, Draft};
 use crate::resolve;
 use crate::sound;
 use crate::trust::{self, Source};
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,13 +34,15 @@ const AGENT: (&str, &str) = ("agent-init", include_str!("../seccomp/agent-init.j
 /// Every profile and every seccomp profile there is.
 #[derive(Debug)]
 pub struct Library {
-    drafts: BTreeMap<String, Draft>,
+    pub(crate) drafts: BTreeMap<String, Draft>,
     profiles: BTreeMap<String, Arc<Profile>>,
-    rulesets: BTreeMap<String, Arc<Ruleset>>,
-    ceiling: Arc<Ruleset>,
+    pub(crate) rulesets: BTreeMap<String, Arc<Ruleset>>,
+    pub(crate) ceiling: Arc<Ruleset>,
     ceiling_alone: Arc<Filter>,
     filters: BTreeMap<(String, Manner), Arc<Filter>>,
     agent: Arc<Filter>,
+    /// What the vendor's own profiles let through, whatever a site made of them.
+    vendor: Vec<Decisions>,
 }
 
 impl Library {
@@ -56,8 +60,7 @@ impl Library {
 
     fn load_owned_by<P: AsRef<Path>>(owner: u32, overrides: &[P]) -> Result<Self, PolicyError> {
         let mut problems = Vec::new();
-        let mut profiles = vendor(&VENDOR_PROFILES, "toml");
-        let mut seccomp = vendor(&VENDOR_FILTERS, "json");
+        let (mut profiles, mut seccomp) = (Vec::new(), Vec::new());
         for directory in overrides.iter().map(AsRef::as_ref) {
             profiles.extend(trust::read_directory(
                 &directory.join("profiles"),
@@ -82,8 +85,11 @@ impl Library {
             compiled.map(Arc::new).map_err(|problem| PolicyError::Invalid(vec![problem]))
         };
         let (agent, ceiling_alone) = (alone(&own(AGENT)?)?, alone(&ceiling)?);
-        let rulesets = sort_out(seccomp, &ceiling, &mut problems);
-        let drafts = draft(profiles, &mut problems);
+        let mut rulesets = sort_out(vendor(&VENDOR_FILTERS, "json"), &ceiling, &mut problems);
+        let mut drafts = draft(vendor(&VENDOR_PROFILES, "toml"), &mut problems);
+        let vendor = for_everybody(&drafts, &rulesets, &ceiling);
+        rulesets.extend(sort_out(seccomp, &ceiling, &mut problems));
+        drafts.extend(draft(profiles, &mut problems));
         let mut library = Self {
             drafts,
             profiles: BTreeMap::new(),
@@ -92,9 +98,10 @@ impl Library {
             ceiling_alone,
             filters: BTreeMap::new(),
             agent,
+            vendor,
         };
         for name in library.drafts.keys() {
-            match library.resolve(name, &library.drafts) {
+            match library.resolve(name, &library.drafts, &library.rulesets) {
                 Ok((profile, filter)) => {
                     library.filters.insert(key(&profile), Arc::new(filter));
                     library.profiles.insert(name.clone(), Arc::new(profile));
@@ -105,18 +112,20 @@ impl Library {
         if problems.is_empty() { Ok(library) } else { Err(PolicyError::Invalid(problems)) }
     }
 
-    fn resolve(
+    pub(crate) fn resolve(
         &self,
         name: &str,
         drafts: &BTreeMap<String, Draft>,
+        rulesets: &BTreeMap<String, Arc<Ruleset>>,
     ) -> Result<(Profile, Filter), Vec<Problem>> {
-        let mut profile =
-            resolve::resolve(name, drafts, |filter| self.rulesets.contains_key(filter))?;
+        let mut profile = resolve::resolve(name, drafts, |filter| rulesets.contains_key(filter))?;
         let (filter, manner) = key(&profile);
-        let filter = Filter::compile(&self.rulesets[&filter], Some(&self.ceiling), &manner)
+        let filter = Filter::compile(&rulesets[&filter], Some(&self.ceiling), &manner)
             .map_err(|problem| vec![problem])?;
-        let file = drafts.get(name).map_or(name, |draft| &draft.file);
-        sound::complete(file, &mut profile, &filter)?;
+        profile.weaker_calls = beyond(&filter.merged, &self.vendor);
+        if let Some(draft) = drafts.get(name) {
+            sound::complete(draft, &mut profile, &filter)?;
+        }
         Ok((profile, filter))
     }
 
@@ -173,61 +182,6 @@ impl Library {
     pub fn ceiling(&self) -> Arc<Filter> {
         Arc::clone(&self.ceiling_alone)
     }
-
-    /// Every fault of one file, read as if it lay in an override directory.
-    /// Who owns it is not looked at: a draft may lie anywhere.
-    #[must_use]
-    pub fn check_file(&self, path: &Path) -> Vec<Problem> {
-        match source(path) {
-            Ok(source) => self.check(source),
-            Err(problem) => vec![problem],
-        }
-    }
-
-    /// The same of a text that lies in no file; `file` is its name in messages,
-    /// and its end, `.toml` or `.json`, says what it is.
-    #[must_use]
-    pub fn check_text(&self, file: &str, text: &str) -> Vec<Problem> {
-        match trust::name_of(Path::new(file)) {
-            Ok(name) => self.check(Source { name, file: file.into(), text: text.into() }),
-            Err(fault) => vec![fault.in_file(file, "")],
-        }
-    }
-
-    fn check(&self, source: Source) -> Vec<Problem> {
-        if Path::new(&source.file).extension().is_some_and(|end| end == "json") {
-            return ruleset(&source, &self.ceiling).err().unwrap_or_default();
-        }
-        self.read_source(source).err().unwrap_or_default()
-    }
-
-    /// The profile of one file that need not belong to anybody, with its filter,
-    /// as they would be if it lay in an override directory.
-    ///
-    /// # Errors
-    /// Every fault of the file.
-    pub fn read_file(&self, path: &Path) -> Result<(Profile, Filter), Vec<Problem>> {
-        self.read_source(source(path).map_err(|problem| vec![problem])?)
-    }
-
-    fn read_source(&self, source: Source) -> Result<(Profile, Filter), Vec<Problem>> {
-        let Source { name, file, text } = source;
-        let mut drafts = self.drafts.clone();
-        drafts.insert(name.clone(), reader::read(&file, &text)?);
-        self.resolve(&name, &drafts)
-    }
-}
-
-fn source(path: &Path) -> Result<Source, Problem> {
-    let file = path.display().to_string();
-    let read = || -> Result<(String, String), Fault> {
-        let text = File::open(path).map_err(|error| trust::unreadable(&error));
-        Ok((trust::name_of(path)?, text.and_then(trust::read_text)?))
-    };
-    match read() {
-        Ok((name, text)) => Ok(Source { name, file, text }),
-        Err(fault) => Err(fault.in_file(&file, "")),
-    }
 }
 
 /// What the filter of a profile depends on.
@@ -273,10 +227,34 @@ fn sort_out(
     rulesets
 }
 
+/// What each profile lets through, the ceiling considered; alike ones once.
+fn for_everybody(
+    drafts: &BTreeMap<String, Draft>,
+    rulesets: &BTreeMap<String, Arc<Ruleset>>,
+    ceiling: &Ruleset,
+) -> Vec<Decisions> {
+    let resolve = |name| resolve::resolve(name, drafts, |filter| rulesets.contains_key(filter));
+    let profiles = drafts.keys().filter_map(|name| resolve(name).ok());
+    let kinds: BTreeSet<_> = profiles
+        .map(|profile| key(&profile))
+        .map(|(filter, manner)| (filter, manner.allowed))
+        .collect();
+    let rules = kinds
+        .iter()
+        .filter_map(|(filter, allowed)| rulesets.get(filter).map(|rules| rules.allowing(allowed)));
+    rules.map(|rules| rules.decisions.under(&ceiling.decisions)).collect()
+}
+
 /// Reads a seccomp profile for jobs: closed by default, not under the name of
 /// the filter that holds for all of them, and short enough for the kernel.
-fn ruleset(source: &Source, ceiling: &Arc<Ruleset>) -> Result<Arc<Ruleset>, Vec<Problem>> {
-    let one = |fault: Fault, key: &str| vec![fault.in_file(&source.file, key)];
+pub(crate) fn ruleset(
+    source: &Source,
+    ceiling: &Arc<Ruleset>,
+) -> Result<Arc<Ruleset>, Vec<Problem>> {
+    let one = |fault: Fault, key: &str| {
+        let place = Some(oci::place_of(&source.text, key));
+        vec![Problem { place, ..fault.in_file(&source.file, key) }]
+    };
     if [CEILING.0, AGENT.0].contains(&source.name.as_str()) {
         let fault = Fault::new(
             format!("{} holds for every job and cannot be replaced", source.name),

@@ -143,8 +143,8 @@ fn inheritance_that_leads_nowhere_is_refused() {
         .write("profiles/a.toml", "extends = \"b\"\n")
         .write("profiles/b.toml", "extends = \"a\"\n")
         .refused(&[
-            "b.toml: extends: goes in a circle: a → b → a",
-            "a.toml: extends: goes in a circle: b → a → b",
+            "b.toml:1:11: extends: goes in a circle: a → b → a",
+            "a.toml:1:11: extends: goes in a circle: b → a → b",
         ]);
     Site::new().write("profiles/a.toml", "extends = \"a\"\n").refused(&["goes in a circle: a → a"]);
     Site::new()
@@ -152,15 +152,15 @@ fn inheritance_that_leads_nowhere_is_refused() {
         .refused(&["no usable profile \"defaults\"", "did you mean default?"]);
     Site::new()
         .write("profiles/a.toml", "extends = \"default\"\n[root]\nshow = [\"/usr/share\"]\n")
-        .refused(&["a.toml: root.show: \"/usr/share\" and \"/usr\" lie within each other"]);
+        .refused(&["a.toml:3:9: root.show: \"/usr/share\" and \"/usr\" lie within each other"]);
 }
 
 #[test]
 fn a_profile_that_stands_alone_says_everything() {
     Site::new().write("profiles/bare.toml", "description = \"x\"\n").refused(&[
-        "bare.toml: network_mode: is missing; set it, or inherit it with extends = \"default\"",
-        "bare.toml: limits.pids: is missing",
-        "bare.toml: root.tmp_size: is missing",
+        "bare.toml:1:1: network_mode: is missing; set it, or inherit it with extends = \"default\"",
+        "bare.toml:1:1: limits.pids: is missing",
+        "bare.toml:1:1: root.tmp_size: is missing",
     ]);
 }
 
@@ -194,13 +194,14 @@ fn a_profile_whose_parts_do_not_fit_is_refused() {
         Site::new().write("seccomp/local.json", local).write("profiles/a.toml", &text)
     };
     site("network_mode = \"loopback\"\nseccomp_profile = \"local\"\n").refused(&[
-        "a.toml: network_mode: seccomp profile \"local\" lets no job make an IP socket",
+        "a.toml:2:16: network_mode: seccomp profile \"local\" lets no job make an IP socket",
     ]);
-    site("network_mode = \"host\"\n").refused(&["a.toml: landlock: ", "landlock = \"required\""]);
+    site("network_mode = \"host\"\n")
+        .refused(&["a.toml:1:11: landlock: ", "landlock = \"required\""]);
     site("[calls.allow]\nmount = \"to mount\"\n")
-        .refused(&["a.toml: calls.allow.mount: is denied to every job"]);
+        .refused(&["a.toml:3:9: calls.allow.mount: is denied to every job"]);
     site("[root]\nhide = [\"/usr\", \"/srv\"]\n")
-        .refused(&["a.toml: root.hide: \"/srv\" is shown by no parent"]);
+        .refused(&["a.toml:3:17: root.hide: \"/srv\" is shown by no parent"]);
 
     let networks = |profile: &str| {
         let library = site(profile).load().expect("it is sound");
@@ -236,11 +237,19 @@ fn a_child_takes_paths_away_and_adds_calls_and_devices() {
     assert_eq!(paths(&b.show).last().map(String::as_str), Some("/srv"));
     assert_eq!(paths(&a.devices), ["/dev/nvidia*"]);
     assert_eq!(paths(&b.devices), ["/dev/infiniband/rdma_cm"]);
-    assert_eq!(a.privileges(), Vec::<String>::new());
+    assert_eq!(a.privileges(), ["allows mq_open (calls.allow)"]);
     assert_eq!(
         b.privileges(),
+        [
+            "reaches other machines by /dev/infiniband/rdma_cm (root.devices)",
+            "allows mq_open (calls.allow)"
+        ]
+    );
+    assert_eq!(
+        b.privileges_beyond(&a.privileges()),
         ["reaches other machines by /dev/infiniband/rdma_cm (root.devices)"]
     );
+    assert_eq!(a.privileges_beyond(&b.privileges()), Vec::<String>::new());
     let open = calls::number("mq_open").expect("a call");
     assert_eq!(library.allowing(open, [0; 6]), ["a", "b"]);
     let filter = library.filter(&b).expect("compiled");
@@ -362,4 +371,130 @@ fn one_file_can_be_checked_alone() {
     assert_eq!(check("profiles/bad.toml"), 2);
     assert_eq!(check("seccomp/bad.json"), 1);
     assert_eq!(check("profiles/absent.toml"), 1);
+}
+
+#[test]
+fn calls_that_no_built_in_profile_allows_are_a_privilege() {
+    let mut wide: serde_json::Value =
+        serde_json::from_str(include_str!("../seccomp/default-hardened.json")).expect("JSON");
+    let rules = wide["syscalls"].as_array_mut().expect("a list");
+    rules.push(serde_json::json!({"names": ["mq_open"], "action": "SCMP_ACT_ALLOW"}));
+    rules.push(serde_json::json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW",
+        "args": [{"index": 0, "value": 16, "op": "SCMP_CMP_EQ"}]}));
+    let extends = "extends = \"default\"\n";
+    let library = Site::new()
+        .write("seccomp/wide.json", &wide.to_string())
+        // A replaced vendor file is the site's, and no measure.
+        .write("seccomp/default-hardened.json", &wide.to_string())
+        .write("profiles/wide.toml", &format!("{extends}seccomp_profile = \"wide\"\n"))
+        .write("profiles/traced.toml", &format!("{extends}[calls.allow]\nptrace = \"gdb\"\n"))
+        .write("profiles/tight.toml", &format!("{extends}seccomp_profile = \"strict\"\n"))
+        .load()
+        .expect("all are valid");
+    let told = |name: &str| library.profile(name).expect("it exists").privileges();
+    let more =
+        ["allows socket with more arguments (seccomp_profile)", "allows mq_open (seccomp_profile)"];
+    assert_eq!((told("wide"), told("default")), (more.map(Into::into).into(), told("wide")));
+    assert_eq!(told("traced"), told("wide"), "debug has ptrace for everybody");
+    assert_eq!(told("tight"), Vec::<String>::new());
+    let overview = library.overview("default").expect("told");
+    assert!(overview.iter().any(|line| line.name == "wide" && line.privileges == more));
+    let words = crate::profile::in_words(&vec!["x".to_owned(); 20]);
+    assert!(words.ends_with("and 14 more (see `fetchmlctl policy show`)"), "{words}");
+}
+
+#[test]
+fn a_checked_file_knows_those_beside_it() {
+    let library = vendor_library();
+    let tight = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        {"names": ["execve", "exit_group"], "action": "SCMP_ACT_ALLOW"}]}"#;
+    let site = Site::new()
+        .write("profiles/base.toml", "extends = \"default\"\nseccomp_profile = \"tight\"\n")
+        .write("profiles/child.toml", "extends = \"base\"\nmax_runtime_hours = 1\n")
+        .write("profiles/bad.toml", "extends = \"faulty\"\n")
+        .write("profiles/faulty.toml", "extends = \"default\"\n\nuser_ns = false\n")
+        .write("profiles/ring.toml", "extends = \"ring-2\"\n")
+        .write("profiles/ring-2.toml", "extends = \"ring\"\n")
+        .write("seccomp/tight.json", tight);
+    let path = |name: &str| site.directory.path().join("profiles").join(name);
+    let faults = |name: &str| -> Vec<String> {
+        library.check_file(&path(name)).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(faults("child.toml"), Vec::<String>::new());
+    let (profile, filter) = library.read_file(&path("child.toml")).expect("complete");
+    assert_eq!((profile.seccomp_profile.as_str(), filter.allowed), ("tight", 2));
+    let told = faults("bad.toml");
+    assert!(told.len() == 1 && told[0].contains("faulty.toml:3:11: user_ns: "), "{told:?}");
+    let told = faults("ring.toml");
+    assert!(told.len() == 1 && told[0].contains("goes in a circle"), "{told:?}");
+    let nameless = site.write("profiles/README", "x");
+    let told = library.check_file(&nameless.directory.path().join("profiles/README"));
+    assert!(!told.is_empty());
+}
+
+#[test]
+fn faults_that_need_the_whole_have_a_place_too() {
+    let library = vendor_library();
+    let faults = |file: &str, text: &str| -> Vec<String> {
+        library.check_text(file, text).iter().map(ToString::to_string).collect()
+    };
+    let cases = [
+        ("\nextends = \"defautl\"\n", "x.toml:2:11: extends: there is no usable profile"),
+        (
+            "extends = \"default\"\n\nseccomp_profile = \"none\"\n",
+            "x.toml:3:19: seccomp_profile: there is no usable",
+        ),
+        (
+            "extends = \"default\"\n[root]\nhide = [\n  \"/opt\",\n  \"/srv\",\n]\n",
+            "x.toml:5:3: root.hide: \"/srv\" is shown by no parent",
+        ),
+        (
+            "extends = \"default\"\n[root]\nshow_optional = [\"/srv\", \"/usr/lib\"]\n",
+            "x.toml:3:26: root.show: ",
+        ),
+        (
+            "extends = \"default\"\n[calls.allow]\nmount = \"x\"\n",
+            "x.toml:3:9: calls.allow.mount: is denied to every job",
+        ),
+        (
+            "extends = \"strict\"\nnetwork_mode = \"loopback\"\n",
+            "x.toml:2:16: network_mode: seccomp profile",
+        ),
+        (
+            "\nextends = \"default\"\nnetwork_mode = \"host\"\n",
+            "x.toml:2:11: landlock: with the host's network",
+        ),
+        ("drop_all_caps = false\n", "x.toml:1:17: drop_all_caps: false is refused"),
+        ("description = \"x\"\n", "x.toml:1:1: limits.pids: is missing"),
+    ];
+    for (text, expected) in cases {
+        let found = faults("x.toml", text);
+        assert!(found.iter().any(|fault| fault.starts_with(expected)), "{expected}: {found:#?}");
+    }
+    let allow = r#"{"names": ["execve"], "action": "SCMP_ACT_ALLOW"}"#;
+    let cases = [
+        (
+            format!("{{\"defaultAction\":\n \"SCMP_ACT_ALLOW\", \"syscalls\": [{allow}]}}"),
+            "x.json:2:2: defaultAction: lets through",
+        ),
+        (
+            format!("{{\"defaultAction\": \"SCMP_ACT_ERRNO\",\n \"syscalls\": [{allow}]}}"),
+            "x.json:2:14: syscalls: does not allow exit_group",
+        ),
+        (
+            format!(
+                "{{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"syscalls\": [{allow},\n{}]}}",
+                allow.replace("ALLOW", "ERRNO")
+            ),
+            "x.json:2:1: syscalls[1] (execve): execve is named twice",
+        ),
+        (
+            "{\"defaultAction\": \"SCMP_ACT_ERRNO\",\n\"flags\": [\"x\"]}".to_owned(),
+            "x.json:2:10: flags: ",
+        ),
+    ];
+    for (text, expected) in cases {
+        let found = faults("x.json", &text);
+        assert!(found.iter().any(|fault| fault.starts_with(expected)), "{expected}: {found:#?}");
+    }
 }

@@ -35,6 +35,10 @@ pub struct Profile {
     pub seccomp_profile: String,
     /// Calls allowed beyond it, with their reasons (`[calls.allow]`).
     pub allowed_calls: BTreeMap<String, String>,
+    /// Calls that it lets through and no built-in profile does, by name; those of
+    /// which a built-in one lets a part through as `NAME with more arguments`.
+    #[serde(default)]
+    pub weaker_calls: Vec<String>,
     /// Whether denied system calls are counted.
     pub denials: Denials,
     /// Calls whose denials are not counted, by name.
@@ -80,8 +84,9 @@ pub enum Network {
 
 impl Profile {
     /// In which ways this profile gives more than an ordinary user may have, in
-    /// words; empty when everybody may use it. Calls that debuggers need are no
-    /// privilege: they reach processes of the same job alone.
+    /// words; empty when everybody may use it. Calls that a built-in profile allows
+    /// too are no privilege, debuggers' among them: they reach processes of the same
+    /// job alone.
     #[must_use]
     pub fn privileges(&self) -> Vec<String> {
         let caps = self.allowed_caps.iter().map(|name| format!("keeps {name} (allowed_caps)"));
@@ -90,7 +95,31 @@ impl Profile {
         let devices = self.devices.iter().filter(|shown| devices::reaches_out(&shown.path));
         let devices =
             devices.map(|shown| format!("reaches other machines by {} (root.devices)", shown.path));
-        caps.chain(network).chain(devices).collect()
+        let calls = self.weaker_calls.iter().map(|call| {
+            let own = call.split(' ').next().is_some_and(|n| self.allowed_calls.contains_key(n));
+            let key = if own { "calls.allow" } else { "seccomp_profile" };
+            format!("allows {call} ({key})")
+        });
+        caps.chain(network).chain(devices).chain(calls).collect()
+    }
+
+    /// What of [`Profile::privileges`] is not among those that were granted once.
+    #[must_use]
+    pub fn privileges_beyond(&self, granted: &[String]) -> Vec<String> {
+        self.privileges().into_iter().filter(|one| !granted.contains(one)).collect()
+    }
+}
+
+/// Most privileges that one sentence names.
+const NAMED: usize = 6;
+
+/// Privileges in one sentence: the first of them, and how many more there are.
+#[must_use]
+pub fn in_words(privileges: &[String]) -> String {
+    let (named, rest) = privileges.split_at(privileges.len().min(NAMED));
+    match rest.len() {
+        0 => named.join(" and "),
+        more => format!("{} and {more} more (see `fetchmlctl policy show`)", named.join(", ")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Questions as people write them: `socket(AF_INET)`, a path, an address.
 
 use crate::calls;
-use crate::explain::{self, Access, Explanation, Verdict};
+use crate::explain::{self, Access, Destination, Explanation, Verdict};
 use crate::filter::Filter;
 use crate::library::Library;
 use crate::problem::{PolicyError, repeated};
@@ -30,8 +30,10 @@ pub enum Question {
     },
     /// Does a job reach this address?
     Connect {
-        /// `127.0.0.1:8080`, `example.org:80`, `/run/x.sock`, `@name`.
-        address: String,
+        /// What it is.
+        to: Destination,
+        /// As it was typed.
+        text: String,
     },
 }
 
@@ -76,7 +78,10 @@ impl Question {
             "read" => path(Access::Read),
             "write" => path(Access::Write),
             "execute" => path(Access::Execute),
-            "connect" => Ok(Self::Connect { address: text.to_owned() }),
+            "connect" => match Destination::read(text) {
+                Ok(to) => Ok(Self::Connect { to, text: text.to_owned() }),
+                Err(remedy) => Err(bad(kind, text, remedy)),
+            },
             _ => Err(bad(kind, text, "ask for call, read, write, execute or connect")),
         }
     }
@@ -92,7 +97,7 @@ impl Question {
                 Ok(Explanation { question: text.clone(), ..told })
             }
             Self::Path { path, access } => Ok(explain::path(profile, path, *access)),
-            Self::Connect { address } => Ok(explain::address(profile, filter, address)),
+            Self::Connect { to, text } => Ok(explain::address(profile, filter, text, to)),
         }
     }
 }

@@ -32,6 +32,31 @@ fn what_cannot_be_a_question_is_refused_with_the_form() {
     assert!(no("call", "read(1,2,3,4,5,6,7)").contains("at most six"));
     assert!(no("call", "").contains("write what"));
     assert!(no("delete", "/x").contains("read, write, execute or connect"));
+    for (text, part) in [
+        ("example.org", "there is no port"),
+        ("127.0.0.1", "there is no port"),
+        ("::1", "stands in brackets"),
+        ("[::1]", "no port"),
+        ("[::g]:1", "no IPv6 address"),
+        ("1.2.3:80", "neither an address nor the name"),
+        ("300.1.1.1:80", "neither an address"),
+        ("exa mple:80", "neither an address"),
+        ("-x:80", "neither an address"),
+        ("http://example.org:80", "a URL is no address"),
+        ("localhost:0", "no port from 1 to 65535"),
+        ("localhost:65536", "no port"),
+        ("localhost:+80", "no port"),
+        ("localhost:", "no port"),
+        ("unix:run/x", "begins with / or @"),
+        ("unix:", "begins with / or @"),
+        ("@", "the name is empty"),
+    ] {
+        let words = no("connect", text);
+        assert!(words.contains(part), "{text}: {words}");
+        assert!(words.contains("write HOST:PORT, [IPv6]:PORT, unix:/PATH or unix:@NAME"));
+    }
+    let long = format!("/{}", "x".repeat(200));
+    assert!(no("connect", &long).contains("more than 107 bytes"));
     let long = no("call", &"x".repeat(5000));
     assert!(long.contains("longer than 4096") && long.len() < 300, "{long}");
 }

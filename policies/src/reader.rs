@@ -8,6 +8,7 @@ use crate::paths;
 use crate::problem::{Fault, Problem, nearest, place};
 use crate::profile::{Demand, Denials, Network, Shown};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 const KEYS: [&str; 20] = [
@@ -41,6 +42,10 @@ const LIMIT_KEYS: [&str; 4] = ["open_files", "pids", "memory", "cpus"];
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) file: String,
+    /// The text, and where in it each value begins, by key; items of lists by key
+    /// and item. Faults that show only when all values are known have a place too.
+    text: Arc<str>,
+    offsets: BTreeMap<String, usize>,
     pub(crate) description: Option<String>,
     pub(crate) extends: Option<String>,
     pub(crate) network_mode: Option<Network>,
@@ -70,15 +75,36 @@ pub(crate) struct Draft {
     pub(crate) env: BTreeMap<String, String>,
 }
 
+impl Draft {
+    /// A fault of a key, at the item that is at fault where it is one of a list.
+    /// What the file does not say itself, it takes from its parent.
+    pub(crate) fn problem(&self, fault: Fault, key: &str, item: Option<&str>) -> Problem {
+        let item = item.map(|item| format!("{key}.{item}"));
+        let tables = key.match_indices('.').rev().filter_map(|(at, _)| key.get(..at));
+        let names = item.as_deref().into_iter().chain([key]).chain(tables).chain(["extends"]);
+        let offset = names.into_iter().find_map(|name| self.offsets.get(name));
+        let place = place(&self.text, offset.copied().unwrap_or_default());
+        Problem { place: Some(place), ..fault.in_file(&self.file, key) }
+    }
+
+    /// Takes the file and its places from another draft.
+    pub(crate) fn lie_in_file_of(&mut self, other: &Self) {
+        self.file.clone_from(&other.file);
+        self.text = Arc::clone(&other.text);
+        self.offsets.clone_from(&other.offsets);
+    }
+}
+
 /// Reads one file. `file` is its name in messages.
 pub(crate) fn read(file: &str, text: &str) -> Result<Draft, Vec<Problem>> {
-    let mut reader = Reader { file, text, problems: Vec::new() };
+    let mut reader = Reader { file, text, problems: Vec::new(), offsets: BTreeMap::new() };
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let fault = Fault::new(error.message(), "correct the TOML syntax");
         reader.report(error.span().map(|span| span.start), String::new(), fault);
     }
-    let draft = reader.profile(document.get_ref());
+    let mut draft = reader.profile(document.get_ref());
+    (draft.text, draft.offsets) = (text.into(), std::mem::take(&mut reader.offsets));
     if reader.problems.is_empty() { Ok(draft) } else { Err(reader.problems) }
 }
 
@@ -86,6 +112,7 @@ struct Reader<'a> {
     file: &'a str,
     text: &'a str,
     problems: Vec<Problem>,
+    offsets: BTreeMap<String, usize>,
 }
 
 impl Reader<'_> {
@@ -150,6 +177,7 @@ impl Reader<'_> {
         parse: impl FnOnce(&'t DeValue<'t>) -> Result<T, Fault>,
     ) -> Option<T> {
         let value = table.get(key)?;
+        self.offsets.insert(format!("{prefix}{key}"), value.span().start);
         match parse(value.get_ref()) {
             Ok(parsed) => Some(parsed),
             Err(fault) => {
@@ -186,7 +214,10 @@ impl Reader<'_> {
                 false => Ok(name),
             };
             match parse(item.get_ref()).and_then(twice) {
-                Ok(name) => out.push(name),
+                Ok(name) => {
+                    self.offsets.insert(format!("{prefix}{key}.{name}"), item.span().start);
+                    out.push(name);
+                }
                 Err(fault) => self.report(Some(item.span().start), format!("{prefix}{key}"), fault),
             }
         }
@@ -204,7 +235,11 @@ impl Reader<'_> {
         for item in self.value(root, "root.", key, value::array).unwrap_or_default() {
             let checked = value::text(item.get_ref()).and_then(|path| check(&path).map(|()| path));
             match checked.and_then(|path| paths::not_yet(out, &path).map(|()| path)) {
-                Ok(path) => out.push(Shown { path, optional }),
+                Ok(path) => {
+                    let kind = key.trim_end_matches("_optional");
+                    self.offsets.insert(format!("root.{kind}.{path}"), item.span().start);
+                    out.push(Shown { path, optional });
+                }
                 Err(fault) => self.report(Some(item.span().start), format!("root.{key}"), fault),
             }
         }
@@ -222,6 +257,7 @@ impl Reader<'_> {
             let name: &str = key.get_ref();
             match parse(name, given.get_ref()) {
                 Ok(text) => {
+                    self.offsets.insert(format!("{prefix}{name}"), given.span().start);
                     out.insert(name.to_owned(), text);
                 }
                 Err(fault) => {

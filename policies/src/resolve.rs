@@ -14,12 +14,14 @@ pub(crate) fn resolve(
     filter_exists: impl Fn(&str) -> bool,
 ) -> Result<Profile, Vec<Problem>> {
     let merged = merge(name, drafts).map_err(|problem| vec![problem])?;
-    let file = merged.file.clone();
     let mut problems = Vec::new();
-    let mut fault = |key: &str, fault: Fault| problems.push(fault.in_file(&file, key));
+    let mut fault = |key: &str, item: Option<&str>, fault: Fault| {
+        problems.push(merged.problem(fault, key, item));
+    };
     if merged.drop_all_caps == Some(false) && merged.allowed_caps.iter().all(Vec::is_empty) {
         fault(
             "drop_all_caps",
+            None,
             Fault::new(
                 "false is refused: it would keep capabilities that nobody named",
                 "write true, and name in allowed_caps those that the job keeps in its user namespace",
@@ -29,6 +31,7 @@ pub(crate) fn resolve(
     for path in &merged.hide {
         fault(
             "root.hide",
+            Some(path),
             Fault::new(
                 format!("{path:?} is shown by no parent"),
                 "write it as the parent does, or remove it",
@@ -39,6 +42,7 @@ pub(crate) fn resolve(
     {
         fault(
             "seccomp_profile",
+            None,
             Fault::new(
                 format!("there is no usable seccomp profile {filter:?}"),
                 "use \"default-hardened\", or put NAME.json into the seccomp directory",
@@ -55,7 +59,7 @@ fn merge(name: &str, drafts: &BTreeMap<String, Draft>) -> Result<Draft, Problem>
     let mut next = Some(name);
     while let Some((current, draft)) = next.and_then(|name| drafts.get_key_value(name)) {
         let refuse = |message: String, remedy: String| {
-            Err(Fault::new(message, remedy).in_file(&draft.file, "extends"))
+            Err(draft.problem(Fault::new(message, remedy), "extends", None))
         };
         seen.push(current);
         inherit(&mut merged, draft)?;
@@ -85,7 +89,7 @@ fn merge(name: &str, drafts: &BTreeMap<String, Draft>) -> Result<Draft, Problem>
 /// ancestor's, variables are replaced by name.
 fn inherit(to: &mut Draft, from: &Draft) -> Result<(), Problem> {
     if to.file.is_empty() {
-        to.file.clone_from(&from.file);
+        to.lie_in_file_of(from);
     }
     // What descendants hide is hidden in their ancestors alone.
     let hidden = std::mem::take(&mut to.hide);
@@ -125,7 +129,8 @@ fn joined(
     let mut out: Vec<Shown> =
         ancestor.iter().filter(|shown| !hidden.contains(&shown.path)).cloned().collect();
     for shown in own {
-        paths::not_yet(&out, &shown.path).map_err(|fault| fault.in_file(&to.file, key))?;
+        paths::not_yet(&out, &shown.path)
+            .map_err(|fault| to.problem(fault, key, Some(&shown.path)))?;
         out.push(shown.clone());
     }
     Ok(out)
@@ -135,11 +140,11 @@ fn joined(
 fn complete(name: &str, draft: Draft, problems: &mut Vec<Problem>) -> Option<Profile> {
     let mut missing = |key: &str| {
         let fault = Fault::new("is missing", "set it, or inherit it with extends = \"default\"");
-        problems.push(fault.in_file(&draft.file, key));
+        problems.push(draft.problem(fault, key, None));
     };
     macro_rules! given {
         ($($field:ident: $key:literal)*) => { $(
-            let $field = draft.$field;
+            let $field = draft.$field.clone();
             if $field.is_none() { missing($key); }
         )* };
     }
@@ -165,6 +170,7 @@ fn complete(name: &str, draft: Draft, problems: &mut Vec<Problem>) -> Option<Pro
         run_as_gid: run_as_gid?,
         seccomp_profile: seccomp_profile?,
         allowed_calls: draft.allowed_calls,
+        weaker_calls: Vec::new(),
         denials: draft.denials.unwrap_or(Denials::Count),
         quiet_calls: draft.quiet_calls.unwrap_or_default(),
         max_runtime_usec: max_runtime_usec?,

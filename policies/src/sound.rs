@@ -5,6 +5,7 @@ use crate::calls;
 use crate::filter::Filter;
 use crate::problem::{Fault, Problem};
 use crate::profile::{Demand, Network, Profile};
+use crate::reader::Draft;
 
 const AF_INET: u64 = 2;
 const AF_INET6: u64 = 10;
@@ -12,13 +13,13 @@ const SOCK_STREAM: u64 = 1;
 
 /// Refuses a profile whose parts do not fit, and fills in what follows from both.
 pub(crate) fn complete(
-    file: &str,
+    draft: &Draft,
     profile: &mut Profile,
     filter: &Filter,
 ) -> Result<(), Vec<Problem>> {
     let mut problems = Vec::new();
     let mut fault = |key: &str, message: String, remedy: &str| {
-        problems.push(Fault::new(message, remedy).in_file(file, key));
+        problems.push(draft.problem(Fault::new(message, remedy), key, None));
     };
     let sockets = has_ip_sockets(filter);
     if profile.network_mode != Network::None && !sockets {

@@ -112,6 +112,12 @@ fn only_writable_by(owner: u32, metadata: &Metadata) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whether a policy's file may be called so: NAME.extension.
+#[must_use]
+pub fn is_file_name(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|end| end == extension) && name_of(path).is_ok()
+}
+
 /// The policy's name: short, and harmless in a path, a table and a log.
 pub(crate) fn name_of(path: &Path) -> Result<String, Fault> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -5,9 +5,11 @@ use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::view::policy::problems;
 use crate::view::text::visible;
-use fetchml_policies::oci::{ImportHost, import};
+use fetchml_policies::oci::ImportHost;
+use fetchml_policies::{Library, is_file_name};
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::path::Path;
 
 /// The original cannot be said by a profile of ours.
 const STATUS_REFUSED: u8 = 1;
@@ -16,8 +18,12 @@ pub(crate) fn run(context: &Context, asked: &Import) -> Result<u8> {
     let file = asked.file.display().to_string();
     let text =
         std::fs::read_to_string(&asked.file).map_err(|e| Failure::io("cannot read", &file, &e))?;
+    if let Some(path) = &asked.output {
+        refuse_other_names(path)?;
+    }
+    let library = Library::load::<&Path>(&[]).map_err(|e| Failure::no(e.to_string()))?;
     let host = ImportHost { capabilities: asked.capabilities.clone(), kernel: asked.kernel };
-    let imported = match import(&file, &text, &host) {
+    let imported = match library.import(&file, &text, &host) {
         Ok(imported) => imported,
         Err(found) => {
             if context.json {
@@ -47,6 +53,16 @@ pub(crate) fn run(context: &Context, asked: &Import) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// A file of another name would be made here and refused everywhere else.
+fn refuse_other_names(path: &Path) -> Result<()> {
+    if is_file_name(path, "json") {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("{} is no name of a seccomp profile", path.display())).hint(
+        "use NAME.json, with 1 to 64 small letters, digits and hyphens, not starting with a hyphen",
+    ))
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String> {

@@ -3,6 +3,7 @@
 use super::polkit::{Answer, Polkit};
 use super::{Caller, Transport};
 use crate::engine::Scope;
+use fetchml_policies::profile::in_words;
 use nix::unistd::{Gid, Group};
 
 /// Members of this group may submit jobs and use the socket.
@@ -139,7 +140,7 @@ impl Access {
                 Denied::Forbidden(_) => Denied::Forbidden(format!(
                     "profile {profile:?} {}: only root may use it, and who is authorized for \
                      {ACTION_PRIVILEGED_PROFILE}; choose another profile, or ask an administrator",
-                    privileges.join(" and ")
+                    in_words(privileges)
                 )),
                 other @ Denied::NeedsAuthentication => other,
             },

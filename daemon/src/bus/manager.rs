@@ -54,9 +54,9 @@ impl Manager {
         }
         let defaults = self.door.engine().settings();
         let spec = spec::read(spec, &mounts, &defaults.config.jobs.default_profile)?;
-        self.check_profile(&caller, &spec, is_interactive(&header)).await?;
+        let granted = self.check_profile(&caller, &spec, is_interactive(&header)).await?;
         let directories = mounts.into_iter().map(|(.., directory)| directory.into()).collect();
-        let id = self.door.engine().submit(caller, spec, directories).await?;
+        let id = self.door.engine().submit(caller, spec, granted, directories).await?;
         // The event does this too, but maybe after the caller used the path.
         objects::publish_new(&self.door, connection, id).await?;
         Ok((id.0, path(id)?))
@@ -261,15 +261,16 @@ impl Manager {
 
 impl Manager {
     /// A profile that is weaker than what every user may use needs the role for it.
+    /// Answers with what the caller may have of it beyond that.
     async fn check_profile(
         &self,
         caller: &Caller,
         spec: &JobSpec,
         interactive: bool,
-    ) -> Result<(), BusError> {
+    ) -> Result<Vec<String>, BusError> {
         let engine = self.door.engine();
         // An unknown one is refused, and recorded, when the job is admitted.
-        let Ok(profile) = engine.profile(&spec.profile) else { return Ok(()) };
+        let Ok(profile) = engine.profile(&spec.profile) else { return Ok(Vec::new()) };
         let privileges = profile.privileges();
         let access = self.door.access();
         let allowed = access.may_use_profile(caller, &profile.name, &privileges, interactive).await;
@@ -278,7 +279,7 @@ impl Manager {
             engine.record_denial(caller, "submit", &resource, &denied.to_string()).await;
             return Err(denied.into());
         }
-        Ok(())
+        Ok(privileges)
     }
 
     async fn listed(

@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering;
 
 impl Engine {
     /// Accepts a job: checked, committed, recorded, queued. `directories` has one
-    /// entry for each of `spec.mounts`, in that order.
+    /// entry for each of `spec.mounts`, in that order. `granted` is what the caller
+    /// may have of the profile's privileges; a job never starts with more.
     ///
     /// # Errors
     /// [`EngineError`]: the job was refused and nothing is left of it.
@@ -22,9 +23,10 @@ impl Engine {
         self: &Arc<Self>,
         caller: Arc<Caller>,
         spec: JobSpec,
+        granted: Vec<String>,
         directories: Vec<OwnedFd>,
     ) -> Result<JobId, EngineError> {
-        let ids = self.submit_array(caller, vec![spec], directories).await?;
+        let ids = self.submit_array(caller, vec![spec], granted, directories).await?;
         ids.first().copied().ok_or_else(|| EngineError::Invalid("an array of no jobs".to_owned()))
     }
 
@@ -37,12 +39,13 @@ impl Engine {
         self: &Arc<Self>,
         caller: Arc<Caller>,
         specs: Vec<JobSpec>,
+        granted: Vec<String>,
         directories: Vec<OwnedFd>,
     ) -> Result<Vec<JobId>, EngineError> {
         let engine = self.clone();
         // A task of its own: a client that hangs up half-way must not leave a
         // job that is in the store and not in the queue.
-        tokio::spawn(async move { engine.accept(&caller, specs, directories).await })
+        tokio::spawn(async move { engine.accept(&caller, specs, granted, directories).await })
             .await
             .map_err(|error| EngineError::Failed(format!("the submission was aborted: {error}")))?
     }
@@ -51,6 +54,7 @@ impl Engine {
         self: &Arc<Self>,
         caller: &Caller,
         specs: Vec<JobSpec>,
+        granted: Vec<String>,
         directories: Vec<OwnedFd>,
     ) -> Result<Vec<JobId>, EngineError> {
         if self.stopping.load(Ordering::Relaxed) {
@@ -77,13 +81,13 @@ impl Engine {
                 uid: caller.uid(),
                 gid: caller.gid(),
                 spec,
+                privileges: granted.clone(),
                 reason: "accepted".to_owned(),
                 submitted_usec: now_usec,
             })
             .collect();
         let accepted = self.store.insert(jobs).await?;
-        let privileges = self.profile(&accepted[0].spec.profile).map(|p| p.privileges());
-        let queued = records::queued(caller, &accepted, &privileges.unwrap_or_default());
+        let queued = records::queued(caller, &accepted);
         if let Err(error) = self.ledger.append(queued).await {
             self.store.forget(accepted.iter().map(|record| record.id).collect()).await?;
             return Err(EngineError::AuditUnavailable(error));

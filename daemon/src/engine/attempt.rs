@@ -6,6 +6,7 @@ use super::{Change, Engine, EngineError, now_usec, records, report};
 use crate::store::JobRecord;
 use crate::supervise::{StartRequest, Submitter};
 use fetchml_api::job::{ExitReport, FailureClass, JobId, JobState, Layer};
+use fetchml_policies::profile::in_words;
 use std::sync::Arc;
 
 impl Engine {
@@ -19,6 +20,7 @@ impl Engine {
 
     async fn launch(&self, id: JobId) -> Result<Arc<dyn Running>, Box<ExitReport>> {
         self.load(id).await.map_err(|error| refused(&error))?;
+        self.refuse_if_privileged_since(id).await?;
         let planned = self.plan(id)?;
         let (host_uid, layers) = (planned.host_uid(), planned.layers().to_vec());
         let record = self.commit_starting(id, host_uid, layers).await?;
@@ -130,6 +132,27 @@ impl Engine {
             Some(job) if job.cancel_requested => Err(Box::new(report::cancelled_early())),
             _ => Ok(()),
         }
+    }
+
+    /// Policies may have been read again while the job waited, also by another
+    /// supervisor: what nobody granted for this job it does not get.
+    async fn refuse_if_privileged_since(&self, id: JobId) -> Result<(), Box<ExitReport>> {
+        let Some(record) = self.live().record(id).cloned() else { return Ok(()) };
+        let profile = self.profile(&record.spec.profile).map_err(|error| refused(&error))?;
+        let beyond = profile.privileges_beyond(&record.privileges);
+        if beyond.is_empty() {
+            return Ok(());
+        }
+        // The refusal stands whether or not it can be recorded; the end of the job is.
+        if let Err(error) = self.ledger.append(records::profile_denied(&record, &beyond)).await {
+            tracing::error!(job = id.0, %error, "a denial could not be recorded");
+        }
+        Err(refused(&EngineError::Denied(format!(
+            "profile {:?} was changed while the job waited and now {}, which was not granted when \
+             it was submitted: submit it again, or choose another profile",
+            profile.name,
+            in_words(&beyond)
+        ))))
     }
 
     /// Waits for the end of a running attempt and ends the job with it.

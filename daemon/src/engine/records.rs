@@ -32,7 +32,7 @@ fn supervisor() -> Actor<'static> {
 
 /// Jobs were accepted: one, or those of an array, in one record.
 #[must_use]
-pub fn queued(caller: &Caller, accepted: &[JobRecord], privileges: &[String]) -> NewRecord {
+pub fn queued(caller: &Caller, accepted: &[JobRecord]) -> NewRecord {
     let first = &accepted[0];
     let mut queued = describe(job(Event::JobQueued, user(caller.uid()), "submit", first.id), first)
         .source(caller.source());
@@ -40,7 +40,10 @@ pub fn queued(caller: &Caller, accepted: &[JobRecord], privileges: &[String]) ->
         let ids: Vec<JobId> = accepted.iter().map(|record| record.id).collect();
         queued = queued.detail("array", ranges(&ids));
     }
-    if privileges.is_empty() { queued } else { queued.detail("privileges", privileges.join("; ")) }
+    match first.privileges.is_empty() {
+        true => queued,
+        false => queued.detail("privileges", first.privileges.join("; ")),
+    }
 }
 
 /// Jobs that waited were taken over from the supervisor that was here before.
@@ -147,6 +150,16 @@ pub fn sandbox_denied(record: &JobRecord) -> Option<NewRecord> {
             .detail("profile", &record.spec.profile)
             .detail("calls", calls.join(", ")),
     )
+}
+
+/// The profile of a job that waited gives more now than was granted for the job.
+#[must_use]
+pub fn profile_denied(record: &JobRecord, beyond: &[String]) -> NewRecord {
+    job(Event::PolicyDenied, owner(record), "start", record.id)
+        .result(Outcome::Denied)
+        .detail("profile", &record.spec.profile)
+        .detail("granted", record.privileges.join("; "))
+        .detail("privileges", beyond.join("; "))
 }
 
 /// Somebody asked for the end of a job.

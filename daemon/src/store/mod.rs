@@ -312,6 +312,7 @@ mod tests {
             uid,
             gid: uid,
             spec: JobSpec { name: name.to_owned(), ..JobSpec::plain(vec!["true".to_owned()]) },
+            privileges: vec!["keeps CAP_X".to_owned()],
             reason: "waiting".to_owned(),
             submitted_usec: 7,
         }

@@ -17,6 +17,8 @@ pub struct NewJob {
     pub gid: u32,
     /// What was asked for.
     pub spec: JobSpec,
+    /// What its profile gives beyond what every user may have, as it was granted.
+    pub privileges: Vec<String>,
     /// Why it waits.
     pub reason: String,
     /// When it was accepted, microseconds since the epoch.
@@ -34,6 +36,8 @@ pub struct JobRecord {
     pub gid: u32,
     /// What was asked for.
     pub spec: JobSpec,
+    /// What its profile gave beyond what every user may have when it was submitted.
+    pub privileges: Vec<String>,
     /// Current state.
     pub state: JobState,
     /// Why, in words.
@@ -138,7 +142,8 @@ impl Default for Filter {
 
 const COLUMNS: &str = "id, uid, gid, state, reason, spec, attempt, submitted_usec, started_usec, \
                        finished_usec, host_uid, layers, report, priority, held, not_before_usec, \
-                       failures, dead, gpu_names";
+                       failures, dead, gpu_names, \
+                       privileges";
 
 pub(super) fn insert(db: &Connection, jobs: Vec<NewJob>) -> rusqlite::Result<Vec<JobRecord>> {
     let mut array = None;
@@ -170,6 +175,7 @@ fn insert_one(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord> {
         id: JobId(0),
         uid: job.uid,
         gid: job.gid,
+        privileges: job.privileges,
         state: JobState::Queued,
         reason: job.reason,
         attempt: 0,
@@ -189,8 +195,8 @@ fn insert_one(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord> {
     };
     db.prepare_cached(
         "INSERT INTO jobs (uid, gid, name, experiment, profile, state, reason, spec, attempt, \
-         submitted_usec, layers, priority, held) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, '[]', \
-         ?10, ?11)",
+         submitted_usec, layers, priority, held, privileges) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, '[]', ?10, ?11, ?12)",
     )?
     .execute(params![
         record.uid,
@@ -204,6 +210,7 @@ fn insert_one(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord> {
         time(record.submitted_usec),
         record.priority,
         record.held,
+        json(&record.privileges)?,
     ])?;
     record.id = JobId(u64::try_from(db.last_insert_rowid()).unwrap_or(0));
     Ok(record)
@@ -464,6 +471,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
         failures: document(16, &row.get::<_, String>(16)?)?,
         dead: row.get(17)?,
         gpu_names: document(18, &row.get::<_, String>(18)?)?,
+        privileges: document(19, &row.get::<_, String>(19)?)?,
     })
 }
 

@@ -58,6 +58,10 @@ const MIGRATIONS: &[&str] = &[
         at_usec        INTEGER NOT NULL
     ) STRICT;
 ",
+    "
+    -- What the submitter's profile gave beyond every user's, as it was granted.
+    ALTER TABLE jobs ADD COLUMN privileges TEXT NOT NULL DEFAULT '[]';
+",
 ];
 
 /// Opens the database and brings it up to date.

@@ -5,7 +5,7 @@ mod address;
 mod call;
 mod path;
 
-pub use address::address;
+pub use address::{Destination, address};
 pub use call::call;
 pub use call::words as outcome_words;
 pub use path::{Access, path};

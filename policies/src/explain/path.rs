@@ -2,6 +2,7 @@
 
 use super::{By, Explanation, Grounds, Verdict};
 use crate::devices;
+use crate::masks;
 use crate::paths;
 use crate::profile::Profile;
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,11 @@ pub fn path(profile: &Profile, path: &str, access: Access) -> Explanation {
             _ => (Verdict::Depends, "is possible where the host has it and lets everybody use it"),
         };
         return explain(verdict, outcome.to_owned(), By::Profile, Some(grounds));
+    }
+    if let Some(cover) = masks::cover(&normal) {
+        let outcome =
+            format!("{cover} covers it in every job: it tells of the machine, or acts on it");
+        return explain(Verdict::Denied, outcome, By::Sandbox, None);
     }
     if let Some(place) = PLACES
         .iter()

@@ -92,7 +92,7 @@ impl Import<'_> {
     }
 
     fn fault(&mut self, key: &str, message: impl Into<String>, remedy: &str) {
-        self.problems.push(Fault::new(message, remedy).in_file(self.text.file, key));
+        self.problems.push(self.text.problem_of(key, Fault::new(message, remedy)));
     }
 
     fn architectures(&mut self, raw: &RawDocument<'_>) {
@@ -159,7 +159,7 @@ impl Import<'_> {
             }
             Ok(default) => Some(default),
             Err(fault) => {
-                self.problems.push(fault.in_file(self.text.file, "defaultAction"));
+                self.problems.push(self.text.problem_of("defaultAction", fault));
                 None
             }
         }

@@ -185,3 +185,20 @@ fn what_cannot_be_said_plainly_is_refused_with_its_place() {
         &["x.json:2:", "syscalls[1] (dup): has another action than syscalls[0]"],
     );
 }
+
+#[test]
+fn what_is_imported_passes_the_check() {
+    let library = crate::Library::load::<&str>(&[]).expect("the vendor's policies are sound");
+    for capabilities in [&[][..], &["CAP_SYS_ADMIN"]] {
+        for kernel in [(4, 7), (6, 1), (6, 6)] {
+            let text = DOCUMENT.replace("\"read\"", "\"read\", \"execve\", \"exit_group\"");
+            let imported = library.import("docker.json", &text, &host(capabilities, kernel));
+            let text = imported.expect("it is understood").text;
+            assert_eq!(library.check_text("docker.json", &text), [], "{text}");
+        }
+    }
+    let found = library.import("docker.json", DOCUMENT, &host(&[], (6, 1)));
+    let found = found.expect_err("nothing could start under it");
+    let words = found[0].to_string();
+    assert!(words.contains("docker.json:") && words.contains("does not allow execve"), "{words}");
+}

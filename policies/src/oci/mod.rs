@@ -13,9 +13,10 @@ mod raw;
 mod read;
 
 pub use import::{ImportHost, Imported, Note, import};
+pub(crate) use raw::place_of;
 pub(crate) use read::read;
 
-use crate::problem::{Fault, Problem};
+use crate::problem::{Fault, Problem, place};
 use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,7 +160,8 @@ impl Condition {
         args.get(usize::from(self.index)).copied().flatten().map(|arg| self.passes(arg))
     }
 
-    fn passes(&self, arg: u64) -> bool {
+    /// Whether this argument passes the test.
+    pub(crate) fn passes(&self, arg: u64) -> bool {
         match self.comparison {
             Comparison::NotEqual => arg != self.value,
             Comparison::Less => arg < self.value,
@@ -190,6 +192,8 @@ pub struct Rule {
 pub(crate) struct Document {
     pub(crate) default: Outcome,
     pub(crate) rules: Vec<Rule>,
+    /// Where in the text each rule begins.
+    pub(crate) offsets: Vec<usize>,
 }
 
 /// All that is said about one call.
@@ -210,11 +214,11 @@ pub(crate) struct Calls {
 }
 
 /// Sorts the rules by call. Contradictions are refused.
-pub(crate) fn calls(file: &str, rules: &[Rule]) -> Result<Calls, Vec<Problem>> {
+pub(crate) fn calls(file: &str, text: &str, document: &Document) -> Result<Calls, Vec<Problem>> {
     let mut calls = Calls::default();
     let mut unknown = BTreeSet::new();
     let mut problems = Vec::new();
-    for (index, rule) in rules.iter().enumerate() {
+    for (index, rule) in document.rules.iter().enumerate() {
         for name in &rule.names {
             let Ok(number) = Sysno::from_str(name) else {
                 unknown.insert(name.clone());
@@ -228,7 +232,9 @@ pub(crate) fn calls(file: &str, rules: &[Rule]) -> Result<Calls, Vec<Problem>> {
                     format!("{name} is named twice without args and with different actions"),
                     "keep one of the two",
                 );
-                problems.push(fault.in_file(file, "syscalls"));
+                let problem = fault.in_file(file, format!("syscalls[{index}] ({name})"));
+                let place = document.offsets.get(index).map(|&offset| place(text, offset));
+                problems.push(Problem { place, ..problem });
             } else {
                 call.always.get_or_insert((rule.outcome, index));
             }

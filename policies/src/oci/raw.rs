@@ -107,10 +107,19 @@ impl<'a> Text<'a> {
         Problem { place: Some(self.place_of(slice)), ..fault.in_file(self.file, key) }
     }
 
+    /// A fault of a key of the document itself.
+    pub(super) fn problem_of(&self, key: &str, fault: Fault) -> Problem {
+        Problem { place: Some(place_of(self.text, key)), ..fault.in_file(self.file, key) }
+    }
+
     /// Line and column of a part of the text.
     fn place_of(&self, slice: &str) -> (usize, usize) {
-        let offset = slice.as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
-        place(self.text, offset)
+        place(self.text, self.offset_of(slice))
+    }
+
+    /// Where in the text a part of it begins.
+    pub(super) fn offset_of(&self, slice: &str) -> usize {
+        slice.as_ptr().addr().saturating_sub(self.text.as_ptr().addr())
     }
 
     /// The document, and its rules with their slices and keys.
@@ -154,6 +163,45 @@ impl<'a> Text<'a> {
         }
         if problems.is_empty() { Ok(out) } else { Err(problems) }
     }
+}
+
+/// Line and column of the value that a key of the document itself has; the
+/// beginning where there is none. The text has been read as JSON before.
+pub(crate) fn place_of(text: &str, key: &str) -> (usize, usize) {
+    let (mut depth, mut at) = (0usize, 0);
+    while let Some(byte) = text.as_bytes().get(at) {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                let end = end_of_string(text, at);
+                let is_it = depth == 1 && text.get(at + 1..end) == Some(key);
+                let value =
+                    text.get(end + 1..).and_then(|rest| rest.trim_start().strip_prefix(':'));
+                if let Some(value) = value.filter(|_| is_it) {
+                    return place(text, text.len() - value.trim_start().len());
+                }
+                at = end;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    (1, 1)
+}
+
+/// Where the string that begins here has its closing quote.
+fn end_of_string(text: &str, start: usize) -> usize {
+    let mut escaped = false;
+    for (offset, byte) in text.bytes().enumerate().skip(start + 1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return offset,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 /// A rule that is still text.

@@ -9,7 +9,7 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Document, Vec<Problem>> {
     let text = Text { file, text };
     let (raw, slices) = text.document()?;
     let mut problems = Vec::new();
-    let mut fault = |key: &str, fault: Fault| problems.push(fault.in_file(file, key));
+    let mut fault = |key: &str, fault: Fault| problems.push(text.problem_of(key, fault));
     for name in raw.architectures.iter().flatten().filter(|name| *name != "SCMP_ARCH_X86_64") {
         let why = format!("{name:?} would open a second way into the kernel");
         fault("architectures", Fault::new(why, "list SCMP_ARCH_X86_64 alone"));
@@ -27,15 +27,16 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Document, Vec<Problem>> {
     }
     let default = outcome(&raw.default_action, raw.default_errno_ret)
         .map_err(|found| fault("defaultAction", found));
-    let mut rules = Vec::new();
+    let (mut rules, mut offsets) = (Vec::new(), Vec::new());
     for slice in slices {
+        offsets.push(text.offset_of(slice.text));
         match rule(&text, slice) {
             Ok(rule) => rules.push(rule),
             Err(found) => problems.extend(found),
         }
     }
     match default {
-        Ok(default) if problems.is_empty() => Ok(Document { default, rules }),
+        Ok(default) if problems.is_empty() => Ok(Document { default, rules, offsets }),
         _ => Err(problems),
     }
 }

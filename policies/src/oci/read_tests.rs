@@ -10,7 +10,7 @@ fn document(rules: &str) -> String {
 fn faults(text: &str) -> Vec<String> {
     let found = match read("x.json", text) {
         Err(problems) => problems,
-        Ok(document) => calls("x.json", &document.rules).err().unwrap_or_default(),
+        Ok(document) => calls("x.json", text, &document).err().unwrap_or_default(),
     };
     found.iter().map(ToString::to_string).collect()
 }

@@ -8,6 +8,7 @@ use crate::view::style::{Style, Tone};
 use crate::view::table::{Cell, draw};
 use crate::view::text::{visible, wrap};
 use fetchml_policies::explain::{By, Case, Grounds, Verdict};
+use fetchml_policies::profile::in_words;
 use fetchml_policies::{Answer, Difference, Network, Overview, Problem, Subject};
 use std::fmt::Write as _;
 
@@ -33,7 +34,7 @@ pub(crate) fn list(profiles: &[Overview], width: Option<usize>, style: Style) ->
     let mut text = draw(&["PROFILE", "MARK", "NETWORK", "DESCRIPTION"], &rows, width, style);
     for profile in profiles.iter().filter(|p| !p.privileges.is_empty()) {
         let lead = format!("\n{} needs the role for it: ", visible(&profile.name));
-        text.push_str(&wrap(&lead, &visible(&profile.privileges.join("; ")), width));
+        text.push_str(&wrap(&lead, &visible(&in_words(&profile.privileges)), width));
     }
     text
 }

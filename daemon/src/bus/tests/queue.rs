@@ -21,7 +21,7 @@ fn after(job: JobId, condition: Condition) -> Queueing {
 }
 
 async fn submit(world: &World, spec: JobSpec) -> JobId {
-    world.desk.engine.submit(caller(1000), spec, Vec::new()).await.expect("accepted")
+    world.desk.engine.submit(caller(1000), spec, Vec::new(), Vec::new()).await.expect("accepted")
 }
 
 async fn over(world: &World, job: JobId) -> fetchml_api::job::JobDescription {
@@ -122,15 +122,15 @@ async fn dependencies_that_cannot_be_are_refused() {
     over(&world, failed).await;
     let engine = &world.desk.engine;
     let refused = engine
-        .submit(caller(1000), spec("true", after(failed, Condition::Ok)), Vec::new())
+        .submit(caller(1000), spec("true", after(failed, Condition::Ok)), Vec::new(), Vec::new())
         .await
         .expect_err("it would never start");
     assert!(refused.to_string().starts_with("job 1 is over and failed"), "{refused}");
     let unknown = after(JobId(77), Condition::Any);
-    let refused = engine.submit(caller(1000), spec("true", unknown), Vec::new()).await;
+    let refused = engine.submit(caller(1000), spec("true", unknown), Vec::new(), Vec::new()).await;
     assert!(matches!(refused, Err(EngineError::NoSuchJob(JobId(77)))));
     let foreign = after(failed, Condition::Any);
-    let refused = engine.submit(caller(1001), spec("true", foreign), Vec::new()).await;
+    let refused = engine.submit(caller(1001), spec("true", foreign), Vec::new(), Vec::new()).await;
     assert!(matches!(refused, Err(EngineError::NoSuchJob(_))), "a foreign job is no job");
     let done = submit(&world, spec("true", after(failed, Condition::Any))).await;
     assert_eq!(over(&world, done).await.state, JobState::Succeeded);
@@ -145,7 +145,8 @@ async fn an_array_is_accepted_whole_and_knows_its_number() {
         .collect();
     submit(&world, spec("true", Queueing::default())).await;
     let engine = &world.desk.engine;
-    let ids = engine.submit_array(caller(1000), specs, Vec::new()).await.expect("accepted");
+    let ids =
+        engine.submit_array(caller(1000), specs, Vec::new(), Vec::new()).await.expect("accepted");
     assert_eq!(ids, [JobId(2), JobId(3), JobId(4)]);
     until("the first runs", || world.simulator.started().contains(&JobId(2))).await;
     let second = engine.describe(Scope::All, JobId(3)).await.expect("described");
@@ -155,7 +156,10 @@ async fn an_array_is_accepted_whole_and_knows_its_number() {
     until("the second runs", || world.simulator.started().contains(&JobId(3))).await;
     assert_eq!(world.count(Event::JobQueued), 2, "one record for all of the array");
     let many = vec![spec("true", Queueing::default()); 100_001];
-    let refused = engine.submit_array(caller(1000), many, Vec::new()).await.expect_err("too many");
+    let refused = engine
+        .submit_array(caller(1000), many, Vec::new(), Vec::new())
+        .await
+        .expect_err("too many");
     assert!(refused.to_string().contains("the most is 100000"), "{refused}");
 }
 
@@ -203,8 +207,10 @@ async fn of_many_that_wait_little_is_in_memory_and_no_more_are_objects() {
     let world = World::new(1).await;
     let engine = &world.desk.engine;
     let held = || spec("true", Queueing { held: true, ..Queueing::default() });
-    let ids =
-        engine.submit_array(caller(1000), vec![held(); 1500], Vec::new()).await.expect("accepted");
+    let ids = engine
+        .submit_array(caller(1000), vec![held(); 1500], Vec::new(), Vec::new())
+        .await
+        .expect("accepted");
     assert_eq!(engine.shown(Scope::Own(1000)).await.expect("shown").len(), 1000);
     assert!(engine.shown(Scope::Own(1001)).await.expect("shown").is_empty());
     let manager = world.manager(1000).await;

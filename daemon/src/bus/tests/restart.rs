@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::simulator::exited;
 use fetchml_api::job::{FailureClass, JobId, JobState};
 
-async fn restarted(world: World, max_running: usize) -> World {
+pub(super) async fn restarted(world: World, max_running: usize) -> World {
     let World { dir, desk, simulator } = world;
     desk.engine.close();
     let ledger = desk.engine.ledger().clone();
