@@ -6,6 +6,7 @@
 
 use fetchml_api::agent::{DeniedCalls, Refusals};
 use fetchml_api::denial::kept;
+use fetchml_sys::Errno;
 use fetchml_sys::denied::Listener;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -23,13 +24,16 @@ pub(super) struct Denials {
 
 impl Denials {
     /// Answers with these errors what arrives at the listener, if there is one.
-    pub(super) fn new(listener: Option<Listener>, refusals: Option<Refusals>) -> Self {
+    /// `runs`: the command was executed.
+    pub(super) fn new(listener: Option<Listener>, refusals: Option<Refusals>, runs: bool) -> Self {
         if let Some(listener) = &listener {
             listener.prefer_direct_switches();
         }
+        // Asked for and not there: the kernel refuses alone, and nobody counts it.
+        let lost = runs && listener.is_none() && refusals.is_some();
         let refusals =
             refusals.unwrap_or(Refusals { default_errno: NO_SUCH_CALL, errnos: Vec::new() });
-        Self { listener, refusals, counted: DeniedCalls::default() }
+        Self { listener, refusals, counted: DeniedCalls { lost, ..DeniedCalls::default() } }
     }
 
     /// What poll(2) should watch; without a listener, `other` for nothing.
@@ -55,10 +59,14 @@ impl Denials {
             }
             // The asker may have been killed meanwhile; then there is nobody to
             // answer and the next question counts.
-            if let Ok(question) = listener.receive() {
-                let errno = self.refusals.errno(question.call);
-                self.counted.count(question.call, kept(question.call, &question.args));
-                let _ = listener.refuse(question, errno);
+            match listener.receive() {
+                Ok(question) => {
+                    let errno = self.refusals.errno(question.call);
+                    self.counted.count(question.call, kept(question.call, &question.args));
+                    let _ = listener.refuse(question, errno);
+                }
+                Err(Errno::NOENT | Errno::INTR) => {}
+                Err(_) => self.counted.lost = true,
             }
         }
     }

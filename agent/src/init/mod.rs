@@ -111,7 +111,7 @@ fn set_up(observed: &mut Observed) -> Result<Job, SetupError> {
         None => Deadline::Never,
     };
     Ok(Job {
-        denials: Denials::new(listener, plan.refusals.clone()),
+        denials: Denials::new(listener, plan.refusals.clone(), failure.is_none()),
         plan,
         observed: *observed,
         signals,

@@ -4,6 +4,7 @@ use crate::cli;
 use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::follow::Follow;
+use crate::follow::ear::{Ear, LastWords};
 use crate::follow::pump::Reader;
 use crate::follow::signals::Signals;
 use crate::follow::sink::Streams;
@@ -24,11 +25,16 @@ pub(crate) async fn run(context: &Context, job: cli::Job) -> Result<u8> {
     drop(submission);
     let follow = Follow { link: &context.link, id, owner: true, quiet: context.quiet };
     let whole = |log| Ok(Reader::new(log, 0, 0));
-    let described = follow.to_end(streams, whole, Some(&mut signals)).await?;
+    let words = LastWords::default();
+    let ear = Ear { sink: streams, words: words.clone() };
+    let described = follow.to_end(ear, whole, Some(&mut signals)).await?;
     if context.json {
         say(&described.text.trim_end());
     } else if jobs::end_is_news(&described.job) {
         context.tell(&jobs::ended(&described.job));
+        if let Some(hint) = words.hint(&described.job) {
+            context.tell(&hint);
+        }
     }
     Ok(status::of_job(&described.job))
 }

@@ -1,5 +1,6 @@
 //! Following a job: its log to our output, its end to our status.
 
+pub(crate) mod ear;
 pub(crate) mod frames;
 pub(crate) mod print;
 pub(crate) mod pump;

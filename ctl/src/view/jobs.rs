@@ -85,6 +85,9 @@ pub(crate) fn denied(job: &JobDescription) -> &[Denied] {
 
 /// A refused call, how often, and what would have let it pass.
 pub(crate) fn denial(one: &Denied, profile: &str) -> String {
+    if one.is_uncounted() {
+        return "not known: what the sandbox denied could not be counted".to_owned();
+    }
     let needs = match one.allowed_by.as_slice() {
         [] if one.call == Denied::OTHERS => "not told apart".to_owned(),
         [] => "no profile is known to allow it".to_owned(),

@@ -20,10 +20,14 @@ pub const DENIED: u8 = b'D';
 use serde::{Deserialize, Serialize};
 
 /// Longest report body, in bytes.
-pub const MAX_REPORT_BYTES: usize = 1024;
+pub const MAX_REPORT_BYTES: usize = 8192;
 
-/// Most different refused calls that are told apart.
+/// Most refused calls that are told apart by their argument.
 pub const MAX_DENIED: usize = 32;
+
+/// Refused calls below this number are each counted, whatever else was refused: no
+/// flood of one call hides another. Kernels have no more (Linux 6.18: 470).
+pub const CALLS: u32 = 512;
 
 /// Descriptors the agent finds open when it starts. Everything else is closed.
 pub mod fd {
@@ -138,8 +142,13 @@ pub struct Observed {
 pub struct DeniedCalls {
     /// The first [`MAX_DENIED`] different ones, in the order in which they came.
     pub calls: Vec<DeniedCall>,
-    /// How often others were refused when the list was full.
+    /// When that list is full: calls by number, in ascending order, and how often
+    /// each was refused.
+    pub further: Vec<(u32, u32)>,
+    /// How often calls were refused, when the list was full, that no kernel has.
     pub others: u64,
+    /// Some could not be counted: there is no telling which.
+    pub lost: bool,
 }
 
 /// How often one system call was refused.
@@ -161,9 +170,24 @@ impl DeniedCalls {
             denied.count = denied.count.saturating_add(1);
         } else if self.calls.len() < MAX_DENIED {
             self.calls.push(DeniedCall { call, argument, count: 1 });
-        } else {
+        } else if call >= CALLS {
             self.others = self.others.saturating_add(1);
+        } else {
+            match self.further.binary_search_by_key(&call, |(number, _)| *number) {
+                Ok(at) => {
+                    if let Some((_, count)) = self.further.get_mut(at) {
+                        *count = count.saturating_add(1);
+                    }
+                }
+                Err(at) => self.further.insert(at, (call, 1)),
+            }
         }
+    }
+
+    fn is_within_bounds(&self) -> bool {
+        let ascending = self.further.is_sorted_by(|one, next| one.0 < next.0);
+        let known = self.further.last().is_none_or(|(call, _)| *call < CALLS);
+        self.calls.len() <= MAX_DENIED && ascending && known
     }
 
     /// The answer to [`DENIED`].
@@ -177,7 +201,7 @@ impl DeniedCalls {
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         match postcard::take_from_bytes::<Self>(bytes) {
-            Ok((denied, [])) if denied.calls.len() <= MAX_DENIED => Some(denied),
+            Ok((denied, [])) if denied.is_within_bounds() => Some(denied),
             _ => None,
         }
     }
@@ -290,7 +314,7 @@ impl AgentReport {
             .map(|(_, body)| body)
             .ok_or(ReportError::Damaged)?;
         match postcard::take_from_bytes::<Self>(body) {
-            Ok((report, [])) if report.denied.calls.len() <= MAX_DENIED => Ok(report),
+            Ok((report, [])) if report.denied.is_within_bounds() => Ok(report),
             _ => Err(ReportError::Damaged),
         }
     }
@@ -325,6 +349,12 @@ mod tests {
         for call in 0..100 {
             denied.count(u32::MAX - call, u64::MAX);
         }
+        for call in (0..CALLS).rev() {
+            denied.count(call, u64::MAX);
+        }
+        for (_, count) in &mut denied.further {
+            *count = u32::MAX;
+        }
         for denied in &mut denied.calls {
             denied.count = u64::MAX;
         }
@@ -337,14 +367,22 @@ mod tests {
         assert_eq!((denied.calls.len(), denied.others), (MAX_DENIED, 100 - MAX_DENIED as u64));
         denied.count(u32::MAX, u64::MAX);
         assert_eq!(denied.calls[0].count, u64::MAX);
+        assert_eq!(denied.further.len(), CALLS as usize, "each call has its number");
+        denied.count(7, 0);
+        assert_eq!(denied.further[7], (7, u32::MAX));
         assert_eq!(DeniedCalls::decode(&denied.encode()), Some(denied));
     }
 
     #[test]
     fn an_answer_with_more_calls_than_there_can_be_is_refused() {
         let one = DeniedCall { call: 1, argument: 0, count: 1 };
-        let denied = DeniedCalls { calls: vec![one; MAX_DENIED + 1], others: 0 };
-        assert_eq!(DeniedCalls::decode(&denied.encode()), None);
+        for denied in [
+            DeniedCalls { calls: vec![one; MAX_DENIED + 1], ..DeniedCalls::default() },
+            DeniedCalls { further: vec![(CALLS, 1)], ..DeniedCalls::default() },
+            DeniedCalls { further: vec![(1, 1), (1, 1)], ..DeniedCalls::default() },
+        ] {
+            assert_eq!(DeniedCalls::decode(&denied.encode()), None, "{denied:?}");
+        }
     }
 
     #[test]

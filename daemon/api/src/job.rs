@@ -297,7 +297,8 @@ pub struct Usage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denied {
     /// The call with the argument that tells what was wanted, `socket(AF_NETLINK)`;
-    /// `others` for what came when too many different ones had come before.
+    /// without it for those that came when too many different ones had come before.
+    /// See [`Denied::OTHERS`] and [`Denied::UNCOUNTED`].
     pub call: String,
     /// How often.
     pub count: u64,
@@ -306,14 +307,27 @@ pub struct Denied {
 }
 
 impl Denied {
-    /// Stands for a name where more kinds of calls were refused than are told apart.
-    /// Which those were, and which profile would allow them, is not known.
+    /// Stands for a name where more kinds of calls were refused than are told apart:
+    /// numbers that are no call's, since each call is counted.
     pub const OTHERS: &str = "others";
+    /// Stands for a name, with the count 0, where refused calls could not be counted:
+    /// the agent ended before it could say, does not answer, or was not asked. There
+    /// may have been none, and there may have been many.
+    pub const UNCOUNTED: &str = "uncounted";
+
+    /// Whether it tells that refusals are not known.
+    #[must_use]
+    pub fn is_uncounted(&self) -> bool {
+        self.call == Self::UNCOUNTED
+    }
 }
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ×{}", self.call, self.count)
+        match self.is_uncounted() {
+            true => f.write_str("calls that could not be counted"),
+            false => write!(f, "{} ×{}", self.call, self.count),
+        }
     }
 }
 
@@ -346,7 +360,8 @@ pub struct ExitReport {
     pub usage: Usage,
     /// Layers of the sandbox and whether they held.
     pub layers: Vec<Layer>,
-    /// System calls that the sandbox refused, in the order in which they came.
+    /// System calls that the sandbox refused: those that the policy names first,
+    /// each in the order in which they came.
     #[serde(default)]
     pub denied: Vec<Denied>,
 }

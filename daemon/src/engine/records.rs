@@ -6,7 +6,7 @@ use crate::access::{Caller, user_name};
 use crate::config::Config;
 use crate::store::JobRecord;
 use fetchml_api::audit::{Actor, Event, NewRecord, Outcome};
-use fetchml_api::job::{FailureClass, JobId, JobState, Layer, LayerState};
+use fetchml_api::job::{Denied, FailureClass, JobId, JobState, Layer, LayerState};
 use std::time::Duration;
 
 fn job(event: Event, actor: Actor<'static>, action: &str, id: JobId) -> NewRecord {
@@ -134,6 +134,9 @@ pub fn completed(record: &JobRecord) -> NewRecord {
         if let Some(signal) = report.signal {
             new = new.detail("signal", signal);
         }
+        if report.denied.iter().any(Denied::is_uncounted) {
+            new = new.detail("denials", "could not be counted");
+        }
     }
     new
 }
@@ -141,15 +144,28 @@ pub fn completed(record: &JobRecord) -> NewRecord {
 /// The sandbox of a job that is over refused system calls. `None` when it did not.
 #[must_use]
 pub fn sandbox_denied(record: &JobRecord) -> Option<NewRecord> {
-    let report = record.report.as_ref().filter(|report| !report.denied.is_empty())?;
-    let calls: Vec<_> = report.denied.iter().map(ToString::to_string).collect();
-    Some(
-        job(Event::PolicyDenied, owner(record), "system-call", record.id)
-            .result(Outcome::Denied)
-            .detail("attempt", record.attempt)
-            .detail("profile", &record.spec.profile)
-            .detail("calls", calls.join(", ")),
-    )
+    // A value of a record has room for about so many.
+    const TOLD: usize = 40;
+    let report = record.report.as_ref()?;
+    let counted: Vec<_> = report.denied.iter().filter(|one| !one.is_uncounted()).collect();
+    if counted.is_empty() {
+        return None;
+    }
+    let (others, kinds): (Vec<_>, Vec<_>) =
+        counted.into_iter().partition(|one| one.call == Denied::OTHERS);
+    let calls: Vec<_> = kinds.iter().take(TOLD).map(ToString::to_string).collect();
+    let mut new = job(Event::PolicyDenied, owner(record), "system-call", record.id)
+        .result(Outcome::Denied)
+        .detail("attempt", record.attempt)
+        .detail("profile", &record.spec.profile)
+        .detail("calls", calls.join(", "));
+    if kinds.len() > TOLD {
+        new = new.detail("more_calls", kinds.len() - TOLD);
+    }
+    if let [others, ..] = others[..] {
+        new = new.detail("others", others.count);
+    }
+    Some(new)
 }
 
 /// The profile of a job that waited gives more now than was granted for the job.

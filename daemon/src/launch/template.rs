@@ -7,7 +7,7 @@ use crate::plan::{HOST_NAME, Skeleton, failed};
 use crate::supervise::Refusal;
 use fetchml_policies::Profile;
 use fetchml_sys::mount::{MountAttributes, Scope, pivot_to_cwd, restrict, stop_propagation};
-use fetchml_sys::namespace::{enter_mounts, own_mounts_for_thread};
+use fetchml_sys::namespace::{enter_mounts, own_mounts_for_thread, own_network_for_thread};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -46,6 +46,8 @@ pub(super) struct Templates {
 
 /// Where a root is built, in a copy of the bare namespace.
 const BUILDING: &str = "/root";
+/// Where a sysfs without the host's network is attached meanwhile.
+const OWN_SYSFS: &str = "/sys";
 
 impl Templates {
     /// Gives the calling thread a mount namespace with an own, nearly empty root.
@@ -62,7 +64,9 @@ impl Templates {
             attach(&root, "/proc")?;
             rustix::process::fchdir(&root)?;
             pivot_to_cwd()?;
-            rustix::fs::mkdir(BUILDING, Mode::from_raw_mode(0o755))?;
+            for directory in [BUILDING, OWN_SYSFS] {
+                rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755))?;
+            }
             let bare = current_mounts(&namespaces)?;
             Ok((namespaces, bare))
         };
@@ -100,6 +104,12 @@ impl Templates {
 
     fn build(&self, skeleton: &Skeleton, profile: &Profile) -> Result<Template, Refusal> {
         own_mounts_for_thread().map_err(failed("make a mount namespace"))?;
+        if profile.show.iter().any(|shown| tells_of_networks(&shown.path)) {
+            let made = std::thread::spawn(sysfs_of_no_network).join();
+            made.unwrap_or(Err(Errno::IO))
+                .and_then(|sysfs| attach(&sysfs, OWN_SYSFS))
+                .map_err(failed("mount a sysfs without the host's network"))?;
+        }
         let shown = build(&self.host, BUILDING, skeleton, profile)?;
         let pivoted = || {
             rustix::process::chdir(BUILDING)?;
@@ -109,6 +119,24 @@ impl Templates {
         let namespace = pivoted().map_err(failed("enter a new root"))?;
         Ok(Template { skeleton: skeleton.clone(), namespace, shown })
     }
+}
+
+/// Whether a shown path has devices below it that a network interface may belong to.
+fn tells_of_networks(path: &str) -> bool {
+    path.starts_with("/sys/") && !path.starts_with("/sys/devices/system/")
+}
+
+/// A sysfs shows the interfaces of the network that its maker is in: one that is made
+/// in a network without any has none of the host's, nor those that come later.
+/// In a thread of its own, which ends with its network.
+fn sysfs_of_no_network() -> Result<OwnedFd, Errno> {
+    own_network_for_thread()?;
+    let fs = fsopen("sysfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&fs)?;
+    let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, quiet)
 }
 
 fn current_mounts(namespaces: &OwnedFd) -> Result<OwnedFd, Errno> {
@@ -198,11 +226,12 @@ fn merged_usr(host: &HostView, root: &Path) -> std::io::Result<()> {
 /// Shows a host path read-only at the same place; gives a handle if it is a directory.
 fn show(host: &HostView, root: &Path, path: &str) -> std::io::Result<Option<OwnedFd>> {
     let source = path.to_owned();
-    let (kind, tree) = host.run(move || {
+    let open = move || -> std::io::Result<(FileType, OwnedFd)> {
         let source = rustix::fs::open(&source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&source)?.st_mode);
         Ok((kind, crate::plan::detached_tree(source.as_fd(), true)?))
-    })?;
+    };
+    let (kind, tree) = if tells_of_networks(path) { open() } else { host.run(open) }?;
     let target = root.join(path.trim_start_matches('/'));
     match kind {
         FileType::Directory => fs::create_dir_all(&target)?,
@@ -242,7 +271,7 @@ fn identity(root: &Path, skeleton: &Skeleton) -> std::io::Result<()> {
         ("hosts", format!("127.0.0.1 localhost {HOST_NAME}\n::1 localhost {HOST_NAME}\n")),
         ("hostname", format!("{HOST_NAME}\n")),
         ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
-        ("resolv.conf", String::new()),
+        ("resolv.conf", skeleton.resolver.clone()),
     ] {
         fs::write(etc.join(name), text)?;
     }

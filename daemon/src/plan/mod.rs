@@ -8,6 +8,7 @@ mod landlock;
 mod limits;
 mod masks;
 mod mounts;
+mod resolver;
 
 pub(crate) use landlock::{LandlockPlan, LandlockSupport};
 pub(crate) use masks::{ProcMask, masks_of_this_kernel};
@@ -79,6 +80,8 @@ pub(crate) struct Skeleton {
     pub(crate) gid: u32,
     /// Devices of this machine beyond the usual ones, absolute, in order.
     pub(crate) devices: Vec<String>,
+    /// What /etc/resolv.conf says: in the host's network as the host's, else nothing.
+    pub(crate) resolver: String,
     /// Further mount points, absolute, in order.
     pub(crate) mount_points: Vec<String>,
 }
@@ -184,6 +187,12 @@ pub(crate) fn build(
             uid: profile.run_as_uid,
             gid: profile.run_as_gid,
             devices: devices::present(host.view(), &profile.devices)?,
+            resolver: match network {
+                Network::Host => {
+                    resolver::of_host(host.view()).map_err(failed("read resolv.conf"))?
+                }
+                _ => String::new(),
+            },
             mount_points: mounts::mount_points(&mounts.others)?,
         },
         tmp_options: tmpfs_options("tmp_size", profile.tmp_bytes)?,

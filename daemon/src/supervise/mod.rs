@@ -220,11 +220,11 @@ impl Attempt {
         });
     }
 
-    /// System calls that the sandbox refused so far. Empty as well when the agent
-    /// does not say in time.
+    /// System calls that the sandbox refused so far; that they are not known when the
+    /// agent does not say in time.
     pub async fn denied(&self) -> Vec<Denied> {
-        let counted = self.host.ask_what_was_denied(&self.about).await.unwrap_or_default();
-        denied::in_words(self.host.library(), &self.about.profile, &counted)
+        let counted = self.host.ask_what_was_denied(&self.about).await;
+        denied::in_words(self.host.library(), &self.about.profile, counted.as_ref())
     }
 
     /// Waits for the end; the report is complete and classified. To be called once.
@@ -257,13 +257,16 @@ fn collect(host: &Host, about: &About, group: Option<&JobCgroup>, layers: &[Laye
                 layers,
                 program: &about.program,
                 profile: &about.profile,
-                denied: denied::in_words(host.library(), &about.profile, &agent.denied),
+                denied: denied::in_words(host.library(), &about.profile, Some(&agent.denied)),
                 group: used,
                 time_limit_usec: about.time_limit_usec,
             };
             report::of_agent(&agent, &context)
         }
-        Err(error) => report::of_lost(error, &used, layers, now_usec()),
+        Err(error) => {
+            let denied = denied::in_words(host.library(), &about.profile, None);
+            report::of_lost(error, &used, layers, denied, now_usec())
+        }
     }
 }
 

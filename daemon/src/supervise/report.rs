@@ -168,8 +168,16 @@ fn with_lost_output(summary: String, agent: &AgentReport) -> String {
 fn with_denials(summary: String, context: &Context<'_>) -> String {
     const SHOWN: usize = 3;
     let Some((first, rest)) = context.denied.split_first() else { return summary };
-    let shown: Vec<_> = context.denied.iter().take(SHOWN).map(ToString::to_string).collect();
-    let more = match context.denied.len().saturating_sub(SHOWN) {
+    if first.is_uncounted() {
+        return format!("{summary}; what the sandbox denied could not be counted");
+    }
+    let is_sum = |one: &&Denied| one.is_uncounted() || one.call == Denied::OTHERS;
+    let (sums, kinds): (Vec<_>, Vec<_>) = context.denied.iter().partition(is_sum);
+    // What has no name always has its number.
+    let named = kinds.len().min(SHOWN);
+    let shown = kinds.iter().take(named).chain(&sums);
+    let shown: Vec<_> = shown.map(ToString::to_string).collect();
+    let more = match kinds.len() - named {
         0 => String::new(),
         n => format!(" and {n} more"),
     };
@@ -253,17 +261,17 @@ pub(super) fn of_lost(
     error: ReportError,
     group: &GroupUse,
     layers: &[Layer],
+    denied: Vec<Denied>,
     now_usec: u64,
 ) -> ExitReport {
-    if group.oom_kills > 0 {
-        return bare(oom_words(group), FailureClass::OutOfMemory, layers, now_usec);
-    }
-    bare(
-        format!("lost: {error}; the machine went down or the agent was killed"),
-        FailureClass::Lost,
-        layers,
-        now_usec,
-    )
+    let (summary, class) = match group.oom_kills {
+        0 => {
+            let words = format!("lost: {error}; the machine went down or the agent was killed");
+            (words, FailureClass::Lost)
+        }
+        _ => (oom_words(group), FailureClass::OutOfMemory),
+    };
+    ExitReport { denied, ..bare(summary, class, layers, now_usec) }
 }
 
 fn bare(summary: String, class: FailureClass, layers: &[Layer], now_usec: u64) -> ExitReport {

@@ -160,6 +160,15 @@ pub fn enter_network(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
     move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
 }
 
+/// Gives the calling thread an empty network of its own, for good.
+///
+/// # Errors
+/// ENOSPC above `user.max_net_namespaces`, ENOMEM, EPERM without CAP_SYS_ADMIN.
+pub fn own_network_for_thread() -> Result<(), Errno> {
+    // SAFETY: no descriptor table is unshared, which is what makes the call unsafe.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }
+}
+
 /// Makes the cgroup that the caller is in the root of its cgroup namespace. Child-safe.
 ///
 /// # Errors

@@ -68,7 +68,7 @@ const PLACES: [Place; 27] = [
     node("/etc/hosts", "r", "written for the job"),
     node("/etc/hostname", "r", "written for the job"),
     node("/etc/nsswitch.conf", "r", "written for the job"),
-    node("/etc/resolv.conf", "r", "written for the job, empty"),
+    node("/etc/resolv.conf", "r", "written for the job: empty, but in the host's network"),
     node("/etc", "r", "the files that the profile shows and those written for the job"),
     tree("/bin", "rx", "a link into /usr"),
     tree("/sbin", "rx", "a link into /usr"),

@@ -98,9 +98,21 @@ def sysfs(check, context):
         check(f"sys-write-{name.replace('/', '-')}", REFUSED, lambda n=name: opened(f"/sys/devices/system/{n}", os.O_WRONLY), "processors are not the job's to switch")
     for path in ("/sys/devices/system/cpu/cpu0/driver/../../../..", "/sys/devices/system/cpu/cpu0/subsystem", "/sys/devices/system/node/node0/subsystem", "/sys/devices/system/cpu/cpu0/firmware_node", "/sys/devices/system/node/node0/cpu0/driver"):
         check(f"sys-link{path[11:].replace('/', '-')}", Want("nowhere, or inside", lambda a: a in ("absent", "inside")), lambda p=path: leads(p), "links out of it lead nowhere")
+    check("sys-interfaces", "none", interfaces, "the machine's cards, their addresses and what passes through them")
     if context.profile != "gpu":
         for name in ("dmi/id/product_serial", "dmi/id/product_uuid", "dmi/id/board_serial", "net", "thermal", "hwmon", "powercap", "tty", "block", "drm"):
             check(f"sys-class-{name.replace('/', '-')}", "absent", exists(f"/sys/class/{name}"), "serial numbers, sensors and cards of the machine")
+
+
+def interfaces():
+    """Network interfaces, but a loopback, that /sys tells of anywhere."""
+    found = set()
+    for base in ("/sys/class/net", "/sys/devices"):
+        for directory, directories, _ in os.walk(base):
+            if os.path.basename(directory) == "net":
+                found.update(set(directories) - {"lo"})
+                directories.clear()
+    return ", ".join(sorted(found)) or "none"
 
 
 def leads(path):

@@ -74,9 +74,13 @@ fn a_job_keeps_exactly_the_capabilities_that_its_profile_names() {
 #[test]
 fn a_job_in_the_hosts_network_is_in_no_other() {
     let profile = "description = \"tried\"\nextends = \"default\"\nnetwork_mode = \"host\"\nlandlock = \"required\"\n";
-    let Some(seen) = run_under(profile, "readlink /proc/self/ns/net") else { return };
+    let script = "readlink /proc/self/ns/net; cat /etc/resolv.conf; stat -c %F /etc/resolv.conf";
+    let Some(seen) = run_under(profile, script) else { return };
     let host = fs::read_link("/proc/self/ns/net").unwrap();
     assert!(seen.contains(host.to_str().unwrap()), "{seen}");
+    let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    assert!(seen.contains(&resolver), "names are found as on the host: {seen}");
+    assert!(seen.contains("regular file") || resolver.is_empty(), "{seen}");
 }
 
 /// A node in the host's /dev under an accelerator's name, while a test runs.
