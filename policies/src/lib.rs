@@ -4,6 +4,7 @@
 //! installation has them too; a directory such as `/etc/fetchml/policies` adds
 //! to them or replaces them file by file.
 
+mod assemble;
 mod beyond;
 mod bpf;
 pub mod calls;
