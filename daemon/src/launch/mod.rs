@@ -11,12 +11,14 @@ pub(crate) mod devices;
 mod host_ids;
 mod host_view;
 mod template;
+mod tidy;
 mod times;
 
 pub(crate) use accounts::{Account, Ids};
 pub(crate) use ahead::{Ahead, NetworkKind};
 pub(crate) use host_ids::{HostId, HostIds};
 pub(crate) use host_view::HostView;
+pub(crate) use tidy::Tidy;
 pub use times::{LaunchTimes, Mark};
 
 use crate::jail::{self, Failure};
@@ -24,6 +26,8 @@ use crate::plan::{Plan, failed};
 use crate::supervise::Refusal;
 use fetchml_policies::Profile;
 use fetchml_sys::clone::{Child, CloneFlags, Stack, spawn};
+use fetchml_sys::namespace::mounts_of;
+use rustix::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use template::Templates;
@@ -47,7 +51,16 @@ pub(crate) enum LaunchError {
 struct Order {
     plan: Box<Plan>,
     profile: Arc<Profile>,
-    answer: oneshot::Sender<(Box<Plan>, Result<Child, LaunchError>)>,
+    answer: oneshot::Sender<(Box<Plan>, Result<Launched, LaunchError>)>,
+}
+
+/// A child that runs.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) child: Child,
+    /// Held, so that the job is over before its mounts are taken apart. Without it
+    /// the end only comes later.
+    pub(crate) mounts: Option<OwnedFd>,
 }
 
 /// Hands plans to the launcher thread.
@@ -56,6 +69,7 @@ pub(crate) struct Launcher {
     orders: Sender<Order>,
     view: HostView,
     ahead: Ahead,
+    tidy: Tidy,
     host_ids: HostIds,
 }
 
@@ -64,6 +78,7 @@ impl Launcher {
     pub(crate) fn start(private: bool) -> Result<Self, Refusal> {
         let host_ids = HostIds::open()?;
         let ahead = Ahead::start(host_ids.clone())?;
+        let tidy = Tidy::start()?;
         let host = HostView::start(private)?;
         let view = host.clone();
         let (orders, inbox) = channel::<Order>();
@@ -87,12 +102,17 @@ impl Launcher {
             })
             .map_err(failed("start the launcher thread"))?;
         is_ready.recv().map_err(failed("start the launcher thread"))??;
-        Ok(Self { orders, view, ahead, host_ids })
+        Ok(Self { orders, view, ahead, tidy, host_ids })
     }
 
     /// Namespaces that are made before a launch needs them.
     pub(crate) fn ahead(&self) -> &Ahead {
         &self.ahead
+    }
+
+    /// Where to leave what takes long to let go of.
+    pub(crate) fn tidy(&self) -> &Tidy {
+        &self.tidy
     }
 
     /// The account of a new job.
@@ -111,7 +131,7 @@ impl Launcher {
         &self,
         plan: Plan,
         profile: Arc<Profile>,
-    ) -> (Option<Box<Plan>>, Result<Child, LaunchError>) {
+    ) -> (Option<Box<Plan>>, Result<Launched, LaunchError>) {
         let (answer, answered) = oneshot::channel();
         let order = Order { plan: Box::new(plan), profile, answer };
         if self.orders.send(order).is_err() {
@@ -126,7 +146,8 @@ impl Launcher {
 
 fn serve(inbox: Receiver<Order>, mut templates: Templates, mut stack: Stack) {
     for mut order in inbox {
-        let result = launch(&mut order.plan, &order.profile, &mut templates, &mut stack);
+        let result = launch(&mut order.plan, &order.profile, &mut templates, &mut stack)
+            .map(|child| Launched { mounts: mounts_of(&child).ok(), child });
         // When nobody waits any more the child is still known by its report.
         let _ = order.answer.send((order.plan, result));
     }

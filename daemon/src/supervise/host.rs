@@ -181,7 +181,7 @@ impl Host {
             pid,
             times,
             pidfd,
-            account: None.into(),
+            held: None.into(),
             group,
             about,
             host,

@@ -20,7 +20,7 @@ pub use crate::launch::{LaunchTimes, Mark};
 pub(crate) use report::duration_words;
 
 use crate::cgroup::JobCgroup;
-use crate::launch::{Account, LaunchError};
+use crate::launch::{Account, LaunchError, Launched};
 use crate::plan::Plan;
 use fetchml_api::agent::AgentReport;
 use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, Layer};
@@ -144,9 +144,13 @@ impl Prepared {
         let profile = Arc::clone(&self.profile);
         let (plan, launched) = host.launcher().launch(plan, profile).await;
         let times = plan.as_ref().map_or_else(LaunchTimes::default, |p| p.times);
-        let (group, account) = plan.map_or((None, None), |p| (p.cgroup, Some(p.account)));
+        let (group, account) = plan.map_or((None, None), |plan| {
+            let Plan { cgroup, account, work, overlay, outputs, mounts, .. } = *plan;
+            host.launcher().tidy().soon((work, overlay, outputs, mounts));
+            (cgroup, Some(account))
+        });
         let problem = match launched {
-            Ok(child) => match readiness(child.pidfd) {
+            Ok(Launched { child, mounts }) => match readiness(child.pidfd) {
                 Ok(pidfd) => {
                     let (pid, mut times) = (child.pid, times);
                     times.pass(Mark::Followed);
@@ -155,7 +159,7 @@ impl Prepared {
                         pid,
                         times,
                         pidfd,
-                        account: account.into(),
+                        held: Some(Box::new(Held { account, mounts })).into(),
                         group,
                         about,
                         host,
@@ -198,12 +202,20 @@ pub struct Attempt {
     /// Where the time of its launch went.
     pub times: LaunchTimes,
     pidfd: AsyncFd<OwnedFd>,
-    /// Who the job is. Without one the agent is the child of an earlier run of the
-    /// supervisor.
-    account: Mutex<Option<Account>>,
+    /// Until its end; nothing of one that an earlier run of the supervisor started.
+    held: Mutex<Option<Box<Held>>>,
     group: Option<JobCgroup>,
     about: About,
     host: Host,
+}
+
+/// What the supervisor holds of a job.
+#[derive(Debug)]
+struct Held {
+    /// Who the job is.
+    account: Option<Account>,
+    /// Its mount namespace.
+    mounts: Option<OwnedFd>,
 }
 
 impl Attempt {
@@ -233,7 +245,11 @@ impl Attempt {
         if self.pidfd.readable().await.is_err() {
             tracing::error!(job = self.about.job.0, "cannot wait for the agent");
         }
-        let account = self.account.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (account, mounts) = held.map_or((None, None), |held| (held.account, held.mounts));
+        if let Some(mounts) = mounts {
+            self.host.launcher().tidy().soon(mounts);
+        }
         if let Some(account) = account
             && waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).is_ok()
         {

@@ -1,8 +1,8 @@
 //! Namespaces: user and network namespaces made ahead, and private ones for a thread.
 
 use crate::Errno;
-use crate::clone::{CloneFlags, Stack, spawn_sleeper};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::clone::{Child, CloneFlags, Stack, spawn_sleeper};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, Uid, WaitId, WaitIdOptions, geteuid, pidfd_send_signal, waitid};
 use rustix::thread::{capabilities, set_capabilities};
@@ -100,6 +100,30 @@ fn write_maps(pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> std::io::Resu
     write("uid_map", lines(uids))?;
     write("gid_map", lines(gids))?;
     Ok(rustix::fs::openat(&proc, "ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// The mount namespace of a child that was not waited for. While it is held, the
+/// child's end does not wait until the kernel has taken its mounts apart.
+///
+/// # Errors
+/// ESRCH when the child has ended; EPERM without CAP_SYS_PTRACE for one that is not
+/// dumpable.
+pub fn mounts_of(child: &Child) -> Result<OwnedFd, Errno> {
+    // PIDFD_GET_MNT_NAMESPACE, Linux 6.11.
+    const GET_MOUNTS: libc::c_ulong = 0xff03;
+    // SAFETY: the request takes no argument and answers with a new descriptor.
+    match crate::check(unsafe { libc::ioctl(child.pidfd.as_raw_fd(), GET_MOUNTS, 0) }.into()) {
+        Ok(number) => {
+            let number = i32::try_from(number).map_err(|_| Errno::BADF)?;
+            // SAFETY: the kernel made a fresh descriptor for us.
+            Ok(unsafe { OwnedFd::from_raw_fd(number) })
+        }
+        Err(Errno::NOTTY | Errno::INVAL) => {
+            let path = format!("/proc/{}/ns/mnt", child.pid);
+            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        }
+        Err(e) => Err(e),
+    }
 }
 
 /// Enters a user namespace. Child-safe. The caller then has every capability in
