@@ -1,21 +1,25 @@
 //! `fetchml-agent`: PID 1 of a job. Static, small, without any privilege.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code))]
 
 mod init;
 
-use std::process::ExitCode;
+// The usual start of a program would be a third of the way to the job's command.
+#[cfg(not(test))]
+fetchml_sys::program!(start);
 
-fn main() -> ExitCode {
-    match std::env::args_os().nth(1).as_deref().and_then(|a| a.to_str()) {
-        Some("init") => init::run(),
-        Some("hold") => hold(),
-        _ => ExitCode::from(2),
+fn start(role: &[u8]) -> u8 {
+    match role {
+        b"init" => init::run(),
+        b"hold" => hold(),
+        _ => 2,
     }
 }
 
 /// Keeps a unit's cgroup alive until a signal ends the process.
-fn hold() -> ExitCode {
+fn hold() -> ! {
     loop {
         rustix::event::pause();
     }

@@ -24,22 +24,18 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
-use std::process::ExitCode;
 
 /// A step that failed before the command began.
 type SetupError = (AgentStep, Errno);
 
 /// Runs the job whose descriptors the supervisor left at the numbers of [`fd`].
-pub(crate) fn run() -> ExitCode {
+pub(crate) fn run() -> u8 {
     let mut observed = Observed::default();
     let report = match set_up(&mut observed) {
         Ok(job) => job.run(),
         Err((step, errno)) => failed_before_start(step, errno, observed),
     };
-    match leave_report(&report) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    leave_report(&report).is_err().into()
 }
 
 struct Job {

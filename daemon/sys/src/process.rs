@@ -82,6 +82,48 @@ pub fn restore_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
+/// Makes a function of the first argument the whole of a program, without what the
+/// standard library does before and after `main`: it asks for the bounds of the stack
+/// (by reading /proc/self/maps), handles its overflow to print a message, and takes
+/// all apart in the end, which the kernel does anyway. The function must not depend
+/// on SIGPIPE being ignored, and what it writes must not lie in buffers when it
+/// returns. What it returns is the exit status.
+#[macro_export]
+macro_rules! program {
+    ($start:path) => {
+        /// Called by the C library.
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn main(count: i32, arguments: *const *const std::ffi::c_char) -> i32 {
+            // SAFETY: these are the arguments of main as the C library passes them.
+            let first = unsafe { $crate::process::first_argument(count, arguments) };
+            $crate::process::leave($start(first))
+        }
+    };
+}
+
+/// What follows the name of a program; empty without that.
+///
+/// # Safety
+/// `arguments` points at `count` NUL-terminated strings that nobody changes.
+#[must_use]
+pub unsafe fn first_argument(count: i32, arguments: *const *const c_char) -> &'static [u8] {
+    if count < 2 {
+        return b"";
+    }
+    // SAFETY: there are two, says the caller.
+    let second = unsafe { arguments.add(1) };
+    // SAFETY: as above.
+    let first = unsafe { *second };
+    // SAFETY: it is a string and stays as it is, says the caller.
+    unsafe { CStr::from_ptr(first) }.to_bytes()
+}
+
+/// Ends this process at once: no destructor and no exit handler runs.
+pub fn leave(status: u8) -> ! {
+    // SAFETY: the call has no conditions.
+    unsafe { libc::_exit(status.into()) }
+}
+
 /// Gives every signal that this process was started to ignore its default action
 /// back, but for SIGPIPE: what is ignored stays so through every exec, and a shell
 /// ignores SIGINT and SIGQUIT for what it starts in the background. To be called
