@@ -9,6 +9,7 @@ mod error;
 mod filter;
 mod job;
 mod manager;
+mod many;
 mod objects;
 mod peer;
 mod spec;
