@@ -33,7 +33,7 @@ pub(crate) async fn run(context: &Context, list: &List) -> Result<u8> {
     }
     let first = read(&text)?;
     let lines = match list.expand {
-        true => first.into_iter().map(Line::Job).collect(),
+        true => first.into_iter().map(|job| Line::Job(Box::new(job))).collect(),
         false => collapsed(context, filter, list.limit, first).await?,
     };
     if lines.is_empty() {
@@ -68,7 +68,7 @@ async fn collapsed(
         let mut before = page.first().map_or(0, |job| job.id.0);
         for job in page.into_iter().rev() {
             let Some(place) = job.spec.queueing.array else {
-                newest_first.push(Line::Job(job));
+                newest_first.push(Line::Job(Box::new(job)));
                 continue;
             };
             before = before.min(place.array.0);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// One line of a list.
 #[derive(Clone, Debug)]
 pub(crate) enum Line {
-    Job(JobDescription),
+    Job(Box<JobDescription>),
     /// The newest job of an array, for what all have in common, and all of them.
     Array(Box<JobDescription>, Array),
 }
@@ -32,7 +32,7 @@ pub(crate) fn table(
         .iter()
         .map(|line| {
             let (job, mut row) = match line {
-                Line::Job(job) => (job, job_row(job, now_usec)),
+                Line::Job(job) => (&**job, job_row(job, now_usec)),
                 Line::Array(job, array) => (&**job, array_row(job, array, now_usec)),
             };
             if users {
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_table_says_what_each_job_does() {
         let now = example::SUBMITTED + 3_600_000_000;
-        let jobs = [Line::Job(example::failed(12)), Line::Job(example::running(13))];
+        let jobs = [example::failed(12), example::running(13)].map(|job| Line::Job(Box::new(job)));
         assert_eq!(
             table(&jobs, false, now, None, PLAIN),
             "JOB  NAME   EXPERIMENT  STATE    PRIO  SUBMITTED  TIME    REASON\n\

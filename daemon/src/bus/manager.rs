@@ -8,14 +8,12 @@ use super::error::BusError;
 use super::many::Change;
 use super::spec::GivenMount;
 use super::{filter, objects, spec};
-use crate::access::Caller;
 use crate::engine::Scope;
 use crate::engine::launcher::Part;
-use fetchml_api::job::{JobDescription, JobId, JobSpec, JobState};
-use fetchml_api::names::{MAX_SPEC_BYTES, job_path};
+use fetchml_api::job::{JobDescription, JobId};
+use fetchml_api::names::job_path;
 use fetchml_api::proxy::Failures;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 use zbus::message::Header;
 use zbus::{Connection, OwnedFd, OwnedObjectPath, OwnedVariant, interface};
@@ -45,10 +43,10 @@ impl Manager {
         spec: HashMap<String, OwnedVariant>,
         mounts: Vec<GivenMount>,
     ) -> Result<(u64, OwnedObjectPath), BusError> {
-        let caller = self.submitter(&header, connection).await?;
+        let caller = self.door.submitter(&header, connection).await?;
         let defaults = self.door.engine().settings();
         let spec = spec::read(spec, &mounts, &defaults.config.jobs.default_profile)?;
-        let granted = self.check_role(&caller, &spec, is_interactive(&header)).await?;
+        let granted = self.door.check_role(&caller, &spec, is_interactive(&header)).await?;
         let id = self.door.engine().submit(caller, spec, granted, directories(mounts)).await?;
         // The event does this too, but maybe after the caller used the path.
         objects::publish_new(&self.door, connection, id).await?;
@@ -63,14 +61,14 @@ impl Manager {
         spec: HashMap<String, OwnedVariant>,
         mounts: Vec<GivenMount>,
     ) -> Result<(u64, u64), BusError> {
-        let caller = self.submitter(&header, connection).await?;
+        let caller = self.door.submitter(&header, connection).await?;
         let defaults = self.door.engine().settings();
         let specs = spec::read_array(spec, &mounts, &defaults.config.jobs)?;
         let Some(first) = specs.first() else {
             return Err(BusError::invalid("the array has no jobs: give array or sweep"));
         };
         // They differ in command, environment and name alone.
-        let granted = self.check_role(&caller, first, is_interactive(&header)).await?;
+        let granted = self.door.check_role(&caller, first, is_interactive(&header)).await?;
         let directories = directories(mounts);
         let ids = self.door.engine().submit_array(caller, specs, granted, directories).await?;
         Ok((ids.first().map_or(0, |id| id.0), ids.len() as u64))
@@ -201,7 +199,7 @@ impl Manager {
     ) -> Result<Failures, BusError> {
         let priority = spec::in_range(priority)?;
         let caller = self.door.caller(&header, connection).await?;
-        self.check_priority(&caller, priority, is_interactive(&header)).await?;
+        self.door.check_priority(&caller, priority, is_interactive(&header)).await?;
         self.door.change_each(&header, connection, jobs, Change::Priority(priority)).await
     }
 
@@ -284,7 +282,7 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         draining: bool,
     ) -> Result<(), BusError> {
-        self.operator("drain", &header, connection).await?;
+        self.door.operator("drain", &header, connection).await?;
         self.door.engine().drain(draining);
         Ok(())
     }
@@ -295,9 +293,9 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         jobs: bool,
     ) -> Result<(), BusError> {
-        let caller = self.operator("shutdown", &header, connection).await?;
+        let caller = self.door.operator("shutdown", &header, connection).await?;
         if jobs {
-            self.end_jobs(&caller).await?;
+            self.door.end_jobs(&caller).await?;
         }
         let end = self.door.desk.end.clone();
         tokio::spawn(async move {
@@ -412,93 +410,6 @@ impl Manager {
 }
 
 impl Manager {
-    /// Who may submit what came: asked before it is read.
-    async fn submitter(
-        &self,
-        header: &Header<'_>,
-        connection: &Connection,
-    ) -> Result<Arc<Caller>, BusError> {
-        let caller = self.door.caller(header, connection).await?;
-        let allowed = self.door.access().may_submit(&caller, is_interactive(header)).await;
-        if let Err(denied) = allowed {
-            return Err(self.door.denied(&caller, "submit", "job", denied).await);
-        }
-        let size = usize::try_from(header.primary().body_len()).unwrap_or(usize::MAX);
-        if size > MAX_SPEC_BYTES {
-            return Err(BusError::invalid(format!(
-                "the specification has {size} bytes, the most is {MAX_SPEC_BYTES}: \
-                 pass long arguments in a file of the project directory"
-            )));
-        }
-        Ok(caller)
-    }
-
-    /// Who may change what the machine does.
-    async fn operator(
-        &self,
-        action: &str,
-        header: &Header<'_>,
-        connection: &Connection,
-    ) -> Result<Arc<Caller>, BusError> {
-        let caller = self.door.caller(header, connection).await?;
-        match self.door.access().may_operate(&caller, is_interactive(header)).await {
-            Ok(()) => Ok(caller),
-            Err(denied) => Err(self.door.denied(&caller, action, "fetchmld", denied).await),
-        }
-    }
-
-    /// Ends what runs, and waits for it; nothing starts meanwhile.
-    async fn end_jobs(&self, caller: &Caller) -> Result<(), BusError> {
-        let engine = self.door.engine();
-        engine.drain(true);
-        let active = engine.shown(Scope::All).await?.into_iter();
-        let active = active.filter(|job| job.state != JobState::Queued).map(|job| job.id);
-        let active: Vec<_> = active.collect();
-        self.door.cancel_all(caller, active.iter().copied()).await;
-        for id in active {
-            engine.wait(Scope::All, id).await?;
-        }
-        Ok(())
-    }
-
-    async fn check_priority(
-        &self,
-        caller: &Caller,
-        priority: i32,
-        interactive: bool,
-    ) -> Result<(), BusError> {
-        let access = self.door.access();
-        match access.may_have_priority(caller, priority, interactive).await {
-            Ok(()) => Ok(()),
-            Err(denied) => {
-                let resource = format!("priority {priority}");
-                Err(self.door.denied(caller, "set-priority", &resource, denied).await)
-            }
-        }
-    }
-
-    /// A profile that is weaker than what every user may use needs the role for it,
-    /// and so does a place before others in the queue. Answers with what the caller may
-    /// have of it beyond that.
-    async fn check_role(
-        &self,
-        caller: &Caller,
-        spec: &JobSpec,
-        interactive: bool,
-    ) -> Result<Vec<String>, BusError> {
-        self.check_priority(caller, spec.queueing.priority, interactive).await?;
-        let (engine, access) = (self.door.engine(), self.door.access());
-        // An unknown one is refused, and recorded, when the job is admitted.
-        let Ok(profile) = engine.profile(&spec.profile) else { return Ok(Vec::new()) };
-        let privileges = profile.privileges();
-        let allowed = access.may_use_profile(caller, &profile.name, &privileges, interactive).await;
-        if let Err(denied) = allowed {
-            let resource = format!("profile {}", profile.name);
-            return Err(self.door.denied(caller, "submit", &resource, denied).await);
-        }
-        Ok(privileges)
-    }
-
     async fn listed(
         &self,
         header: &Header<'_>,

@@ -134,6 +134,20 @@ impl Door {
             .await;
     }
 
+    /// Ends what runs, and waits for it; nothing starts meanwhile.
+    pub(super) async fn end_jobs(&self, caller: &Caller) -> Result<(), BusError> {
+        let engine = self.engine();
+        engine.drain(true);
+        let active = engine.shown(Scope::All).await?.into_iter();
+        let active = active.filter(|job| job.state != JobState::Queued).map(|job| job.id);
+        let active: Vec<_> = active.collect();
+        self.cancel_all(caller, active.iter().copied()).await;
+        for id in active {
+            engine.wait(Scope::All, id).await?;
+        }
+        Ok(())
+    }
+
     async fn place(&self, scope: Scope, id: JobId) -> Result<(ArrayPlace, String), BusError> {
         let spec = self.engine().describe(scope, id).await?.spec;
         match spec.queueing.array {

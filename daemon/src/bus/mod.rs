@@ -12,6 +12,7 @@ mod manager;
 mod many;
 mod objects;
 mod peer;
+mod roles;
 mod spec;
 mod system;
 #[cfg(test)]

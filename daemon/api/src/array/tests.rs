@@ -9,7 +9,10 @@ fn array(word: &str) -> Result<Expansion, String> {
     Expansion::read(Some(word), Vec::new(), MOST).map_err(|e| e.to_string())
 }
 
-fn sweep(given: &[(&str, &[&str])]) -> Vec<(String, Vec<String>)> {
+/// Names and values as they are written.
+type Written<'w> = &'w [(&'w str, &'w [&'w str])];
+
+fn sweep(given: Written<'_>) -> Vec<(String, Vec<String>)> {
     let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     given.iter().map(|&(name, values)| (name.to_owned(), owned(values))).collect()
 }
@@ -66,7 +69,7 @@ fn a_sweep_is_every_combination_once_and_the_last_changes_fastest() {
 #[test]
 fn what_is_no_sweep_is_refused_with_the_remedy() {
     let long = "x".repeat(MAX_VALUE_CHARS + 1);
-    let cases: [(&[(&str, &[&str])], &str); 8] = [
+    let cases: [(Written<'_>, &str); 8] = [
         (&[("1x", &["1"])], "the name \"1x\": use letters"),
         (&[("", &["1"])], "use letters"),
         (&[("FETCHML_X", &["1"])], "choose another"),
