@@ -1,6 +1,6 @@
 //! What every verb has at hand.
 
-use crate::cli::Global;
+use crate::cli::{Global, Sure};
 use crate::connect::Target;
 use crate::error::{Failure, Result};
 use crate::link::Link;
@@ -20,6 +20,16 @@ pub(crate) struct Context {
     pub(crate) style: Style,
     /// Columns of the terminal, when standard output is one.
     pub(crate) width: Option<usize>,
+}
+
+/// Whether something is done that cannot be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Go {
+    Yes,
+    /// The person said no.
+    No,
+    /// Only what would be done was asked for, and that is said.
+    Pretend,
 }
 
 impl Context {
@@ -65,6 +75,33 @@ impl Context {
     pub(crate) fn tell(&self, words: &impl Display) {
         if !self.quiet {
             say(words);
+        }
+    }
+
+    /// Names what is about to be done and asks whether it shall be: on a terminal a
+    /// person, elsewhere `--yes`.
+    pub(crate) fn confirm(&self, what: &str, sure: Sure) -> Result<Go> {
+        if sure.dry_run {
+            say(&format_args!("would {what}"));
+            return Ok(Go::Pretend);
+        }
+        if sure.yes {
+            return Ok(Go::Yes);
+        }
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Err(Failure::usage(format!("this would {what}"))
+                .hint("say --yes to do it, or --dry-run to see it"));
+        }
+        let mut err = io::stderr().lock();
+        let asked = write!(err, "{what}? [y/N] ").and_then(|()| err.flush());
+        asked.map_err(|e| Failure::io("cannot ask on", "standard error", &e))?;
+        let mut answer = String::new();
+        io::stdin()
+            .read_line(&mut answer)
+            .map_err(|e| Failure::io("cannot read", "standard input", &e))?;
+        match answer.trim().to_lowercase().as_str() {
+            "y" | "yes" => Ok(Go::Yes),
+            _ => Ok(Go::No),
         }
     }
 

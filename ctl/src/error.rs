@@ -83,6 +83,16 @@ impl Failure {
         failure
     }
 
+    /// What the supervisor says of one job of several.
+    pub(crate) fn named(step: &str, name: &str, words: &str) -> Self {
+        let short = name.rsplit('.').next().unwrap_or(name).to_owned();
+        let mut failure = Self::no(format!("{step}: {words}"));
+        failure.hint = bus_hint(&short, &Target::System);
+        failure.of_bus = true;
+        failure.bus = Some(short);
+        failure
+    }
+
     /// The same for who was asked: hints name the command that asks the same one.
     #[must_use]
     pub(crate) fn about(mut self, target: &Target) -> Self {
@@ -113,6 +123,11 @@ impl Failure {
     /// Last part of the name of the bus error behind it; empty for any other.
     pub(crate) fn bus_name(&self) -> &str {
         self.bus.as_deref().unwrap_or_default()
+    }
+
+    /// What failed, without the hint.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
     }
 
     pub(crate) fn is_closed(&self) -> bool {

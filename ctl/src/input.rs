@@ -1,7 +1,9 @@
 //! From words on the command line to values, each refusal with its remedy.
 
+use fetchml_api::array;
 use fetchml_api::audit::Head;
-use fetchml_api::job::{JobState, MountMode, NetworkMode};
+use fetchml_api::job::{FailureClass, JobState, MountMode, NetworkMode};
+use fetchml_api::queueing::{MAX_ATTEMPTS, MAX_PRIORITY, MIN_PRIORITY};
 use jiff::{Span, SpanRelativeTo};
 use std::path::PathBuf;
 
@@ -94,6 +96,42 @@ pub(crate) fn cpus(word: &str) -> Result<f64, String> {
     match word.parse::<f64>() {
         Ok(n) if n.is_finite() && n > 0.0 => Ok(n),
         _ => Err("not a number above zero; write for example 2 or 0.5".into()),
+    }
+}
+
+/// More than any supervisor makes of one array; how many one does is its own word.
+pub(crate) const MAX_ARRAY: u64 = 1_000_000;
+
+/// Values of one variable of a sweep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Values(pub(crate) Vec<String>);
+
+/// Reads `NAME=VALUES`.
+pub(crate) fn sweep(word: &str) -> Result<(String, Values), String> {
+    let (name, values) = word.split_once('=').ok_or("write NAME=VALUES, such as lr=0.1,0.01")?;
+    let values = array::values(values, MAX_ARRAY).map_err(|e| e.to_string())?;
+    Ok((name.to_owned(), Values(values)))
+}
+
+/// Reads a priority.
+pub(crate) fn priority(word: &str) -> Result<i32, String> {
+    match word.parse() {
+        Ok(number) if (MIN_PRIORITY..=MAX_PRIORITY).contains(&number) => Ok(number),
+        _ => Err(format!("write a number from {MIN_PRIORITY} to {MAX_PRIORITY}")),
+    }
+}
+
+/// Reads `CLASS=N`.
+pub(crate) fn retry(word: &str) -> Result<(FailureClass, u32), String> {
+    let known = || FailureClass::ALL.into_iter().filter(|class| class.can_be_retried());
+    let (class, tries) = word.split_once('=').ok_or("write CLASS=N, such as lost=3")?;
+    let class = known().find(|one| one.as_str() == class).ok_or_else(|| {
+        let known: Vec<_> = known().map(FailureClass::as_str).collect();
+        format!("no class {class:?}; use one of {}", known.join(", "))
+    })?;
+    match tries.parse() {
+        Ok(tries) if tries <= MAX_ATTEMPTS => Ok((class, tries)),
+        _ => Err(format!("write a number from 0 to {MAX_ATTEMPTS}")),
     }
 }
 
@@ -206,5 +244,21 @@ mod tests {
         assert!(label("größe 3").is_ok());
         assert_eq!(kernel("6.12"), Ok((6, 12)));
         assert!(kernel("6").is_err() && kernel("6.x").is_err());
+    }
+
+    #[test]
+    fn what_is_asked_of_the_queue_is_checked() {
+        assert_eq!(priority("-10"), Ok(-10));
+        assert!(priority("1001").is_err() && priority("high").is_err());
+        assert_eq!(retry("lost=3"), Ok((FailureClass::Lost, 3)));
+        assert_eq!(retry("infrastructure=0"), Ok((FailureClass::Infrastructure, 0)));
+        assert!(retry("cancelled=1").is_err_and(|e| e.contains("use one of infrastructure")));
+        assert!(retry("lost").is_err_and(|e| e.contains("lost=3")));
+        assert!(retry("lost=101").is_err_and(|e| e.contains("0 to 100")));
+        let values = |word| sweep(word).map(|(name, values)| (name, values.0.len()));
+        assert_eq!(values("lr=0.1,0.01"), Ok(("lr".into(), 2)));
+        assert_eq!(values("seed=1..5"), Ok(("seed".into(), 5)));
+        assert!(values("seed").is_err_and(|e| e.contains("NAME=VALUES")));
+        assert!(values("seed=1..99999999").is_err_and(|e| e.contains("more than 1000000")));
     }
 }

@@ -1,7 +1,8 @@
-//! Which job is meant: a number, a range, a name, `@last`.
+//! Which job is meant: a number, a range, a name, `@last`, a job of an array.
 
 use crate::error::{Failure, Result};
 use crate::link::{Filter, Link};
+use std::collections::HashSet;
 
 /// Most jobs that one range names, so that a slip of a digit does not ask a
 /// million questions.
@@ -15,6 +16,8 @@ enum Reference {
     Number(u64),
     Range(u64, u64),
     Last,
+    /// All of an array, or the job with this index.
+    Array(u64, Option<u64>),
     Name(String),
 }
 
@@ -34,25 +37,51 @@ fn read(word: &str) -> Result<Reference> {
         }
         return Ok(Reference::Range(from, to));
     }
+    if let Some(array) = array(word) {
+        return Ok(array);
+    }
     if word.is_empty() || word.starts_with('@') {
         return Err(Failure::usage(format!("not a job: {word:?}"))
-            .hint("write a number, a range such as 3-7, a name, or @last"));
+            .hint("write a number, a range such as 3-7, 12[3], 12[], a name, or @last"));
     }
     Ok(Reference::Name(word.to_owned()))
+}
+
+/// `12[3]` and `12[]`; with a word before the bracket it is a name.
+fn array(word: &str) -> Option<Reference> {
+    let (array, index) = word.strip_suffix(']')?.split_once('[')?;
+    let array = array.parse().ok()?;
+    match index {
+        "" => Some(Reference::Array(array, None)),
+        index => Some(Reference::Array(array, Some(index.parse().ok()?))),
+    }
+}
+
+/// The array that is all a word means, if it means one.
+pub(crate) fn whole_array(words: &[String]) -> Option<u64> {
+    match words {
+        [word] => match array(word) {
+            Some(Reference::Array(array, None)) => Some(array),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The numbers meant by some words, each once, in order.
 pub(crate) async fn resolve(link: &Link, words: &[String]) -> Result<Vec<u64>> {
     let mut ids = Vec::new();
+    let mut seen = HashSet::new();
     for word in words {
         let found = match read(word)? {
             Reference::Number(id) => vec![id],
             Reference::Range(from, to) => within(&known(link).await?, from, to, word)?,
             Reference::Last => vec![last(link).await?],
+            Reference::Array(array, index) => of_array(link, array, index).await?,
             Reference::Name(name) => vec![named(&known(link).await?, &name)?],
         };
         for id in found {
-            if !ids.contains(&id) {
+            if seen.insert(id) {
                 ids.push(id);
             }
         }
@@ -76,6 +105,26 @@ async fn last(link: &Link) -> Result<u64> {
     let newest = link.names(Filter { limit: Some(1), ..Filter::default() }).await?;
     newest.last().map(|(id, _)| *id).ok_or_else(|| {
         Failure::no("no job yet: @last").hint("begin one with `fetchmlctl run -- COMMAND`")
+    })
+}
+
+/// Jobs of an array: their numbers follow each other from the array's own, and each
+/// name ends with its index.
+async fn of_array(link: &Link, array: u64, index: Option<u64>) -> Result<Vec<u64>> {
+    let count = link.array(array).await?.count;
+    let Some(index) = index else { return Ok((array..array + count).collect()) };
+    let page = Filter {
+        all_users: link.describe(array).await?.job.uid != rustix::process::geteuid().as_raw(),
+        limit: Some(u32::try_from(count).unwrap_or(u32::MAX)),
+        before: Some(array + count),
+        ..Filter::default()
+    };
+    let suffix = format!("[{index}]");
+    let found = link.names(page).await?;
+    let job = found.iter().find(|(id, name)| *id >= array && name.ends_with(&suffix));
+    job.map(|(id, _)| vec![*id]).ok_or_else(|| {
+        Failure::no(format!("array {array} has no job with the index {index}"))
+            .hint(format!("`fetchmlctl status {array}[]` shows its {count} jobs"))
     })
 }
 
@@ -110,6 +159,12 @@ mod tests {
         assert_eq!(read("3-7").ok(), Some(Reference::Range(3, 7)));
         assert_eq!(read("@last").ok(), Some(Reference::Last));
         assert_eq!(read("night-3").ok(), Some(Reference::Name("night-3".into())));
+        assert_eq!(read("12[]").ok(), Some(Reference::Array(12, None)));
+        assert_eq!(read("12[3]").ok(), Some(Reference::Array(12, Some(3))));
+        assert_eq!(read("train[3]").ok(), Some(Reference::Name("train[3]".into())));
+        assert_eq!(whole_array(&["12[]".into()]), Some(12));
+        assert_eq!(whole_array(&["12[1]".into()]), None);
+        assert_eq!(whole_array(&["12[]".into(), "13".into()]), None);
         for bad in ["7-3", "1-1001", "", "@first"] {
             assert!(read(bad).is_err(), "{bad}");
         }

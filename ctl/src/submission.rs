@@ -5,8 +5,10 @@
 use crate::cli;
 use crate::error::{Failure, Result};
 use crate::input::Mount;
+use crate::link::Link;
+use crate::reference;
 use crate::view::text::visible;
-use fetchml_api::job::{MountMode, NetworkMode};
+use fetchml_api::job::{JobSpec, MountMode, NetworkMode};
 use fetchml_api::names::MAX_SPEC_BYTES;
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +25,8 @@ pub(crate) struct Submission {
     job: cli::Job,
     env: BTreeMap<String, String>,
     mounts: Vec<Opened>,
+    /// Jobs that it waits for, and how they must end.
+    after: Vec<(u64, &'static str)>,
 }
 
 /// A directory the caller opened for the job.
@@ -53,9 +57,27 @@ impl Submission {
             mounts.push(shown(mount)?);
         }
         let env: BTreeMap<_, _> = job.env.drain(..).collect();
-        let submission = Self { job, env, mounts };
+        let submission = Self { job, env, mounts, after: Vec::new() };
         submission.check_size()?;
         Ok(submission)
+    }
+
+    /// Finds the jobs that it is to wait for.
+    pub(crate) async fn find_jobs_before(&mut self, link: &Link) -> Result<()> {
+        for (words, condition) in [(&self.job.after, "any"), (&self.job.after_ok, "ok")] {
+            let found = reference::resolve(link, words).await?;
+            self.after.extend(found.into_iter().map(|id| (id, condition)));
+        }
+        Ok(())
+    }
+
+    /// What the job would be, as far as it is known here.
+    pub(crate) fn preview(&self) -> JobSpec {
+        let job = &self.job;
+        let plain = JobSpec::plain(job.command.clone());
+        let last = plain.name.rsplit('/').find(|part| !part.is_empty()).unwrap_or("job");
+        let name = job.name.clone().unwrap_or_else(|| last.to_owned());
+        JobSpec { name, env: self.env.clone(), ..plain }
     }
 
     /// The supervisor refuses it too; here the person learns it before anything is sent.
@@ -83,8 +105,12 @@ impl Submission {
                 self.env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
             spec.insert("env", Variant::from(env));
         }
-        let words =
-            [("name", &job.name), ("experiment", &job.experiment), ("profile", &job.profile)];
+        let words = [
+            ("name", &job.name),
+            ("experiment", &job.experiment),
+            ("profile", &job.profile),
+            ("gpu-type", &job.gpu_type),
+        ];
         for (key, word) in words {
             if let Some(word) = word {
                 spec.insert(key, Variant::from(word.as_str()));
@@ -99,9 +125,21 @@ impl Submission {
                 }),
             );
         }
-        let numbers =
-            [("time-limit-usec", job.time_limit), ("memory-bytes", job.memory), ("pids", job.pids)];
+        let numbers = [
+            ("time-limit-usec", job.time_limit),
+            ("memory-bytes", job.memory),
+            ("pids", job.pids),
+            ("disk-bytes", job.disk),
+            ("log-bytes", job.log_limit),
+        ];
         for (key, number) in numbers {
+            if let Some(number) = number {
+                spec.insert(key, Variant::from(number));
+            }
+        }
+        let small =
+            [("cpu-weight", job.cpu_weight), ("io-weight", job.io_weight), ("gpus", job.gpus)];
+        for (key, number) in small {
             if let Some(number) = number {
                 spec.insert(key, Variant::from(number));
             }
@@ -109,7 +147,25 @@ impl Submission {
         if let Some(cpus) = job.cpus {
             spec.insert("cpus", Variant::from(cpus));
         }
+        self.place_in_queue(&mut spec);
         spec
+    }
+
+    fn place_in_queue<'s>(&'s self, spec: &mut HashMap<&'static str, Variant<'s>>) {
+        let job = &self.job;
+        if let Some(priority) = job.priority {
+            spec.insert("priority", Variant::from(priority));
+        }
+        if job.hold {
+            spec.insert("hold", Variant::from(true));
+        }
+        if !self.after.is_empty() {
+            spec.insert("after", Variant::from(self.after.clone()));
+        }
+        if !job.retry.is_empty() {
+            let retry = job.retry.iter().map(|(class, tries)| (class.as_str(), *tries));
+            spec.insert("retry", Variant::from(retry.collect::<HashMap<&str, u32>>()));
+        }
     }
 
     /// The second argument of `SubmitJob`.

@@ -1,15 +1,28 @@
 //! `cancel`: the end of jobs, asked for.
 
+use super::change::numbers;
 use crate::cli::Cancel;
-use crate::context::Context;
+use crate::context::{Context, Go};
 use crate::error::Result;
 use crate::reference;
 use crate::say::say;
 
 pub(crate) async fn run(context: &Context, cancel: &Cancel) -> Result<u8> {
+    if let Some(array) = reference::whole_array(&cancel.jobs) {
+        return whole(context, array, cancel).await;
+    }
+    let ids = reference::resolve(&context.link, &cancel.jobs).await?;
+    if let [id] = ids.as_slice() {
+        one(context, *id, cancel.sure.dry_run).await?;
+        return Ok(0);
+    }
+    let words = numbers(&ids).unwrap_or_default();
+    if !cancel.sure.dry_run && context.confirm(&format!("cancel {words}"), cancel.sure)? == Go::No {
+        return Ok(1);
+    }
     let mut worst = 0;
-    for id in reference::resolve(&context.link, &cancel.jobs).await? {
-        match one(context, id, cancel.dry_run).await {
+    for id in ids {
+        match one(context, id, cancel.sure.dry_run).await {
             Ok(()) => {}
             // The others are not spared for the fault of one.
             Err(failure) if !failure.is_closed() => {
@@ -20,6 +33,25 @@ pub(crate) async fn run(context: &Context, cancel: &Cancel) -> Result<u8> {
         }
     }
     Ok(worst)
+}
+
+/// An array is one question and one call, however many jobs it has.
+async fn whole(context: &Context, array: u64, cancel: &Cancel) -> Result<u8> {
+    let found = context.link.array(array).await?;
+    let counts = crate::view::jobs::counts(&found.states);
+    let what = format!("cancel array {array} of {} jobs ({counts})", found.count);
+    match context.confirm(&what, cancel.sure)? {
+        Go::Yes => {}
+        Go::No => return Ok(1),
+        Go::Pretend => return Ok(0),
+    }
+    let ended = context.link.cancel_array(array).await?;
+    if context.json {
+        context.print_json(&serde_json::json!({"array": array, "cancelled": ended}).to_string())?;
+    } else {
+        context.tell(&format_args!("cancelling {ended} jobs of array {array}"));
+    }
+    Ok(0)
 }
 
 async fn one(context: &Context, id: u64, dry_run: bool) -> Result<()> {

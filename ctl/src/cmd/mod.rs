@@ -1,17 +1,23 @@
 //! The verbs, one a file, and the way from the command line to them.
 
+mod attempts;
 mod audit_show;
 mod audit_verify;
 mod cancel;
+mod change;
 mod completion;
+mod dead;
 mod doctor;
+mod drain;
 mod list;
 mod logs;
 mod man;
 mod outputs;
 mod policy;
 mod policy_import;
+mod queue;
 mod run;
+mod shutdown;
 mod status;
 mod submit;
 mod wait;
@@ -19,6 +25,7 @@ mod wait;
 use crate::cli::{Audit, Cli, Verb};
 use crate::context::Context;
 use crate::error::{Failure, Result};
+use crate::link::Change;
 use crate::private;
 use crate::say::say;
 use clap::{CommandFactory as _, Parser as _};
@@ -123,6 +130,14 @@ async fn with_supervisor(verb: Verb, context: &Context) -> Result<u8> {
         Verb::Logs(logs) => logs::run(context, &logs).await,
         Verb::Wait(jobs) => wait::run(context, &jobs.jobs).await,
         Verb::Cancel(cancel) => cancel::run(context, &cancel).await,
+        Verb::Hold(jobs) => change::run(context, &jobs.jobs, Change::Hold).await,
+        Verb::Release(jobs) => change::run(context, &jobs.jobs, Change::Release).await,
+        Verb::Priority(to) => change::run(context, &to.jobs, Change::Priority(to.priority)).await,
+        Verb::Dead(dead) => dead::run(context, &dead).await,
+        Verb::Queue => queue::run(context).await,
+        Verb::Attempts(jobs) => attempts::run(context, &jobs.jobs).await,
+        Verb::Drain(drain) => drain::run(context, &drain).await,
+        Verb::Shutdown(shutdown) => shutdown::run(context, &shutdown).await,
         Verb::Outputs(outputs) => outputs::run(context, &outputs).await,
         Verb::Audit(Audit::Show(show)) => audit_show::run(context, &show).await,
         Verb::Audit(Audit::Verify { files, head }) => {

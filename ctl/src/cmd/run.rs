@@ -15,11 +15,12 @@ use crate::view::jobs;
 use std::pin::pin;
 
 pub(crate) async fn run(context: &Context, job: cli::Job) -> Result<u8> {
-    let submission = Submission::prepare(job)?;
+    let mut submission = Submission::prepare(job)?;
     let streams = Streams::standard().map_err(|e| Failure::output(&e))?;
     // A supervisor may have to be started first; until the job exists Ctrl-C
     // ends this program as any other.
     context.link.supervisor().await?;
+    submission.find_jobs_before(&context.link).await?;
     let mut signals = Signals::catch().map_err(|e| Failure::io("cannot catch", "Ctrl-C", &e))?;
     let id = submit(context, &submission, &mut signals).await?;
     drop(submission);

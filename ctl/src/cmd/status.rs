@@ -3,8 +3,10 @@
 use crate::cmd::list::now_usec;
 use crate::context::Context;
 use crate::error::Result;
+use crate::link::unreadable;
 use crate::reference;
 use crate::view;
+use crate::view::attempts::{Attempt, table};
 
 pub(crate) async fn run(context: &Context, words: &[String]) -> Result<u8> {
     let ids = reference::resolve(&context.link, words).await?;
@@ -18,6 +20,11 @@ pub(crate) async fn run(context: &Context, words: &[String]) -> Result<u8> {
         let text = view::status::show(&described.job, now_usec(), context.style);
         let next = context.command(view::status::next(&described.job));
         context.print(&format!("{gap}{text}"))?;
+        if described.job.attempt > 1 {
+            let attempts: Vec<Attempt> =
+                serde_json::from_str(&context.link.attempts(id).await?).map_err(unreadable)?;
+            context.print(&format!("\n{}", table(&attempts, context.width, context.style)))?;
+        }
         context.tell(&format_args!("\nnext: {next}"));
     }
     Ok(0)

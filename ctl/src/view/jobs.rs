@@ -1,32 +1,112 @@
 //! Jobs in one line each.
 
+use crate::link::Array;
 use crate::view::style::{Style, of_state};
 use crate::view::table::{Cell, draw};
 use crate::view::text::{ago, duration, size, visible};
-use fetchml_api::job::{Denied, JobDescription, JobState};
+use fetchml_api::job::{Denied, FailureClass, JobDescription, JobState};
+use std::collections::BTreeMap;
 
-/// Jobs as a table, in the order given.
+/// One line of a list.
+#[derive(Clone, Debug)]
+pub(crate) enum Line {
+    Job(Box<JobDescription>),
+    /// The newest job of an array, for what all have in common, and all of them.
+    Array(Box<JobDescription>, Array),
+}
+
+/// Jobs and arrays as a table, in the order given.
 pub(crate) fn table(
+    lines: &[Line],
+    users: bool,
+    now_usec: u64,
+    width: Option<usize>,
+    style: Style,
+) -> String {
+    let mut header =
+        vec!["JOB", "NAME", "EXPERIMENT", "STATE", "PRIO", "SUBMITTED", "TIME", "REASON"];
+    if users {
+        header.insert(1, "USER");
+    }
+    let rows: Vec<Vec<Cell>> = lines
+        .iter()
+        .map(|line| {
+            let (job, mut row) = match line {
+                Line::Job(job) => (&**job, job_row(job, now_usec)),
+                Line::Array(job, array) => (&**job, array_row(job, array, now_usec)),
+            };
+            if users {
+                row.insert(1, user(job).into());
+            }
+            row
+        })
+        .collect();
+    draw(&header, &rows, width, style)
+}
+
+fn job_row(job: &JobDescription, now_usec: u64) -> Vec<Cell> {
+    vec![
+        job.id.to_string().into(),
+        visible(&job.spec.name).into(),
+        visible(&job.spec.experiment).into(),
+        Cell::toned(job.state.as_str(), of_state(job.state)),
+        job.spec.queueing.priority.to_string().into(),
+        ago(job.submitted_usec, now_usec).into(),
+        ran(job, now_usec).map_or_else(|| "-".into(), duration).into(),
+        visible(&job.reason).into(),
+    ]
+}
+
+/// The state of an array is that of the job that matters most to its owner: one that
+/// runs, then one that waits, then one that did not succeed.
+fn array_row(job: &JobDescription, array: &Array, now_usec: u64) -> Vec<Cell> {
+    use JobState::{Cancelled, Failed, Queued, Running, Starting, Succeeded, TimedOut};
+    let order = [Running, Starting, Queued, Failed, TimedOut, Cancelled, Succeeded];
+    let state = order.into_iter().find(|state| array.states.contains_key(state.as_str()));
+    let name = job.spec.name.rsplit_once('[').map_or(job.spec.name.as_str(), |(name, _)| name);
+    vec![
+        format!("{}[]", array.array).into(),
+        format!("{}[]", visible(name)).into(),
+        visible(&job.spec.experiment).into(),
+        state.map_or_else(|| "-".into(), |state| Cell::toned(state.as_str(), of_state(state))),
+        job.spec.queueing.priority.to_string().into(),
+        ago(job.submitted_usec, now_usec).into(),
+        "-".into(),
+        format!("{} jobs: {}", array.count, counts(&array.states)).into(),
+    ]
+}
+
+/// Jobs by state in the order of a job's life: `2 queued, 1 running`.
+pub(crate) fn counts(states: &BTreeMap<String, u64>) -> String {
+    let known = JobState::ALL
+        .iter()
+        .filter_map(|state| states.get(state.as_str()).map(|count| format!("{count} {state}")));
+    known.collect::<Vec<_>>().join(", ")
+}
+
+/// Dead jobs as a table, in the order given.
+pub(crate) fn dead(
     jobs: &[JobDescription],
     users: bool,
     now_usec: u64,
     width: Option<usize>,
     style: Style,
 ) -> String {
-    let mut header = vec!["JOB", "NAME", "EXPERIMENT", "STATE", "SUBMITTED", "TIME", "REASON"];
+    let mut header = vec!["JOB", "NAME", "EXPERIMENT", "ENDED", "ATTEMPTS", "CLASS", "REASON"];
     if users {
         header.insert(1, "USER");
     }
     let rows: Vec<Vec<Cell>> = jobs
         .iter()
         .map(|job| {
+            let class = job.report.as_ref().and_then(|report| report.failure);
             let mut row: Vec<Cell> = vec![
                 job.id.to_string().into(),
                 visible(&job.spec.name).into(),
                 visible(&job.spec.experiment).into(),
-                Cell::toned(job.state.as_str(), of_state(job.state)),
-                ago(job.submitted_usec, now_usec).into(),
-                ran(job, now_usec).map_or_else(|| "-".into(), duration).into(),
+                job.finished_usec.map_or_else(|| "-".into(), |end| ago(end, now_usec)).into(),
+                job.attempt.to_string().into(),
+                class.map_or("-", FailureClass::as_str).into(),
                 visible(&job.reason).into(),
             ];
             if users {
@@ -122,16 +202,42 @@ mod tests {
     #[test]
     fn a_table_says_what_each_job_does() {
         let now = example::SUBMITTED + 3_600_000_000;
-        let jobs = [example::failed(12), example::running(13)];
+        let jobs = [example::failed(12), example::running(13)].map(|job| Line::Job(Box::new(job)));
         assert_eq!(
             table(&jobs, false, now, None, PLAIN),
-            "JOB  NAME   EXPERIMENT  STATE    SUBMITTED  TIME    REASON\n\
-             12   train  default     failed   1h ago     2s      exit code 3\n\
-             13   train  default     running  1h ago     59m59s  running\n"
+            "JOB  NAME   EXPERIMENT  STATE    PRIO  SUBMITTED  TIME    REASON\n\
+             12   train  default     failed   0     1h ago     2s      exit code 3\n\
+             13   train  default     running  0     1h ago     59m59s  running\n"
         );
         assert!(table(&jobs, true, now, None, PLAIN).contains("JOB  USER   NAME"));
-        let narrow = table(&jobs, true, now, Some(64), PLAIN);
-        assert!(narrow.lines().all(|l| l.chars().count() <= 64), "{narrow}");
+        let narrow = table(&jobs, true, now, Some(72), PLAIN);
+        assert!(narrow.lines().all(|l| l.chars().count() <= 72), "{narrow}");
+    }
+
+    #[test]
+    fn an_array_is_one_line_with_its_counts() {
+        let states = [("succeeded", 90), ("queued", 7), ("running", 3)];
+        let states = states.map(|(state, count)| (state.to_owned(), count)).into();
+        let mut job = example::running(112);
+        job.spec.name = "train[100]".into();
+        job.spec.queueing.priority = -5;
+        let line = Line::Array(Box::new(job), Array { array: 13, count: 100, states });
+        assert_eq!(
+            table(&[line], false, example::SUBMITTED, None, PLAIN),
+            "JOB   NAME     EXPERIMENT  STATE    PRIO  SUBMITTED  TIME  REASON\n\
+             13[]  train[]  default     running  -5    now        -     \
+             100 jobs: 7 queued, 3 running, 90 succeeded\n"
+        );
+    }
+
+    #[test]
+    fn a_dead_job_says_after_how_many_tries_and_why() {
+        let jobs = [example::failed(12)];
+        assert_eq!(
+            dead(&jobs, true, example::SUBMITTED + 63_000_000, None, PLAIN),
+            "JOB  USER   NAME   EXPERIMENT  ENDED   ATTEMPTS  CLASS       REASON\n\
+             12   alice  train  default     1m ago  1         user-error  exit code 3\n"
+        );
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(crate) fn show(job: &JobDescription, now_usec: u64, style: Style) -> String 
     if job.report.as_ref().is_none_or(|r| r.summary != job.reason) {
         page.line("reason", &visible(&job.reason));
     }
+    queueing(&mut page, job, now_usec);
     page.line("command", &command(&job.spec.command));
     page.line("user", &user(job));
     page.line("experiment", &visible(&job.spec.experiment));
@@ -92,10 +93,67 @@ fn asked(page: &mut Page, job: &JobDescription) {
         spec.limits.memory_bytes.map(|b| format!("{} of memory", size(b))),
         spec.limits.cpus.map(|n| format!("{n} CPUs")),
         spec.limits.pids.map(|n| format!("{n} processes")),
+        spec.limits.disk_bytes.map(|b| format!("{} on the disk", size(b))),
+        spec.limits.log_bytes.map(|b| format!("{} of log", size(b))),
+        spec.limits.cpu_weight.map(|n| format!("CPU weight {n}")),
+        spec.limits.io_weight.map(|n| format!("disk weight {n}")),
     ];
     let limits: Vec<_> = limits.into_iter().flatten().collect();
     if !limits.is_empty() {
         page.line("limits", &limits.join(", "));
+    }
+    if spec.gpus.count > 0 || !job.gpu_names.is_empty() {
+        page.line("GPUs", &gpus(job));
+    }
+}
+
+/// What it asked for, and what it has of it while it runs.
+fn gpus(job: &JobDescription) -> String {
+    let asked = &job.spec.gpus;
+    let kind = asked.kind.as_deref().map(|kind| format!(" of type {kind}")).unwrap_or_default();
+    let mut words = format!("{}{kind}", asked.count);
+    if !job.gpu_names.is_empty() {
+        words = format!("{words}: {}", job.gpu_names.join(", "));
+    }
+    visible(&words)
+}
+
+/// Its place in the queue, as far as it asked for one.
+fn queueing(page: &mut Page, job: &JobDescription, now_usec: u64) {
+    let asked = &job.spec.queueing;
+    if let Some(place) = asked.array {
+        let limit = match place.at_once {
+            0 => String::new(),
+            most => format!(", at most {most} at once"),
+        };
+        let words = format!("{}[{}], one of {} jobs{limit}", place.array, place.index, place.count);
+        page.line("array", &words);
+    }
+    if asked.priority != 0 {
+        page.line("priority", &asked.priority.to_string());
+    }
+    if job.held {
+        page.line("held", "until somebody releases it");
+    }
+    for dependency in &asked.after {
+        page.line("starts", &dependency.to_string());
+    }
+    if !asked.retry.is_empty() {
+        let words = asked.retry.iter().map(|(class, tries)| format!("{tries} after {class}"));
+        page.line("further tries", &words.collect::<Vec<_>>().join(", "));
+    }
+    if let Some(at) = job.not_before_usec.filter(|_| !job.state.is_final()) {
+        let after = match at.checked_sub(now_usec) {
+            Some(rest) if rest >= 1_000_000 => {
+                format!("in {}", duration(rest / 1_000_000 * 1_000_000))
+            }
+            _ => "now".to_owned(),
+        };
+        page.line("next try", &format!("{} ({after})", time(at)));
+    }
+    if job.dead {
+        let words = "its tries are used up; it is in the dead-letter list";
+        page.line("dead", &page.style.paint(Tone::Careful, words));
     }
 }
 
@@ -148,6 +206,8 @@ fn layers(page: &mut Page, report: &ExitReport) {
 pub(crate) fn next(job: &JobDescription) -> String {
     let id = job.id;
     match job.state {
+        _ if job.dead => format!("dead requeue {id}"),
+        JobState::Queued if job.held => format!("release {id}"),
         JobState::Queued | JobState::Starting | JobState::Running => format!("logs -f {id}"),
         JobState::Succeeded => format!("outputs {id}"),
         JobState::Failed | JobState::Cancelled | JobState::TimedOut
@@ -194,6 +254,47 @@ layers of the sandbox
         );
         assert_eq!(next(&job), "logs --tail 50 12");
         assert_eq!(next(&example::running(7)), "logs -f 7");
+    }
+
+    #[test]
+    fn a_waiting_job_tells_its_place_in_the_queue() {
+        use fetchml_api::job::{FailureClass, JobId};
+        use fetchml_api::queueing::{ArrayPlace, Condition, Dependency};
+        let mut job = example::running(14);
+        job.state = JobState::Queued;
+        job.reason = "held: release it to let it start".into();
+        job.started_usec = None;
+        job.held = true;
+        job.not_before_usec = Some(example::SUBMITTED + 90_000_000);
+        job.gpu_names = vec!["nvidia0".into()];
+        let spec = &mut job.spec;
+        spec.gpus.count = 1;
+        spec.gpus.kind = Some("H100".into());
+        spec.limits.disk_bytes = Some(20 << 30);
+        spec.limits.io_weight = Some(50);
+        spec.queueing.priority = -5;
+        spec.queueing.after = vec![Dependency { job: JobId(3), condition: Condition::Ok }];
+        spec.queueing.retry.insert(FailureClass::Lost, 2);
+        spec.queueing.array = Some(ArrayPlace { array: JobId(12), index: 3, count: 9, at_once: 2 });
+        let page = show(&job, example::SUBMITTED, Style { colour: false });
+        for line in [
+            "           reason: held: release it to let it start\n",
+            "            array: 12[3], one of 9 jobs, at most 2 at once\n",
+            "         priority: -5\n",
+            "             held: until somebody releases it\n",
+            "           starts: after success of job 3\n",
+            "    further tries: 2 after lost\n",
+            "         next try: 2025-11-13T02:14:50Z (in 1m30s)\n",
+            "1.5 CPUs, 20 GiB on the disk, disk weight 50\n",
+            "             GPUs: 1 of type H100: nvidia0\n",
+        ] {
+            assert!(page.contains(line), "{line} is not in {page}");
+        }
+        assert_eq!(next(&job), "release 14");
+        let mut dead = example::failed(12);
+        dead.dead = true;
+        assert!(show(&dead, 0, Style { colour: false }).contains("dead-letter list"));
+        assert_eq!(next(&dead), "dead requeue 12");
     }
 
     #[test]

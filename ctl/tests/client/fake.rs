@@ -1,6 +1,8 @@
 //! A supervisor for tests: the real interfaces on a real private socket, and
 //! jobs that do what their first word says, without a sandbox.
 
+mod queue;
+
 use fetchml_api::host::{Finding, Group};
 use fetchml_api::job::{
     Denied, ExitReport, JobDescription, JobId, JobSpec, JobState, Limits, MountMode, MountRequest,
@@ -8,6 +10,7 @@ use fetchml_api::job::{
 };
 use fetchml_api::log::{FrameHeader, HEADER_BYTES, Stream, TRAILER_BYTES};
 use fetchml_api::names::{ROOT_PATH, SOCKET_FILE, error as name};
+use fetchml_api::proxy::Failures;
 use fetchml_policies::{Library, Question};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -36,6 +39,11 @@ pub(crate) struct Fake {
 pub(crate) struct Shared {
     jobs: Mutex<BTreeMap<u64, Job>>,
     away: Notify,
+    draining: Mutex<bool>,
+    /// Whether the end was asked for, and with the jobs.
+    pub(crate) shut_down: Mutex<Option<bool>>,
+    /// The last specification, as it came.
+    pub(crate) spec: Mutex<HashMap<String, String>>,
     logs: Mutex<PathBuf>,
 }
 
@@ -165,6 +173,76 @@ impl Manager {
         Ok((id, OwnedObjectPath::try_from("/job").expect("a path")))
     }
 
+    async fn submit_array(
+        &self,
+        spec: HashMap<String, OwnedVariant>,
+        _mounts: Vec<(String, String, String, WireFd)>,
+    ) -> Result<(u64, u64), No> {
+        queue::submit_array(&self.0, spec)
+    }
+
+    async fn describe_array(&self, array: u64) -> Result<String, No> {
+        queue::describe_array(&self.0, array)
+    }
+
+    async fn cancel_array(&self, array: u64) -> Result<u64, No> {
+        let members = queue::members(&self.0, array)?;
+        for id in &members {
+            self.0.end(*id, JobState::Cancelled, 130, "cancelled");
+        }
+        Ok(members.len() as u64)
+    }
+
+    async fn set_priority(&self, jobs: Vec<u64>, priority: i32) -> Result<Failures, No> {
+        if priority > 0 {
+            return Err(No(name::POLICY_DENIED, "above 0"));
+        }
+        Ok(queue::change(&self.0, &jobs, |d| d.spec.queueing.priority = priority))
+    }
+
+    async fn hold_jobs(&self, jobs: Vec<u64>) -> Failures {
+        queue::change(&self.0, &jobs, |d| d.held = true)
+    }
+
+    async fn release_jobs(&self, jobs: Vec<u64>) -> Failures {
+        queue::change(&self.0, &jobs, |d| d.held = false)
+    }
+
+    async fn list_dead(&self, _filter: HashMap<String, OwnedVariant>) -> String {
+        let jobs = self.0.jobs.lock().expect("no panic while held");
+        let all = jobs.values().map(|job| job.described.borrow().clone());
+        serde_json::to_string(&all.filter(|d| d.dead).collect::<Vec<_>>()).expect("JSON")
+    }
+
+    async fn requeue_dead(&self, jobs: Vec<u64>) -> Failures {
+        queue::change(&self.0, &jobs, |d| d.dead = false)
+    }
+
+    async fn drop_dead(&self, jobs: Vec<u64>) -> Failures {
+        queue::change(&self.0, &jobs, |d| d.dead = false)
+    }
+
+    async fn list_attempts(&self, id: u64) -> Result<String, No> {
+        let job = self.0.job(id, |job| job.described.borrow().clone())?;
+        let attempt = |number: u32| {
+            serde_json::json!({ "number": number, "state": "failed", "started_usec": 1,
+                "finished_usec": 2_000_001, "host_uid": null, "layers": [], "report": job.report })
+        };
+        Ok(serde_json::Value::from((1..=job.attempt).map(attempt).collect::<Vec<_>>()).to_string())
+    }
+
+    async fn describe_queue(&self) -> String {
+        queue::overview(&self.0)
+    }
+
+    async fn drain(&self, draining: bool) {
+        *self.0.draining.lock().expect("no panic while held") = draining;
+    }
+
+    async fn shutdown(&self, jobs: bool) {
+        *self.0.shut_down.lock().expect("no panic while held") = Some(jobs);
+    }
+
     async fn list_jobs(&self, filter: HashMap<String, OwnedVariant>) -> Vec<Row> {
         let limit = filter.get("limit").and_then(|v| u32::try_from(v).ok()).unwrap_or(50);
         let jobs = self.0.jobs.lock().expect("no panic while held");
@@ -190,9 +268,13 @@ impl Manager {
         rows.into_iter().skip(skip).collect()
     }
 
-    async fn describe_jobs(&self, _filter: HashMap<String, OwnedVariant>) -> String {
+    async fn describe_jobs(&self, filter: HashMap<String, OwnedVariant>) -> String {
+        let limit = filter.get("limit").and_then(|v| u32::try_from(v).ok()).unwrap_or(50);
+        let before = filter.get("before").and_then(|v| u64::try_from(v).ok()).unwrap_or(u64::MAX);
         let jobs = self.0.jobs.lock().expect("no panic while held");
-        let all: Vec<_> = jobs.values().map(|job| job.described.borrow().clone()).collect();
+        let older = jobs.range(..before).rev().take(limit as usize);
+        let mut all: Vec<_> = older.map(|(_, job)| job.described.borrow().clone()).collect();
+        all.reverse();
         serde_json::to_string(&all).expect("JSON")
     }
 
@@ -277,6 +359,7 @@ impl Shared {
         spec: &HashMap<String, OwnedVariant>,
         mounts: Vec<(String, String, String, WireFd)>,
     ) -> u64 {
+        queue::note(self, spec);
         let mut jobs = self.jobs.lock().expect("no panic while held");
         let id = jobs.len() as u64 + 1;
         let text =
@@ -387,6 +470,10 @@ impl Shared {
                 for n in 1..=5 {
                     log.write(Stream::Stdout, format!("line {n}\n").as_bytes());
                 }
+            }
+            "dies" => {
+                let die = |d: &mut JobDescription| (d.dead, d.attempt) = (true, 2);
+                self.job(id, |job| job.described.send_modify(die)).expect("the job");
             }
             "fallback" => {
                 log.write(Stream::Stdout, b"fell back\n");

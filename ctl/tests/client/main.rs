@@ -5,6 +5,7 @@
 
 mod fake;
 mod policy;
+mod queue;
 
 use fake::{Fake, big};
 use fetchml_api::host::{Finding, FindingState, Group};

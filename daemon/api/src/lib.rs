@@ -11,10 +11,12 @@
 //! * [`host`]: what is found on a machine.
 //! * [`audit`]: audit records, their canonical bytes and the hash chain.
 //! * [`queueing`]: what a job asks of the queue.
+//! * [`array`]: the jobs that an array or a sweep stands for.
 //! * [`names`]: D-Bus names, paths and error names.
 //! * `proxy` (feature `bus`): the client side of the D-Bus interfaces.
 
 pub mod agent;
+pub mod array;
 pub mod audit;
 pub mod denial;
 pub mod host;

@@ -17,6 +17,9 @@ pub const AUDIT_INTERFACE: &str = "org.fetchml.FetchML1.Audit";
 /// Longest job specification, in bytes of the D-Bus message body.
 pub const MAX_SPEC_BYTES: usize = 1 << 20;
 
+/// Most jobs that one call names.
+pub const MAX_IDS: usize = 1000;
+
 /// File name of the peer-to-peer socket inside a run-time directory.
 pub const SOCKET_FILE: &str = "bus.sock";
 /// Run-time directory of the system service.

@@ -8,6 +8,9 @@
 use std::collections::HashMap;
 use zbus::{Fd, ObjectPath, OwnedFd, OwnedObjectPath, Variant};
 
+/// Jobs for which it did not work: the name and the words of each one's error.
+pub type Failures = HashMap<u64, (String, String)>;
+
 /// `org.fetchml.FetchML1.Manager` on [`crate::names::ROOT_PATH`].
 #[zbus::proxy(
     interface = "org.fetchml.FetchML1.Manager",
@@ -19,16 +22,31 @@ pub trait Manager {
     ///
     /// `spec` has the keys `command` (as, required), `env` (a{ss}), `name` (s),
     /// `experiment` (s), `profile` (s), `network` (s: none, loopback),
-    /// `time-limit-usec` (t), `memory-bytes` (t), `cpus` (d), `pids` (t); an unknown key or
-    /// a wrong type is an error. `mounts` are directories that the caller
-    /// opened: path in the job, mode (`project`, `ro`, `rw`), a label for
-    /// display, and the descriptor. Returns the number and the object path.
+    /// `time-limit-usec` (t), `memory-bytes` (t), `cpus` (d), `pids` (t), `disk-bytes` (t),
+    /// `log-bytes` (t), `cpu-weight` (u), `io-weight` (u), `gpus` (u), `gpu-type` (s),
+    /// `priority` (i), `hold` (b), `after` (a(ts): job, `any` or `ok`), `retry` (a{su}:
+    /// failure class, further tries); an unknown key or a wrong type is an error.
+    /// `mounts` are directories that the caller opened: path in the job, mode
+    /// (`project`, `ro`, `rw`), a label for display, and the descriptor. Returns the
+    /// number and the object path.
     #[zbus(allow_interactive_auth)]
     fn submit_job(
         &self,
         spec: HashMap<&str, Variant<'_>>,
         mounts: Vec<(&str, &str, &str, Fd<'_>)>,
     ) -> zbus::Result<(u64, OwnedObjectPath)>;
+
+    /// Submits many jobs at once, all or none. `spec` has the keys of `SubmitJob` and
+    /// `array` (s: `1-100`, `1-100:2`, `3,7,9-12`, each with `%4` for at most four at
+    /// once), or `sweep` (a(sas): name, values), or `sweep` and an `array` of `%4`
+    /// alone ([`crate::array`]). Returns the number of the array, which is that of its
+    /// first job, and how many jobs there are; their numbers follow each other.
+    #[zbus(allow_interactive_auth)]
+    fn submit_array(
+        &self,
+        spec: HashMap<&str, Variant<'_>>,
+        mounts: Vec<(&str, &str, &str, Fd<'_>)>,
+    ) -> zbus::Result<(u64, u64)>;
 
     /// Jobs that the caller may see, newest last: id, uid, name, experiment,
     /// profile, state, time of submission, object path (`/` when it is over).
@@ -58,6 +76,60 @@ pub trait Manager {
     /// succeeds for a job that is over.
     #[zbus(allow_interactive_auth)]
     fn cancel_job(&self, id: u64) -> zbus::Result<()>;
+
+    /// The same for each job of an array that is not over. Returns how many those are.
+    #[zbus(allow_interactive_auth)]
+    fn cancel_array(&self, array: u64) -> zbus::Result<u64>;
+
+    /// An array as JSON: `{version, array, name, count, at_once, states}`, with the
+    /// number of its jobs in each state.
+    fn describe_array(&self, array: u64) -> zbus::Result<String>;
+
+    /// Moves waiting jobs in the queue, at most [`crate::names::MAX_IDS`] at once.
+    /// Returns for each that was not moved the error's name and words.
+    #[zbus(allow_interactive_auth)]
+    fn set_priority(&self, jobs: &[u64], priority: i32) -> zbus::Result<Failures>;
+
+    /// Keeps waiting jobs from starting, as `SetPriority`.
+    #[zbus(allow_interactive_auth)]
+    fn hold_jobs(&self, jobs: &[u64]) -> zbus::Result<Failures>;
+
+    /// Lets held jobs start when it is their turn, as `SetPriority`.
+    #[zbus(allow_interactive_auth)]
+    fn release_jobs(&self, jobs: &[u64]) -> zbus::Result<Failures>;
+
+    /// The dead-letter list: jobs that failed and whose tries are used up, as a JSON
+    /// array of job descriptions. `filter` as for `ListJobs`.
+    #[zbus(allow_interactive_auth)]
+    fn list_dead(&self, filter: HashMap<&str, Variant<'_>>) -> zbus::Result<String>;
+
+    /// Puts jobs of the dead-letter list into the queue again, with all their tries,
+    /// as `SetPriority`.
+    #[zbus(allow_interactive_auth)]
+    fn requeue_dead(&self, jobs: &[u64]) -> zbus::Result<Failures>;
+
+    /// Takes jobs out of the dead-letter list; what they left stays. As `SetPriority`.
+    #[zbus(allow_interactive_auth)]
+    fn drop_dead(&self, jobs: &[u64]) -> zbus::Result<Failures>;
+
+    /// The attempts of a job in order, as a JSON array of `{number, state,
+    /// started_usec, finished_usec, host_uid, layers, report}`.
+    fn list_attempts(&self, id: u64) -> zbus::Result<String>;
+
+    /// What the machine has for jobs, what is taken, and who waits, as JSON:
+    /// `{running, queued, draining, slots, taken, capacity, users}`. Users are those
+    /// whose jobs the caller may see.
+    fn describe_queue(&self) -> zbus::Result<String>;
+
+    /// Starts no job from now on (true), or again (false); what runs goes on. Ends with
+    /// the supervisor.
+    #[zbus(allow_interactive_auth)]
+    fn drain(&self, draining: bool) -> zbus::Result<()>;
+
+    /// Ends the supervisor; with `jobs`, the jobs that run first, and answers when they
+    /// are over. Jobs that wait do so until there is a supervisor again.
+    #[zbus(allow_interactive_auth)]
+    fn shutdown(&self, jobs: bool) -> zbus::Result<()>;
 
     /// The job's log ([`crate::log`]), opened for reading.
     fn open_log(&self, id: u64) -> zbus::Result<OwnedFd>;

@@ -6,11 +6,14 @@ use crate::engine::Scope;
 use fetchml_policies::profile::in_words;
 use nix::unistd::{Gid, Group};
 
-/// Members of this group may submit jobs and use the socket.
+/// Members of this group may submit jobs and use the socket: the role researcher.
 pub(super) const GROUP: &str = "fetchml";
+/// Members of this group may see everybody's jobs and change none: the role analyst.
+const ANALYSTS: &str = "fetchml-analysts";
 
 const ACTION_SUBMIT: &str = "org.fetchml.submit";
 const ACTION_MANAGE_ANY: &str = "org.fetchml.manage-any";
+const ACTION_RAISE_PRIORITY: &str = "org.fetchml.raise-priority";
 const ACTION_PRIVILEGED_PROFILE: &str = "org.fetchml.use-privileged-profile";
 const ACTION_READ_AUDIT: &str = "org.fetchml.read-audit";
 
@@ -53,6 +56,7 @@ pub enum Denied {
 pub struct Access {
     mode: Mode,
     group: Option<Gid>,
+    analysts: Option<Gid>,
     polkit: Option<Polkit>,
 }
 
@@ -60,20 +64,26 @@ impl Access {
     /// Decisions of a private supervisor.
     #[must_use]
     pub fn private(owner: u32) -> Self {
-        Self { mode: Mode::Private { owner }, group: None, polkit: None }
+        Self { mode: Mode::Private { owner }, group: None, analysts: None, polkit: None }
     }
 
     /// Decisions of the machine's supervisor; `bus` is where polkit is asked.
     #[must_use]
     pub fn system(bus: Option<&zbus::Connection>) -> Self {
-        let group = Group::from_name(GROUP).ok().flatten().map(|group| group.gid);
-        Self { mode: Mode::System, group, polkit: bus.map(Polkit::new) }
+        let gid = |name| Group::from_name(name).ok().flatten().map(|group: Group| group.gid);
+        Self {
+            mode: Mode::System,
+            group: gid(GROUP),
+            analysts: gid(ANALYSTS),
+            polkit: bus.map(Polkit::new),
+        }
     }
 
-    /// Decisions of a machine's supervisor whose group is this, without polkit.
+    /// Decisions of a machine's supervisor whose groups are these, without polkit.
     #[cfg(test)]
-    pub(crate) fn for_test(group: u32) -> Self {
-        Self { mode: Mode::System, group: Some(Gid::from_raw(group)), polkit: None }
+    pub(crate) fn for_test(group: u32, analysts: u32) -> Self {
+        let (group, analysts) = (Some(Gid::from_raw(group)), Some(Gid::from_raw(analysts)));
+        Self { mode: Mode::System, group, analysts, polkit: None }
     }
 
     /// Whose supervisor it is.
@@ -98,7 +108,7 @@ impl Access {
             Mode::Private { owner } => {
                 Err(Denied::Forbidden(format!("this supervisor is private to user {owner}")))
             }
-            Mode::System if self.is_known(caller) => Ok(()),
+            Mode::System if self.is_known(caller) || self.is_analyst(caller) => Ok(()),
             Mode::System => Err(not_a_member()),
         }
     }
@@ -113,8 +123,9 @@ impl Access {
             Mode::System if self.is_known(caller) => Ok(()),
             Mode::System => {
                 self.ask(caller, ACTION_SUBMIT, interactive).await.map_err(|denied| match denied {
+                    Denied::Forbidden(_) if self.is_analyst(caller) => only_reads(),
                     Denied::Forbidden(_) => not_a_member(),
-                    other => other,
+                    other @ Denied::NeedsAuthentication => other,
                 })
             }
         }
@@ -147,7 +158,39 @@ impl Access {
         )
     }
 
-    /// Whose jobs the caller may see and handle without asking anybody.
+    /// Whether the caller may give a job this priority: above 0 it goes before the
+    /// jobs of everybody who asked for nothing.
+    ///
+    /// # Errors
+    /// [`Denied`] with the remedy.
+    pub async fn may_have_priority(
+        &self,
+        caller: &Caller,
+        priority: i32,
+        interactive: bool,
+    ) -> Result<(), Denied> {
+        if priority <= 0 || self.scope(caller) == Scope::All {
+            return Ok(());
+        }
+        self.ask(caller, ACTION_RAISE_PRIORITY, interactive).await.map_err(|denied| match denied {
+            Denied::Forbidden(_) => Denied::Forbidden(format!(
+                "priority {priority} is above 0: only root may give it, and who is authorized \
+                     for {ACTION_RAISE_PRIORITY}; give 0 or less, or ask an administrator"
+            )),
+            other @ Denied::NeedsAuthentication => other,
+        })
+    }
+
+    /// Whether the caller may change what the machine does: hold every start, end
+    /// the supervisor.
+    ///
+    /// # Errors
+    /// [`Denied`] with the remedy.
+    pub async fn may_operate(&self, caller: &Caller, interactive: bool) -> Result<(), Denied> {
+        self.scope_of_everybody(caller, interactive).await.map(drop)
+    }
+
+    /// Whose jobs the caller may change without asking anybody.
     #[must_use]
     pub fn scope(&self, caller: &Caller) -> Scope {
         match (self.mode, caller.uid()) {
@@ -157,7 +200,13 @@ impl Access {
         }
     }
 
-    /// Everybody's jobs, if the caller may handle them.
+    /// Whose jobs the caller may see without asking anybody.
+    #[must_use]
+    pub fn sight(&self, caller: &Caller) -> Scope {
+        if self.is_analyst(caller) { Scope::All } else { self.scope(caller) }
+    }
+
+    /// Everybody's jobs, if the caller may change them.
     ///
     /// # Errors
     /// [`Denied`] with the remedy.
@@ -169,7 +218,25 @@ impl Access {
         if self.scope(caller) == Scope::All {
             return Ok(Scope::All);
         }
+        if self.is_analyst(caller) && !self.is_known(caller) {
+            return Err(only_reads());
+        }
         self.ask(caller, ACTION_MANAGE_ANY, interactive).await.map(|()| Scope::All)
+    }
+
+    /// Everybody's jobs, if the caller may see them.
+    ///
+    /// # Errors
+    /// [`Denied`] with the remedy.
+    pub async fn sight_of_everybody(
+        &self,
+        caller: &Caller,
+        interactive: bool,
+    ) -> Result<Scope, Denied> {
+        if self.sight(caller) == Scope::All {
+            return Ok(Scope::All);
+        }
+        self.scope_of_everybody(caller, interactive).await
     }
 
     /// Whether the caller may read the audit log.
@@ -186,6 +253,11 @@ impl Access {
     /// Root, or a member of the group.
     fn is_known(&self, caller: &Caller) -> bool {
         caller.uid() == 0 || self.group.is_some_and(|group| caller.is_member(group))
+    }
+
+    /// A member of the analysts' group of the machine's supervisor.
+    fn is_analyst(&self, caller: &Caller) -> bool {
+        self.mode == Mode::System && self.analysts.is_some_and(|group| caller.is_member(group))
     }
 
     /// polkit knows callers of the bus only: on the socket there is no name by
@@ -212,6 +284,15 @@ fn not_a_member() -> Denied {
     ))
 }
 
+/// An analyst asks for more than to read. Nobody is asked for a password: the role
+/// says that it changes nothing.
+pub(crate) fn only_reads() -> Denied {
+    Denied::Forbidden(format!(
+        "members of {ANALYSTS} read the jobs of others and change nothing: an administrator can \
+         add you to the group {GROUP} to run jobs of your own"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,7 +315,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_systems_supervisor_serves_root_and_the_group() {
-        let access = Access::for_test(77);
+        let access = Access::for_test(77, 88);
         for known in [peer(0, &[]), peer(1000, &[5, 77]), peer(77, &[])] {
             assert!(access.may_connect(&known).is_ok(), "{known:?}");
             assert!(access.may_submit(&known, false).await.is_ok(), "{known:?}");
@@ -247,7 +328,7 @@ mod tests {
 
     #[tokio::test]
     async fn weaker_profiles_are_for_root_and_the_owner() {
-        let access = Access::for_test(77);
+        let access = Access::for_test(77, 88);
         let weak = ["keeps CAP_NET_RAW (allowed_caps)".to_owned()];
         let member = peer(1000, &[77]);
         assert!(access.may_use_profile(&member, "default", &[], true).await.is_ok());
@@ -263,7 +344,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_root_reaches_the_jobs_of_others_and_the_audit_log() {
-        let access = Access::for_test(77);
+        let access = Access::for_test(77, 88);
         let member = peer(1000, &[77]);
         assert_eq!(access.scope(&member), Scope::Own(1000));
         assert!(access.scope_of_everybody(&member, true).await.is_err());
@@ -272,5 +353,50 @@ mod tests {
         assert_eq!(access.scope(&root), Scope::All);
         assert_eq!(access.scope_of_everybody(&root, false).await, Ok(Scope::All));
         assert!(access.may_read_audit(&root, false).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_analyst_sees_everything_and_changes_nothing() {
+        let access = Access::for_test(77, 88);
+        let analyst = peer(1000, &[88]);
+        assert!(access.may_connect(&analyst).is_ok());
+        assert_eq!(access.sight(&analyst), Scope::All);
+        assert_eq!(access.sight_of_everybody(&analyst, true).await, Ok(Scope::All));
+        assert_eq!(access.scope(&analyst), Scope::Own(1000));
+        for denied in [
+            access.may_submit(&analyst, true).await,
+            access.scope_of_everybody(&analyst, true).await.map(drop),
+            access.may_operate(&analyst, true).await,
+        ] {
+            let words = denied.expect_err("it changes something").to_string();
+            assert!(words.contains("fetchml-analysts read"), "{words}");
+        }
+        assert!(access.may_read_audit(&analyst, true).await.is_err());
+        assert!(access.may_have_priority(&analyst, 1, true).await.is_err());
+        // Roles add up: who is in both groups runs jobs and reads all.
+        let both = peer(1000, &[77, 88]);
+        assert!(access.may_submit(&both, false).await.is_ok());
+        assert_eq!((access.sight(&both), access.scope(&both)), (Scope::All, Scope::Own(1000)));
+        let member = peer(1000, &[77]);
+        assert_eq!(access.sight(&member), Scope::Own(1000));
+        // A private supervisor has an owner and no roles.
+        let private = Access { analysts: Some(Gid::from_raw(88)), ..Access::private(7) };
+        assert_eq!(private.sight(&analyst), Scope::Own(1000));
+    }
+
+    #[tokio::test]
+    async fn going_before_others_is_for_root_and_the_owner() {
+        let access = Access::for_test(77, 88);
+        let member = peer(1000, &[77]);
+        for priority in [-1000, 0] {
+            assert!(access.may_have_priority(&member, priority, true).await.is_ok());
+        }
+        let words = access.may_have_priority(&member, 1, true).await.expect_err("above 0");
+        let words = words.to_string();
+        assert!(words.contains("priority 1 is above 0"), "{words}");
+        assert!(words.contains("org.fetchml.raise-priority"), "{words}");
+        assert!(access.may_have_priority(&peer(0, &[]), 1000, false).await.is_ok());
+        let own = Access::private(1000);
+        assert!(own.may_have_priority(&peer(1000, &[]), 1000, false).await.is_ok());
     }
 }

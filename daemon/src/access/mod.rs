@@ -7,6 +7,8 @@ mod decide;
 mod names;
 mod polkit;
 
+pub(crate) use decide::only_reads;
+
 pub use caller::{Caller, CallerError, Transport};
 pub use decide::{Access, Denied, Mode};
 pub use names::user_name;

@@ -52,7 +52,7 @@ async fn catch_up(door: &Door, connection: &Connection) -> Result<(), BusError> 
 
 /// Live jobs that somebody behind this connection may know of, as far as they are shown.
 pub(super) async fn visible(door: &Door) -> Result<Vec<fetchml_api::job::JobId>, BusError> {
-    let scopes: Vec<_> = door.callers().iter().map(|c| door.access().scope(c)).collect();
+    let scopes: Vec<_> = door.callers().iter().map(|c| door.access().sight(c)).collect();
     let jobs = door.engine().shown(crate::engine::Scope::All).await?;
     let seen = jobs.into_iter().filter(|job| scopes.iter().any(|s| s.covers(job.uid)));
     Ok(seen.map(|job| job.id).collect())
@@ -60,7 +60,7 @@ pub(super) async fn visible(door: &Door) -> Result<Vec<fetchml_api::job::JobId>,
 
 async fn tell(door: &Door, connection: &Connection, event: Event) -> Result<(), BusError> {
     let callers = door.callers();
-    let may_know = |caller: &&std::sync::Arc<Caller>| door.access().scope(caller).covers(event.uid);
+    let may_know = |caller: &&std::sync::Arc<Caller>| door.access().sight(caller).covers(event.uid);
     let audience: Vec<_> = callers.iter().filter(may_know).collect();
     match event.what {
         Change::New => objects::publish_new(door, connection, event.job).await?,

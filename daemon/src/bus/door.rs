@@ -1,12 +1,12 @@
 //! One connection's way in: which desk it leads to, and who stands before it.
 
 use super::error::BusError;
-use crate::access::{Access, Caller, CallerError, Transport};
+use crate::access::{Access, Caller, CallerError, Denied, Transport, only_reads};
 use crate::engine::{Engine, EngineError, Scope};
 use fetchml_api::job::JobId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use zbus::Connection;
 use zbus::message::{Flags, Header};
 
@@ -17,6 +17,8 @@ pub struct Desk {
     pub engine: Arc<Engine>,
     /// Decides who may.
     pub access: Arc<Access>,
+    /// Told when a client asks for the supervisor's end.
+    pub end: Arc<Notify>,
 }
 
 /// A desk and the way to know who asks.
@@ -95,6 +97,13 @@ pub(super) struct Reached {
     pub(super) scope: Scope,
 }
 
+/// What is to be done with a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    See,
+    Change,
+}
+
 impl Door {
     pub(super) fn of_peer(desk: Desk, caller: Arc<Caller>, greeting: Greeting) -> Self {
         Self { desk, identity: Identity::Peer(caller, greeting) }
@@ -142,9 +151,9 @@ impl Door {
         }
     }
 
-    /// Who calls, and whether the job is theirs or they may handle everybody's.
-    /// A foreign job is answered as one that does not exist.
-    pub(super) async fn reach(
+    /// Who calls, and whether they may see the job. A job that they may not see is
+    /// answered as one that does not exist.
+    pub(super) async fn see(
         &self,
         id: JobId,
         action: &str,
@@ -152,21 +161,117 @@ impl Door {
         connection: &Connection,
     ) -> Result<Reached, BusError> {
         let caller = self.caller(header, connection).await?;
-        let scope = self.access().scope(&caller);
+        self.reach(caller, id, action, is_interactive(header), Right::See).await
+    }
+
+    /// The same for a job that is to be changed.
+    pub(super) async fn change(
+        &self,
+        id: JobId,
+        action: &str,
+        header: &Header<'_>,
+        connection: &Connection,
+    ) -> Result<Reached, BusError> {
+        let caller = self.caller(header, connection).await?;
+        self.reach(caller, id, action, is_interactive(header), Right::Change).await
+    }
+
+    pub(super) async fn reach(
+        &self,
+        caller: Arc<Caller>,
+        id: JobId,
+        action: &str,
+        interactive: bool,
+        right: Right,
+    ) -> Result<Reached, BusError> {
+        let scope = match right {
+            Right::See => self.access().sight(&caller),
+            Right::Change => self.access().scope(&caller),
+        };
         let owner = self.engine().owner(id).await?;
         if owner.is_some_and(|uid| scope.covers(uid)) {
             return Ok(Reached { caller, scope });
         }
-        let interactive = is_interactive(header);
-        match (owner, self.access().scope_of_everybody(&caller, interactive).await) {
-            (Some(_), Ok(scope)) => Ok(Reached { caller, scope }),
-            (Some(_), Err(denied)) => {
-                let resource = format!("job/{id}");
-                let words = denied.to_string();
-                self.engine().record_denial(&caller, action, &resource, &words).await;
-                Err(EngineError::NoSuchJob(id).into())
+        // Asked for one that does not exist as well, so that it takes as long.
+        let everybody = self.everybody(&caller, interactive, right).await;
+        let scope = self.judge(&caller, id, action, owner, everybody).await?;
+        Ok(Reached { caller, scope })
+    }
+
+    /// Whether the caller may change each of these jobs. A person is asked at most once.
+    pub(super) async fn may_change(
+        &self,
+        caller: &Caller,
+        ids: impl Iterator<Item = JobId>,
+        action: &str,
+        interactive: bool,
+    ) -> Result<Vec<(JobId, Result<(), BusError>)>, BusError> {
+        let scope = self.access().scope(caller);
+        let mut asked: Option<Result<Scope, Denied>> = None;
+        let mut answers = Vec::new();
+        for id in ids {
+            let owner = self.engine().owner(id).await?;
+            if owner.is_some_and(|uid| scope.covers(uid)) {
+                answers.push((id, Ok(())));
+                continue;
             }
-            (None, _) => Err(EngineError::NoSuchJob(id).into()),
+            let everybody = match &asked {
+                Some(everybody) => everybody.clone(),
+                None => {
+                    let everybody = self.everybody(caller, interactive, Right::Change).await;
+                    asked.insert(everybody).clone()
+                }
+            };
+            let may = self.judge(caller, id, action, owner, everybody).await;
+            answers.push((id, may.map(drop)));
+        }
+        Ok(answers)
+    }
+
+    /// The answer for a job that is not the caller's own. Who sees it is told the
+    /// truth; for anybody else it does not exist.
+    async fn judge(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        action: &str,
+        owner: Option<u32>,
+        everybody: Result<Scope, Denied>,
+    ) -> Result<Scope, BusError> {
+        let Some(uid) = owner else { return Err(EngineError::NoSuchJob(id).into()) };
+        let denied = match everybody {
+            Ok(scope) => return Ok(scope),
+            Err(denied) => denied,
+        };
+        let words = denied.to_string();
+        self.engine().record_denial(caller, action, &format!("job/{id}"), &words).await;
+        if self.access().sight(caller).covers(uid) {
+            return Err(only_reads().into());
+        }
+        Err(EngineError::NoSuchJob(id).into())
+    }
+
+    /// Records a refusal, and makes the answer of it.
+    pub(super) async fn denied(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        denied: Denied,
+    ) -> BusError {
+        self.engine().record_denial(caller, action, resource, &denied.to_string()).await;
+        denied.into()
+    }
+
+    async fn everybody(
+        &self,
+        caller: &Caller,
+        interactive: bool,
+        right: Right,
+    ) -> Result<Scope, Denied> {
+        match right {
+            Right::See => self.access().sight_of_everybody(caller, interactive).await,
+            Right::Change => self.access().scope_of_everybody(caller, interactive).await,
         }
     }
 

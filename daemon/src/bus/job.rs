@@ -23,7 +23,7 @@ impl Job {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<String, BusError> {
-        let reached = self.door.reach(self.id, "describe", &header, connection).await?;
+        let reached = self.door.see(self.id, "describe", &header, connection).await?;
         json(&self.door.engine().describe(reached.scope, self.id).await?)
     }
 
@@ -32,7 +32,7 @@ impl Job {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), BusError> {
-        let reached = self.door.reach(self.id, "cancel", &header, connection).await?;
+        let reached = self.door.change(self.id, "cancel", &header, connection).await?;
         self.door.engine().cancel(&reached.caller, self.id).await;
         Ok(())
     }
@@ -43,7 +43,7 @@ impl Job {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedFd, BusError> {
-        let reached = self.door.reach(self.id, "open", &header, connection).await?;
+        let reached = self.door.see(self.id, "open", &header, connection).await?;
         Ok(self.door.engine().open(reached.scope, self.id, Part::Log).await?.into())
     }
 
@@ -85,7 +85,7 @@ impl Job {
 }
 
 impl Job {
-    /// The job, if the caller's own scope covers it: properties are read by
+    /// The job, if the caller may see it without asking: properties are read by
     /// tools that walk the tree, so nothing is asked and nothing recorded.
     async fn record(
         &self,
@@ -96,7 +96,7 @@ impl Job {
         // Without a header nobody asks; nothing here reads its own properties.
         let header = header.ok_or_else(hidden)?;
         let caller = self.door.caller(&header, connection).await.map_err(|_| hidden())?;
-        let scope = self.door.access().scope(&caller);
+        let scope = self.door.access().sight(&caller);
         self.door.engine().unfinished_job(scope, self.id).await.map_err(|_| hidden())
     }
 }

@@ -5,12 +5,14 @@
 
 use super::door::{Door, is_interactive};
 use super::error::BusError;
+use super::many::Change;
+use super::spec::GivenMount;
 use super::{filter, objects, spec};
-use crate::access::Caller;
 use crate::engine::Scope;
 use crate::engine::launcher::Part;
-use fetchml_api::job::{JobDescription, JobId, JobSpec};
-use fetchml_api::names::{MAX_SPEC_BYTES, job_path};
+use fetchml_api::job::{JobDescription, JobId};
+use fetchml_api::names::job_path;
+use fetchml_api::proxy::Failures;
 use std::collections::HashMap;
 use std::time::Duration;
 use zbus::message::Header;
@@ -18,6 +20,9 @@ use zbus::{Connection, OwnedFd, OwnedObjectPath, OwnedVariant, interface};
 
 /// How often a wait looks whether its caller on the bus is still there.
 const CALLER_CHECK: Duration = Duration::from_secs(30);
+
+/// The time that an answer has to go out before the supervisor ends.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
 
 type Filter = HashMap<String, OwnedVariant>;
 type Row = (u64, u32, String, String, String, String, u64, OwnedObjectPath);
@@ -36,30 +41,37 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
         spec: HashMap<String, OwnedVariant>,
-        mounts: Vec<(String, String, String, OwnedFd)>,
+        mounts: Vec<GivenMount>,
     ) -> Result<(u64, OwnedObjectPath), BusError> {
-        let caller = self.door.caller(&header, connection).await?;
-        let allowed = self.door.access().may_submit(&caller, is_interactive(&header)).await;
-        if let Err(denied) = allowed {
-            let words = denied.to_string();
-            self.door.engine().record_denial(&caller, "submit", "job", &words).await;
-            return Err(denied.into());
-        }
-        let size = usize::try_from(header.primary().body_len()).unwrap_or(usize::MAX);
-        if size > MAX_SPEC_BYTES {
-            return Err(BusError::invalid(format!(
-                "the specification has {size} bytes, the most is {MAX_SPEC_BYTES}: \
-                 pass long arguments in a file of the project directory"
-            )));
-        }
+        let caller = self.door.submitter(&header, connection).await?;
         let defaults = self.door.engine().settings();
         let spec = spec::read(spec, &mounts, &defaults.config.jobs.default_profile)?;
-        let granted = self.check_profile(&caller, &spec, is_interactive(&header)).await?;
-        let directories = mounts.into_iter().map(|(.., directory)| directory.into()).collect();
-        let id = self.door.engine().submit(caller, spec, granted, directories).await?;
+        let granted = self.door.check_role(&caller, &spec, is_interactive(&header)).await?;
+        let id = self.door.engine().submit(caller, spec, granted, directories(mounts)).await?;
         // The event does this too, but maybe after the caller used the path.
         objects::publish_new(&self.door, connection, id).await?;
         Ok((id.0, path(id)?))
+    }
+
+    #[zbus(out_args("array", "count"))]
+    async fn submit_array(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        spec: HashMap<String, OwnedVariant>,
+        mounts: Vec<GivenMount>,
+    ) -> Result<(u64, u64), BusError> {
+        let caller = self.door.submitter(&header, connection).await?;
+        let defaults = self.door.engine().settings();
+        let specs = spec::read_array(spec, &mounts, &defaults.config.jobs)?;
+        let Some(first) = specs.first() else {
+            return Err(BusError::invalid("the array has no jobs: give array or sweep"));
+        };
+        // They differ in command, environment and name alone.
+        let granted = self.door.check_role(&caller, first, is_interactive(&header)).await?;
+        let directories = directories(mounts);
+        let ids = self.door.engine().submit_array(caller, specs, granted, directories).await?;
+        Ok((ids.first().map_or(0, |id| id.0), ids.len() as u64))
     }
 
     #[zbus(out_args("jobs"))]
@@ -103,7 +115,7 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         id: u64,
     ) -> Result<String, BusError> {
-        let reached = self.door.reach(JobId(id), "describe", &header, connection).await?;
+        let reached = self.door.see(JobId(id), "describe", &header, connection).await?;
         json(&self.door.engine().describe(reached.scope, JobId(id)).await?)
     }
 
@@ -114,7 +126,7 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         id: u64,
     ) -> Result<OwnedObjectPath, BusError> {
-        let reached = self.door.reach(JobId(id), "describe", &header, connection).await?;
+        let reached = self.door.see(JobId(id), "describe", &header, connection).await?;
         let job = self.door.engine().unfinished_job(reached.scope, JobId(id)).await?;
         objects::publish(&self.door, connection, job.id).await?;
         path(job.id)
@@ -127,7 +139,7 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         id: u64,
     ) -> Result<String, BusError> {
-        let reached = self.door.reach(JobId(id), "wait", &header, connection).await?;
+        let reached = self.door.see(JobId(id), "wait", &header, connection).await?;
         let over = self.door.engine().wait(reached.scope, JobId(id));
         tokio::pin!(over);
         loop {
@@ -150,8 +162,146 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         id: u64,
     ) -> Result<(), BusError> {
-        let reached = self.door.reach(JobId(id), "cancel", &header, connection).await?;
+        let reached = self.door.change(JobId(id), "cancel", &header, connection).await?;
         self.door.engine().cancel(&reached.caller, JobId(id)).await;
+        Ok(())
+    }
+
+    #[zbus(out_args("cancelled"))]
+    async fn cancel_array(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        array: u64,
+    ) -> Result<u64, BusError> {
+        let reached = self.door.change(JobId(array), "cancel", &header, connection).await?;
+        self.door.cancel_members(&reached.caller, reached.scope, JobId(array)).await
+    }
+
+    #[zbus(out_args("json"))]
+    async fn describe_array(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        array: u64,
+    ) -> Result<String, BusError> {
+        let reached = self.door.see(JobId(array), "describe", &header, connection).await?;
+        json(&self.door.array(reached.scope, JobId(array)).await?)
+    }
+
+    #[zbus(out_args("failures"))]
+    async fn set_priority(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        jobs: Vec<u64>,
+        priority: i32,
+    ) -> Result<Failures, BusError> {
+        let priority = spec::in_range(priority)?;
+        let caller = self.door.caller(&header, connection).await?;
+        self.door.check_priority(&caller, priority, is_interactive(&header)).await?;
+        self.door.change_each(&header, connection, jobs, Change::Priority(priority)).await
+    }
+
+    #[zbus(out_args("failures"))]
+    async fn hold_jobs(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        jobs: Vec<u64>,
+    ) -> Result<Failures, BusError> {
+        self.door.change_each(&header, connection, jobs, Change::Hold).await
+    }
+
+    #[zbus(out_args("failures"))]
+    async fn release_jobs(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        jobs: Vec<u64>,
+    ) -> Result<Failures, BusError> {
+        self.door.change_each(&header, connection, jobs, Change::Release).await
+    }
+
+    #[zbus(out_args("json"))]
+    async fn list_dead(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        filter: Filter,
+    ) -> Result<String, BusError> {
+        let (scope, filter) = self.listed(&header, connection, filter).await?;
+        let dead = crate::store::Filter { dead: true, ..filter };
+        json(&self.door.engine().describe_all(scope, dead).await?)
+    }
+
+    #[zbus(out_args("failures"))]
+    async fn requeue_dead(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        jobs: Vec<u64>,
+    ) -> Result<Failures, BusError> {
+        self.door.change_each(&header, connection, jobs, Change::Requeue).await
+    }
+
+    #[zbus(out_args("failures"))]
+    async fn drop_dead(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        jobs: Vec<u64>,
+    ) -> Result<Failures, BusError> {
+        self.door.change_each(&header, connection, jobs, Change::Drop).await
+    }
+
+    #[zbus(out_args("json"))]
+    async fn list_attempts(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        id: u64,
+    ) -> Result<String, BusError> {
+        let reached = self.door.see(JobId(id), "describe", &header, connection).await?;
+        json(&self.door.engine().attempts(reached.scope, JobId(id)).await?)
+    }
+
+    #[zbus(out_args("json"))]
+    async fn describe_queue(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<String, BusError> {
+        let caller = self.door.caller(&header, connection).await?;
+        json(&self.door.engine().queue_overview(self.door.access().sight(&caller)))
+    }
+
+    async fn drain(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        draining: bool,
+    ) -> Result<(), BusError> {
+        self.door.operator("drain", &header, connection).await?;
+        self.door.engine().drain(draining);
+        Ok(())
+    }
+
+    async fn shutdown(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        jobs: bool,
+    ) -> Result<(), BusError> {
+        let caller = self.door.operator("shutdown", &header, connection).await?;
+        if jobs {
+            self.door.end_jobs(&caller).await?;
+        }
+        let end = self.door.desk.end.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(ANSWER_TIME).await;
+            end.notify_one();
+        });
         Ok(())
     }
 
@@ -260,28 +410,6 @@ impl Manager {
 }
 
 impl Manager {
-    /// A profile that is weaker than what every user may use needs the role for it.
-    /// Answers with what the caller may have of it beyond that.
-    async fn check_profile(
-        &self,
-        caller: &Caller,
-        spec: &JobSpec,
-        interactive: bool,
-    ) -> Result<Vec<String>, BusError> {
-        let engine = self.door.engine();
-        // An unknown one is refused, and recorded, when the job is admitted.
-        let Ok(profile) = engine.profile(&spec.profile) else { return Ok(Vec::new()) };
-        let privileges = profile.privileges();
-        let access = self.door.access();
-        let allowed = access.may_use_profile(caller, &profile.name, &privileges, interactive).await;
-        if let Err(denied) = allowed {
-            let resource = format!("profile {}", profile.name);
-            engine.record_denial(caller, "submit", &resource, &denied.to_string()).await;
-            return Err(denied.into());
-        }
-        Ok(privileges)
-    }
-
     async fn listed(
         &self,
         header: &Header<'_>,
@@ -292,13 +420,9 @@ impl Manager {
         let wanted = filter::read(filter)?;
         let access = self.door.access();
         let scope = if wanted.all_users {
-            match access.scope_of_everybody(&caller, is_interactive(header)).await {
+            match access.sight_of_everybody(&caller, is_interactive(header)).await {
                 Ok(scope) => scope,
-                Err(denied) => {
-                    let words = denied.to_string();
-                    self.door.engine().record_denial(&caller, "list", "jobs", &words).await;
-                    return Err(denied.into());
-                }
+                Err(denied) => return Err(self.door.denied(&caller, "list", "jobs", denied).await),
             }
         } else {
             Scope::Own(caller.uid())
@@ -313,9 +437,14 @@ impl Manager {
         id: JobId,
         part: Part,
     ) -> Result<OwnedFd, BusError> {
-        let reached = self.door.reach(id, "open", header, connection).await?;
+        let reached = self.door.see(id, "open", header, connection).await?;
         Ok(self.door.engine().open(reached.scope, id, part).await?.into())
     }
+}
+
+/// The descriptors among the mounts, in their order.
+fn directories(mounts: Vec<GivenMount>) -> Vec<std::os::fd::OwnedFd> {
+    mounts.into_iter().map(|(.., directory)| directory.into()).collect()
 }
 
 pub(super) fn path(id: JobId) -> Result<OwnedObjectPath, BusError> {

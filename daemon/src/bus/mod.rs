@@ -9,8 +9,10 @@ mod error;
 mod filter;
 mod job;
 mod manager;
+mod many;
 mod objects;
 mod peer;
+mod roles;
 mod spec;
 mod system;
 #[cfg(test)]

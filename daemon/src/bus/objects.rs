@@ -34,7 +34,7 @@ impl Objects {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<HashMap<OwnedObjectPath, Interfaces>, BusError> {
         let caller = self.door.caller(&header, connection).await?;
-        let scope = self.door.access().scope(&caller);
+        let scope = self.door.access().sight(&caller);
         let jobs = self.door.engine().shown(scope).await?;
         jobs.iter().map(|job| Ok((path(job.id)?, interfaces(job)))).collect()
     }

@@ -77,6 +77,7 @@ const KEYS: &[Key] = &[
     number("jobs", "max_queued_per_user", (1, 1_000_000), |c, n| {
         c.jobs.max_queued_per_user = count(n);
     }),
+    number("jobs", "max_array_size", (1, 1_000_000), |c, n| c.jobs.max_array_size = count(n)),
     Key {
         table: "jobs",
         name: "default_profile",
@@ -92,7 +93,6 @@ const KEYS: &[Key] = &[
     number("bus", "idle_exit_seconds", (0, 86_400), |c, n| {
         c.bus.idle_exit = Duration::from_secs(n);
     }),
-    number("jobs", "max_array_size", (1, 1_000_000), |c, n| c.jobs.max_array_size = count(n)),
     number("queue", "fair_share_half_life_hours", (1, 8_760), |c, n| {
         c.rules.half_life_usec = n * 3_600_000_000;
     }),

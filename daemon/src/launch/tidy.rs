@@ -70,7 +70,9 @@ mod tests {
         assert_eq!(where_dropped.try_recv(), Ok(current().id()));
         drop(go);
         drop(tidy);
-        let there = where_dropped.iter().take(MOST_WAITING).filter(|id| *id != current().id());
-        assert_eq!(there.count(), MOST_WAITING);
+        // Whether the thread had begun with the first decides about one of them.
+        let rest = where_dropped.iter().take(MOST_WAITING + 2);
+        let there = rest.filter(|id| *id != current().id()).count();
+        assert!((MOST_WAITING..=MOST_WAITING + 1).contains(&there), "{there}");
     }
 }

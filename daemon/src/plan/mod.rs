@@ -268,6 +268,11 @@ fn agent_plan(
     env.insert("FETCHML_JOB_ID".into(), request.job.to_string());
     env.insert("FETCHML_OUTPUT_DIR".into(), "/outputs".into());
     env.insert("FETCHML_METRICS_FILE".into(), "/outputs/metrics.jsonl".into());
+    if let Some(place) = request.spec.queueing.array {
+        env.insert("FETCHML_ARRAY_ID".into(), place.array.to_string());
+        env.insert("FETCHML_ARRAY_INDEX".into(), place.index.to_string());
+        env.insert("FETCHML_ARRAY_COUNT".into(), place.count.to_string());
+    }
     let search_path = env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
     // The same rules, whether denials are told or not.
     let (program, refusals) = match &filter.counting {

@@ -87,7 +87,7 @@ pub(super) async fn run(place: Place) -> Result<(), StartError> {
         Mode::System => Access::system(bus.as_ref()),
         Mode::Private { owner } => Access::private(owner),
     });
-    let desk = Desk { engine: engine.clone(), access };
+    let desk = Desk { engine: engine.clone(), access, end: Arc::default() };
     let listener = open_socket(&place, &desk, inherited)?;
     if let Some(bus) = &bus {
         serve_system(desk.clone(), bus).await?;
@@ -131,6 +131,7 @@ async fn serve(
             () = &mut watchdog => return "the watchdog is off",
             () = &mut pruning => return "old jobs are not pruned any more",
             () = &mut idle => return "idle",
+            () = desk.end.notified() => return "asked to by a client",
             _ = signals.terminate.recv() => return "asked to by SIGTERM",
             _ = signals.interrupt.recv() => return "asked to by SIGINT",
             _ = signals.hangup.recv() => reload(place.mode, &desk.engine, notify).await,

@@ -3,6 +3,7 @@
 
 mod life;
 mod limits;
+mod many;
 mod policy;
 mod privacy;
 mod queue;
@@ -35,6 +36,8 @@ use zbus::{Connection, Fd, Variant};
 
 /// The group whose members may submit.
 const GROUP: u32 = 4242;
+/// The group whose members may see everything.
+const ANALYSTS: u32 = 4343;
 
 /// A supervisor in a directory.
 pub(super) struct World {
@@ -68,14 +71,23 @@ impl World {
             settings: Settings { config, library },
         });
         recover(&engine, Notify::off(), Kept::default()).await.expect("recovered");
-        let desk = Desk { engine, access: Arc::new(Access::for_test(GROUP)) };
+        let desk = Desk {
+            engine,
+            access: Arc::new(Access::for_test(GROUP, ANALYSTS)),
+            end: Arc::default(),
+        };
         Self { dir, desk, simulator }
     }
 
     /// A client of this user.
     pub(super) async fn client(&self, uid: u32) -> Connection {
+        self.member(uid, GROUP).await
+    }
+
+    /// A client of this user, who is in this group alone.
+    pub(super) async fn member(&self, uid: u32, group: u32) -> Connection {
         let (ours, theirs) = UnixStream::pair().expect("socket pair");
-        let caller = Caller::for_test(uid, &[GROUP], Transport::Peer);
+        let caller = Caller::for_test(uid, &[group], Transport::Peer);
         tokio::spawn(serve_peer(self.desk.clone(), caller, ours, Duration::from_secs(60)));
         Builder::unix_stream(theirs).p2p().build().await.expect("handshake")
     }

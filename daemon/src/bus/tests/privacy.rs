@@ -97,3 +97,50 @@ async fn root_reaches_every_job_and_alone_reads_the_audit_log() {
         segments.into_iter().map(|(_, segment)| read(segment.into()).lines().count() as u64).sum();
     assert_eq!((lines, hash.len()), (sequence, 64));
 }
+
+#[tokio::test]
+async fn an_analyst_reads_every_job_and_changes_none() {
+    let (world, owner, _) = two_users().await;
+    let id = submit(&owner, &["sleep"]).await;
+    let client = world.member(5000, ANALYSTS).await;
+    let mut signals = zbus::MessageStream::from(&client);
+    let analyst = ManagerProxy::new(&client).await.expect("proxy");
+    assert_eq!(described(&analyst.describe_job(id).await.expect("seen")).uid, 0);
+    let all = HashMap::from([("all-users", Variant::from(true))]);
+    assert_eq!(analyst.list_jobs(all).await.expect("list").len(), 1);
+    assert_eq!(read(analyst.open_log(id).await.expect("log").into()), format!("Log of job {id}"));
+    analyst.open_outputs(id).await.expect("outputs");
+    analyst.open_work(id).await.expect("work");
+    assert_eq!(managed(&client).await.len(), 1);
+    assert_eq!(world.count(Event::PolicyDenied), 0, "reading is no denial");
+
+    let refused = [
+        refusal(analyst.cancel_job(id).await),
+        refusal(analyst.submit_job(command(&["true"]), vec![]).await),
+    ];
+    for (name, words) in refused {
+        assert_eq!(name, "PolicyDenied", "{words}");
+        assert!(words.contains("change nothing"), "{words}");
+    }
+    assert_eq!(world.count(Event::PolicyDenied), 2, "each try is recorded");
+    assert_eq!(refusal(analyst.cancel_job(99).await).0, "NoSuchJob");
+    let job = described(&owner.describe_job(id).await.expect("there"));
+    assert!(!job.state.is_final(), "an analyst ended it");
+    let audit = AuditProxy::new(&client).await.expect("proxy");
+    assert_eq!(refusal(audit.head().await).0, "PolicyDenied");
+    let told = submit(&owner, &["sleep"]).await;
+    let heard = async {
+        loop {
+            let message = signals.next().await.expect("open").expect("message");
+            let member = message.header().member().map(|member| member.to_string());
+            if member.as_deref() == Some("JobNew") {
+                break message
+                    .body()
+                    .deserialize::<(u64, zbus::OwnedObjectPath)>()
+                    .expect("body")
+                    .0;
+            }
+        }
+    };
+    assert_eq!(heard.await, told);
+}

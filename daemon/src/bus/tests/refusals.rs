@@ -38,6 +38,25 @@ async fn keys_types_and_ranges_of_a_specification() {
         ("cpus", f64::NAN.into(), "cpus is NaN"),
         ("cpus", (-1.0f64).into(), "cpus is -1"),
         ("pids", 0u64.into(), "pids is 0"),
+        ("disk-bytes", 4096u64.into(), "disk-bytes is 4096: give at least 1048576"),
+        ("log-bytes", 1u64.into(), "log-bytes is 1: give at least 4096"),
+        ("cpu-weight", 0u32.into(), "cpu-weight is 0: give 1 to 10000"),
+        ("io-weight", 10_001u32.into(), "io-weight is 10001: give 1 to 10000"),
+        ("io-weight", 5u64.into(), "io-weight has the type t: it must be u"),
+        ("gpus", 2000u32.into(), "gpus is 2000: give 0 to 1024"),
+        ("gpus", (-1i32).into(), "gpus has the type i: it must be u"),
+        ("gpu-type", "".into(), "gpu-type is \"\""),
+        ("gpu-type", "H100".into(), "gpu-type is given without gpus"),
+        ("priority", 1001i32.into(), "priority is 1001: give -1000 to 1000"),
+        ("priority", 1u32.into(), "priority has the type u: it must be i"),
+        ("hold", "yes".into(), "hold has the type s: it must be b"),
+        ("after", vec![1u64].into(), "after has the type at: it must be a(ts)"),
+        ("after", vec![(1u64, "fine")].into(), "the condition \"fine\" for job 1: write any"),
+        ("after", vec![(1u64, "ok"); 257].into(), "after names 257 jobs"),
+        ("retry", HashMap::from([("cancelled", 1u32)]).into(), "retry names \"cancelled\""),
+        ("retry", HashMap::from([("oom", 1u32)]).into(), "are infrastructure, user-error"),
+        ("retry", HashMap::from([("lost", 101u32)]).into(), "lost 101 further tries: give 0"),
+        ("array", "1-3".into(), "array makes many jobs: ask SubmitArray"),
         ("env", env("1X"), "env has the name \"1X\""),
         ("env", env("FETCHML_OUTPUT_DIR"), "set by the supervisor"),
     ];
@@ -46,6 +65,49 @@ async fn keys_types_and_ranges_of_a_specification() {
         assert_eq!(name, "InvalidSpec", "{message}");
         assert!(message.contains(words), "{message:?} should say {words:?}");
     }
+}
+
+#[tokio::test]
+async fn what_a_job_asks_of_the_queue_is_kept() {
+    use fetchml_api::job::{FailureClass, JobId};
+    use fetchml_api::queueing::{Condition, Dependency};
+    let world = World::new(1).await;
+    let manager = world.manager(1000).await;
+    let first = submit(&manager, &["sleep"]).await;
+    let mut spec = command(&["true"]);
+    spec.insert("priority", (-5i32).into());
+    spec.insert("hold", true.into());
+    spec.insert("after", vec![(first, "ok"), (first, "ok"), (first, "any")].into());
+    spec.insert("retry", HashMap::from([("lost", 2u32), ("infrastructure", 0)]).into());
+    spec.insert("disk-bytes", (1u64 << 30).into());
+    spec.insert("log-bytes", (1u64 << 20).into());
+    spec.insert("cpu-weight", 50u32.into());
+    spec.insert("io-weight", 200u32.into());
+    let (id, _) = manager.submit_job(spec, vec![]).await.expect("accepted");
+    let spec = described(&manager.describe_job(id).await.expect("there")).spec;
+    assert_eq!((spec.queueing.priority, spec.queueing.held), (-5, true));
+    let on = |condition| Dependency { job: JobId(first), condition };
+    assert_eq!(spec.queueing.after, [on(Condition::Ok), on(Condition::Any)]);
+    let retry: Vec<_> = spec.queueing.retry.into_iter().collect();
+    assert_eq!(retry, [(FailureClass::Infrastructure, 0), (FailureClass::Lost, 2)]);
+    assert_eq!((spec.limits.disk_bytes, spec.limits.log_bytes), (Some(1 << 30), Some(1 << 20)));
+    assert_eq!((spec.limits.cpu_weight, spec.limits.io_weight), (Some(50), Some(200)));
+}
+
+#[tokio::test]
+async fn only_some_go_before_others() {
+    let world = World::new(1).await;
+    let member = world.manager(1000).await;
+    let spec = || {
+        let mut spec = command(&["sleep"]);
+        spec.insert("priority", 1i32.into());
+        spec
+    };
+    let (name, words) = refusal(member.submit_job(spec(), vec![]).await);
+    assert_eq!(name, "PolicyDenied");
+    assert!(words.contains("priority 1 is above 0"), "{words}");
+    assert_eq!(world.count(Event::PolicyDenied), 1);
+    world.manager(0).await.submit_job(spec(), vec![]).await.expect("root may");
 }
 
 #[tokio::test]

@@ -1,5 +1,9 @@
 //! Questions to a supervisor, over a connection that is made again when it is lost.
 
+mod queue;
+
+pub(crate) use queue::{Array, Change, Outcome};
+
 use crate::connect::{Supervisor, Target, is_lost};
 use crate::error::{Failure, Result};
 use fetchml_api::job::JobDescription;
@@ -26,10 +30,15 @@ impl Described {
     fn read(text: String) -> Result<Self> {
         match serde_json::from_str(&text) {
             Ok(job) => Ok(Self { text, job }),
-            Err(e) => Err(Failure::no(format!("cannot read the supervisor's answer: {e}"))
-                .hint("fetchmlctl and fetchmld may be of different versions")),
+            Err(e) => Err(unreadable(e)),
         }
     }
+}
+
+/// An answer of another version.
+pub(crate) fn unreadable(error: serde_json::Error) -> Failure {
+    Failure::no(format!("cannot read the supervisor's answer: {error}"))
+        .hint("fetchmlctl and fetchmld may be of different versions")
 }
 
 /// Filter of `ListJobs` and `DescribeJobs`.
@@ -38,6 +47,8 @@ pub(crate) struct Filter {
     pub(crate) all_users: bool,
     pub(crate) state: Option<fetchml_api::job::JobState>,
     pub(crate) limit: Option<u32>,
+    /// Only jobs of a lower number.
+    pub(crate) before: Option<u64>,
 }
 
 impl Filter {
@@ -51,6 +62,9 @@ impl Filter {
         }
         if let Some(limit) = self.limit {
             wire.insert("limit", Variant::from(limit));
+        }
+        if let Some(before) = self.before {
+            wire.insert("before", Variant::from(before));
         }
         wire
     }

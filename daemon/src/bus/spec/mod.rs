@@ -1,12 +1,21 @@
 //! From the `a{sv}` of `SubmitJob` to a [`JobSpec`]: each key, its type, its
 //! range. What is wrong is said with the key, the value and the remedy.
 
-use super::error::BusError;
-use fetchml_api::job::{JobSpec, MountMode, MountRequest, NetworkMode};
-use std::collections::{BTreeMap, HashMap};
-use zbus::{OwnedFd, OwnedVariant, Variant};
+mod array;
+mod mounts;
+mod queueing;
 
-const KEYS: [&str; 10] = [
+pub(super) use array::read_array;
+pub(super) use mounts::GivenMount;
+pub(super) use queueing::in_range;
+
+use super::error::BusError;
+use fetchml_api::job::{JobSpec, NetworkMode};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
+use zbus::{OwnedVariant, Variant};
+
+const KEYS: [&str; 20] = [
     "command",
     "env",
     "name",
@@ -17,29 +26,29 @@ const KEYS: [&str; 10] = [
     "memory-bytes",
     "cpus",
     "pids",
+    "disk-bytes",
+    "log-bytes",
+    "cpu-weight",
+    "io-weight",
+    "gpus",
+    "gpu-type",
+    "priority",
+    "hold",
+    "after",
+    "retry",
 ];
 
 /// execve(2) refuses a longer one (`MAX_ARG_STRLEN`, its final NUL included).
 const MAX_ARGUMENT_BYTES: usize = 128 * 1024 - 1;
 const MAX_NAME_CHARS: usize = 128;
 const MAX_EXPERIMENT_CHARS: usize = 64;
-const MAX_LABEL_CHARS: usize = 512;
 /// Smaller limits cannot hold any program.
 const MIN_MEMORY_BYTES: u64 = 1 << 20;
-const MAX_MOUNTS: usize = 64;
-/// The root of a job has a directory for each part, in kernel memory that is kept
-/// for the next job and counts for the supervisor.
-const MAX_TARGET_PARTS: usize = 32;
-/// Where the project is.
-const WORK: &str = "/work";
-/// Places that belong to the sandbox; neither they nor anything below is for mounts.
-const RESERVED: [&str; 14] = [
-    "/proc", "/dev", "/sys", "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64",
-    "/libx32", "/run", "/tmp", "/outputs",
-];
-
-/// A mount as it comes over the bus.
-pub(super) type GivenMount = (String, String, String, OwnedFd);
+const MIN_DISK_BYTES: u64 = 1 << 20;
+/// Below this there is no room for the words with which a job fails.
+const MIN_LOG_BYTES: u64 = 4 << 10;
+/// As cgroup v2 has them.
+const WEIGHTS: RangeInclusive<u32> = 1..=10_000;
 
 /// Reads and checks a specification.
 pub(super) fn read(
@@ -49,7 +58,7 @@ pub(super) fn read(
 ) -> Result<JobSpec, BusError> {
     let mut spec = JobSpec {
         profile: default_profile.to_owned(),
-        mounts: read_mounts(mounts)?,
+        mounts: mounts::read_mounts(mounts)?,
         ..JobSpec::plain(Vec::new())
     };
     for (key, value) in given {
@@ -60,6 +69,9 @@ pub(super) fn read(
     }
     if spec.name.is_empty() {
         spec.name = name_of(&spec.command[0]);
+    }
+    if spec.gpus.kind.is_some() && spec.gpus.count == 0 {
+        return Err(BusError::invalid("gpu-type is given without gpus: say how many"));
     }
     Ok(spec)
 }
@@ -78,6 +90,19 @@ fn read_key(spec: &mut JobSpec, key: &str, value: OwnedVariant) -> Result<(), Bu
         }
         "cpus" => spec.limits.cpus = Some(cpus(&value)?),
         "pids" => spec.limits.pids = Some(at_least(key, &value, 1)?),
+        "disk-bytes" => spec.limits.disk_bytes = Some(at_least(key, &value, MIN_DISK_BYTES)?),
+        "log-bytes" => spec.limits.log_bytes = Some(at_least(key, &value, MIN_LOG_BYTES)?),
+        "cpu-weight" => spec.limits.cpu_weight = Some(number_within(key, &value, WEIGHTS)?),
+        "io-weight" => spec.limits.io_weight = Some(number_within(key, &value, WEIGHTS)?),
+        "gpus" => spec.gpus.count = queueing::gpus(&value)?,
+        "gpu-type" => spec.gpus.kind = Some(queueing::gpu_type(&value)?),
+        "priority" => spec.queueing.priority = queueing::priority(&value)?,
+        "hold" => spec.queueing.held = queueing::hold(&value)?,
+        "after" => spec.queueing.after = queueing::after(&value)?,
+        "retry" => spec.queueing.retry = queueing::retry(&value)?,
+        "array" | "sweep" => {
+            return Err(BusError::invalid(format!("{key} makes many jobs: ask SubmitArray")));
+        }
         _ => return Err(unknown_key(key, &KEYS)),
     }
     Ok(())
@@ -91,6 +116,11 @@ fn command(value: &Variant<'_>) -> Result<Vec<String>, BusError> {
     if words.first().is_none_or(String::is_empty) {
         return Err(BusError::invalid("command is empty: say what to run"));
     }
+    check_command(&words)?;
+    Ok(words)
+}
+
+fn check_command(words: &[String]) -> Result<(), BusError> {
     for (index, word) in words.iter().enumerate() {
         if word.len() > MAX_ARGUMENT_BYTES {
             let size = word.len();
@@ -100,7 +130,7 @@ fn command(value: &Variant<'_>) -> Result<Vec<String>, BusError> {
             )));
         }
     }
-    Ok(words)
+    Ok(())
 }
 
 fn environment(value: &Variant<'_>) -> Result<BTreeMap<String, String>, BusError> {
@@ -201,99 +231,19 @@ fn at_least(key: &str, value: &Variant<'_>, least: u64) -> Result<u64, BusError>
     }
 }
 
-fn read_mounts(given: &[GivenMount]) -> Result<Vec<MountRequest>, BusError> {
-    if given.len() > MAX_MOUNTS {
-        let count = given.len();
-        return Err(BusError::invalid(format!("{count} mounts: a job may have {MAX_MOUNTS}")));
-    }
-    let mut mounts: Vec<MountRequest> = Vec::with_capacity(given.len());
-    for (target, mode, label, directory) in given {
-        let mode = mount_mode(target, mode)?;
-        check_target(target, mode)?;
-        for other in &mounts {
-            check_apart(target, &other.target)?;
+fn number_within(
+    key: &str,
+    value: &Variant<'_>,
+    range: RangeInclusive<u32>,
+) -> Result<u32, BusError> {
+    match value {
+        Variant::U32(number) if range.contains(number) => Ok(*number),
+        Variant::U32(number) => {
+            let (least, most) = range.into_inner();
+            Err(BusError::invalid(format!("{key} is {number}: give {least} to {most}")))
         }
-        check_directory(target, directory)?;
-        let label = label.chars().take(MAX_LABEL_CHARS);
-        let label = label.map(|c| if c.is_control() { '?' } else { c }).collect();
-        mounts.push(MountRequest { target: target.clone(), mode, label });
+        _ => Err(wrong_type(key, "u", value)),
     }
-    Ok(mounts)
-}
-
-fn mount_mode(target: &str, mode: &str) -> Result<MountMode, BusError> {
-    match mode {
-        "project" => Ok(MountMode::Project),
-        "ro" => Ok(MountMode::Ro),
-        "rw" => Ok(MountMode::Rw),
-        _ => Err(BusError::invalid(format!(
-            "mount {target:?} has the mode {mode:?}: write project, ro or rw"
-        ))),
-    }
-}
-
-fn check_target(target: &str, mode: MountMode) -> Result<(), BusError> {
-    let invalid = |why: &str| Err(BusError::invalid(format!("mount {target:?} {why}")));
-    let Some(below_root) = target.strip_prefix('/') else {
-        return invalid("is not absolute: begin it with a slash");
-    };
-    if target.len() > 4095 || target.chars().any(char::is_control) {
-        return invalid("is too long or has control characters: choose a plain path");
-    }
-    if below_root.split('/').any(|part| matches!(part, "" | "." | "..") || part.len() > 255) {
-        return invalid("is not a plain path: leave out empty parts, dots and a final slash");
-    }
-    if below_root.split('/').count() > MAX_TARGET_PARTS {
-        return invalid(&format!("has more than {MAX_TARGET_PARTS} parts: choose a shorter path"));
-    }
-    if let Some(place) = RESERVED.iter().find(|place| is_within(target, place)) {
-        return invalid(&format!("is in {place}, which belongs to the sandbox: choose another"));
-    }
-    match (mode, target == WORK) {
-        (MountMode::Project, false) => invalid("cannot be the project: that is at /work"),
-        (MountMode::Ro | MountMode::Rw, true) => {
-            invalid("is the place of the project: choose another, or the mode project")
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Two mounts may not hide each other; inside the project one may be shown.
-fn check_apart(target: &str, other: &str) -> Result<(), BusError> {
-    if target == other {
-        return Err(BusError::invalid(format!("mount {target:?} is given twice")));
-    }
-    let nested = |inner: &str, outer: &str| outer != WORK && is_within(inner, outer);
-    if nested(target, other) || nested(other, target) {
-        return Err(BusError::invalid(format!(
-            "mounts {other:?} and {target:?} are inside each other: give them places of their own"
-        )));
-    }
-    Ok(())
-}
-
-fn is_within(path: &str, place: &str) -> bool {
-    path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// What came is a directory that the client could read: a descriptor opened
-/// with O_PATH would prove nothing.
-fn check_directory(target: &str, directory: &OwnedFd) -> Result<(), BusError> {
-    let failed = |error: rustix::io::Errno| {
-        BusError::invalid(format!("the descriptor for mount {target:?} cannot be used: {error}"))
-    };
-    let kind =
-        rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(directory).map_err(failed)?.st_mode);
-    if kind != rustix::fs::FileType::Directory {
-        return Err(BusError::invalid(format!("mount {target:?} is no directory: open one")));
-    }
-    let flags = rustix::fs::fcntl_getfl(directory).map_err(failed)?;
-    if flags.contains(rustix::fs::OFlags::PATH) {
-        return Err(BusError::invalid(format!(
-            "the descriptor for mount {target:?} was opened with O_PATH: open it for reading"
-        )));
-    }
-    Ok(())
 }
 
 pub(super) fn unknown_key(key: &str, known: &[&'static str]) -> BusError {

@@ -1,0 +1,163 @@
+//! Words of `audit` and `policy`.
+
+use crate::input;
+use clap::{ArgAction, ArgGroup, Args, Subcommand, ValueHint};
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Print the records of the audit log
+    #[command(before_help = "Example: fetchmlctl audit show --tail 20")]
+    Show(AuditShow),
+    /// Verify the chain and name the first bad record
+    ///
+    /// The exit status is 0 when the log is intact, 1 when it was tampered with,
+    /// 2 when it is incomplete or nothing says where it must end, and 3 when it
+    /// cannot be read. The end is known from the supervisor, for files from the
+    /// file `head` beside them, and better from a note made elsewhere with --head.
+    #[command(before_help = "Example: fetchmlctl audit verify --file 000000000001.log")]
+    Verify {
+        /// Verify these segment files, in this order, instead of the supervisor's
+        #[arg(long = "file", value_name = "FILE", action = ArgAction::Append, value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+        /// This record was written, whatever the log says: its number and hash
+        #[arg(long, value_name = "NUMBER:HASH", value_parser = input::head)]
+        head: Option<fetchml_api::audit::Head>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// List the profiles, one a line
+    ///
+    /// The default one and those that are weaker than what every user may use are
+    /// marked.
+    #[command(before_help = "Example: fetchmlctl policy list", visible_alias = "ls")]
+    List,
+    /// Show a profile after inheritance: root, network, limits, system calls
+    #[command(before_help = "Example: fetchmlctl policy show default --plan")]
+    Show {
+        /// A profile, or a file such as ./mine.toml
+        #[arg(value_name = "PROFILE", default_value = "default")]
+        profile: String,
+        /// Also what this machine makes of it: what it lacks, which layers hold
+        #[arg(long)]
+        plan: bool,
+    },
+    /// Check profile files (.toml) and seccomp files (.json)
+    ///
+    /// Every fault with its line and column. Nothing is installed and no supervisor
+    /// is asked. The exit status is 0 when all are good, and else 1.
+    #[command(before_help = "Example: fetchmlctl policy check mine.toml")]
+    Check {
+        /// The files
+        #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+    },
+    /// Turn a seccomp profile of Docker or another OCI runtime into one of FetchML
+    ///
+    /// What the original leaves to the machine (capabilities, architectures, the
+    /// kernel's version) is decided, and every decision is told. What cannot be said
+    /// by a profile of FetchML is refused with its place, and nothing is written. The
+    /// exit status is 0, or 1 when it was refused.
+    #[command(before_help = "Example: fetchmlctl policy import default.json -o docker.json")]
+    Import(Import),
+    /// Explain whether a job may do something, and by which rule
+    ///
+    /// The exit status is 0 when it is allowed, 1 when it is denied, 3 when it
+    /// depends (all cases are told), and 2 when it could not be found out.
+    #[command(
+        before_help = "Example: fetchmlctl policy explain default --call 'socket(AF_INET)'",
+        override_usage = "fetchmlctl policy explain [PROFILE] --call CALL | --path PATH [--write|--execute] | --connect ADDRESS"
+    )]
+    Explain(Explain),
+    /// Show how two profiles differ
+    ///
+    /// The exit status is that of diff(1): 0 when they do not differ, 1 when they
+    /// do, 2 when it could not be found out.
+    #[command(before_help = "Example: fetchmlctl policy diff default strict")]
+    Diff {
+        /// A profile, or a file such as ./mine.toml
+        #[arg(value_name = "PROFILE")]
+        before: String,
+        /// Another one
+        #[arg(value_name = "OTHER")]
+        after: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The profile of Docker, Podman or another OCI runtime
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// A capability that jobs of it have, such as CAP_NET_RAW; none unless given
+    #[arg(long = "cap", value_name = "CAP")]
+    pub(crate) capabilities: Vec<String>,
+    /// The oldest kernel that it is for
+    #[arg(long, value_name = "VERSION", default_value = "6.1", value_parser = input::kernel)]
+    pub(crate) kernel: (u32, u32),
+    /// Where to put it; an existing file is never overwritten [default: standard output]
+    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::AnyPath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(group = ArgGroup::new("question").required(true).args(["call", "path", "connect"]))]
+pub(crate) struct Explain {
+    /// A profile, or a file such as ./mine.toml
+    #[arg(value_name = "PROFILE", default_value = "default")]
+    pub(crate) profile: String,
+    /// A system call, by name or number, with arguments where they matter
+    ///
+    /// Such as ptrace, 'socket(AF_INET, SOCK_STREAM)' or 'ioctl(TIOCSTI)': one
+    /// argument alone is the one that tells uses of the call apart. Arguments that
+    /// are left out, or written as _, are unknown: where they decide, every case is
+    /// told.
+    #[arg(long, value_name = "CALL")]
+    pub(crate) call: Option<String>,
+    /// A path as the job sees it; reading it unless --write or --execute is given
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: Option<String>,
+    /// HOST:PORT, [IPv6]:PORT, unix:/PATH or unix:@NAME
+    ///
+    /// Such as example.org:443, [::1]:8080, or for a local socket unix:/run/x.sock,
+    /// with @ for one of the abstract name space.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) connect: Option<String>,
+    /// Change, make or remove the path
+    #[arg(long, requires = "path", conflicts_with = "execute")]
+    pub(crate) write: bool,
+    /// Run the path as a program
+    #[arg(long, requires = "path")]
+    pub(crate) execute: bool,
+}
+
+impl Explain {
+    /// The kind and the words of the question, as the supervisor takes them.
+    pub(crate) fn question(&self) -> (&'static str, &str) {
+        match (&self.call, &self.path, &self.connect) {
+            (Some(call), ..) => ("call", call),
+            (_, Some(path), _) if self.write => ("write", path),
+            (_, Some(path), _) if self.execute => ("execute", path),
+            (_, Some(path), _) => ("read", path),
+            (.., Some(address)) => ("connect", address),
+            // The group demands one of them.
+            (None, None, None) => ("call", ""),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditShow {
+    /// Only the last so many records
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) tail: Option<usize>,
+    /// Only records of this job
+    #[arg(long, value_name = "JOB")]
+    pub(crate) job: Option<u64>,
+    /// Only records of this event, such as job_started
+    #[arg(long, value_name = "EVENT")]
+    pub(crate) event: Option<String>,
+}

@@ -1,0 +1,245 @@
+//! The queue as a person handles it: arrays, holds, dead letters, and questions
+//! before what cannot be undone.
+
+use super::{Fake, run};
+use fetchml_api::job::JobState;
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+#[test]
+fn what_a_job_asks_of_the_queue_reaches_the_supervisor() {
+    let fake = Fake::start();
+    assert_eq!(run(&fake, &["submit", "-q", "--name", "first", "--", "late"]).1, "1\n");
+    let words = [
+        "submit",
+        "-q",
+        "--priority",
+        "-5",
+        "--hold",
+        "--after",
+        "first,1",
+        "--after-ok",
+        "@last",
+        "--retry",
+        "lost=3",
+        "--retry",
+        "infrastructure=0",
+        "--gpus",
+        "2",
+        "--gpu-type",
+        "H100",
+        "--disk",
+        "1G",
+        "--log-limit",
+        "1M",
+        "--cpu-weight",
+        "50",
+        "--io-weight",
+        "200",
+        "--",
+        "late",
+    ];
+    assert_eq!(run(&fake, &words), (0, "2\n".into(), String::new()));
+    let spec = fake.shared.spec.lock().expect("no panic while held").clone();
+    for (key, part) in [
+        ("priority", "-5"),
+        ("hold", "true"),
+        ("after", "\"any\""),
+        ("after", "\"ok\""),
+        ("retry", "infrastructure"),
+        ("gpus", "2"),
+        ("gpu-type", "H100"),
+        ("disk-bytes", "1073741824"),
+        ("log-bytes", "1048576"),
+        ("cpu-weight", "50"),
+        ("io-weight", "200"),
+    ] {
+        assert!(spec.get(key).is_some_and(|value| value.contains(part)), "{key}: {spec:?}");
+    }
+    for (words, part) in [
+        (["--priority", "2000"], "-1000 to 1000"),
+        (["--retry", "cancelled=1"], "use one of infrastructure"),
+        (["--gpu-type", "H100"], "--gpus"),
+        (["--after", "nobody"], "no job has the name"),
+        (["--io-weight", "0"], "1..=10000"),
+    ] {
+        let (status, stdout, stderr) =
+            run(&fake, &[&["submit"], &words[..], &["--", "x"]].concat());
+        assert!(status > 0 && stdout.is_empty(), "{words:?}");
+        assert!(stderr.contains(part), "{words:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_dry_run_shows_the_jobs_and_makes_none() {
+    let fake = Fake::start();
+    let words = [
+        "submit",
+        "--dry-run",
+        "--sweep",
+        "lr=0.1,0.01",
+        "--sweep",
+        "seed=1..2",
+        "--",
+        "python3",
+        "train.py",
+        "--lr={lr}",
+    ];
+    let (status, stdout, stderr) = run(&fake, &words);
+    assert_eq!(
+        (status, stdout.as_str()),
+        (
+            0,
+            "NAME        lr    seed  COMMAND\n\
+             python3[1]  0.1   1     python3 train.py --lr=0.1\n\
+             python3[2]  0.1   2     python3 train.py --lr=0.1\n\
+             python3[3]  0.01  1     python3 train.py --lr=0.01\n\
+             python3[4]  0.01  2     python3 train.py --lr=0.01\n"
+        )
+    );
+    assert_eq!(stderr, "would make 4 jobs; nothing was submitted\n");
+    let shown = json(&run(&fake, &["submit", "--json", "--dry-run", "--array", "7", "--", "x"]).1);
+    assert_eq!(shown[0]["index"], 7);
+    assert_eq!(run(&fake, &["list", "-o", "name"]).1, "");
+    for (words, part) in [
+        (["--array", "5-1"], "smaller index first"),
+        (["--array", "1-99999999"], "the most is 1000000"),
+        (["--sweep", "lr"], "NAME=VALUES"),
+        (["--sweep", "1x=2"], "use letters"),
+        (["--array", "1-200"], "the most is 100"),
+    ] {
+        let (status, _, stderr) = run(&fake, &[&["submit"], &words[..], &["--", "x"]].concat());
+        assert!(status > 0 && stderr.contains(part), "{words:?}: {stderr}");
+    }
+}
+
+#[test]
+fn an_array_is_one_line_one_name_and_one_end() {
+    let fake = Fake::start();
+    assert_eq!(run(&fake, &["submit", "-q", "--", "late"]).1, "1\n");
+    let words = ["submit", "--array", "1-5%2", "--", "train", "{index}"];
+    let (status, stdout, stderr) = run(&fake, &words);
+    assert_eq!((status, stdout.as_str()), (0, "2\n"));
+    assert!(stderr.starts_with("array 2 has 5 jobs, 2 to 6"), "{stderr}");
+    assert_eq!(run(&fake, &["wait", "1"]).0, 0);
+    assert_eq!(run(&fake, &["submit", "-q", "--array", "3,9", "--", "train"]).1, "7\n");
+
+    let table = run(&fake, &["list"]).1;
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 4, "{table}");
+    assert!(lines[2].starts_with("2[]  train[]") && lines[2].ends_with("5 jobs: 5 queued"));
+    let short = run(&fake, &["list", "-n", "2"]).1;
+    assert_eq!(short.lines().count(), 3, "two lines, whatever an array takes: {short}");
+    assert!(short.contains("2[]") && short.contains("7[]"), "{short}");
+    assert_eq!(run(&fake, &["list", "--expand"]).1.lines().count(), 9);
+
+    let one = run(&fake, &["status", "2[3]"]).1;
+    assert!(one.contains("array: 2[3], one of 5 jobs, at most 2 at once"), "{one}");
+    assert!(one.contains("command: train 3"), "{one}");
+    assert!(run(&fake, &["status", "7[9]", "train[3]"]).2.contains("jobs have the name"));
+    assert!(run(&fake, &["status", "2[8]"]).2.contains("no job with the index 8"));
+    assert!(run(&fake, &["status", "1[]"]).2.contains("it is no array"));
+
+    let (status, _, stderr) = run(&fake, &["cancel", "2[]"]);
+    assert_eq!(status, 2);
+    assert!(stderr.contains("this would cancel array 2 of 5 jobs (5 queued)"), "{stderr}");
+    assert!(stderr.contains("--yes"), "{stderr}");
+    let (status, _, stderr) = run(&fake, &["cancel", "--dry-run", "2[]"]);
+    assert_eq!((status, stderr.as_str()), (0, "would cancel array 2 of 5 jobs (5 queued)\n"));
+    assert_eq!(fake.description(2).state, JobState::Queued);
+    let (status, stdout, _) = run(&fake, &["cancel", "--yes", "--json", "2[]"]);
+    assert_eq!((status, json(&stdout)["cancelled"].clone()), (0, 5.into()));
+    assert!((2..=6).all(|id| fake.description(id).state == JobState::Cancelled));
+    assert_eq!(fake.description(7).state, JobState::Queued);
+}
+
+#[test]
+fn of_many_jobs_each_failure_is_told_and_the_others_are_done() {
+    let fake = Fake::start();
+    assert_eq!(run(&fake, &["submit", "-q", "--array", "1-3", "--", "train"]).1, "1\n");
+    let (status, stdout, stderr) = run(&fake, &["hold", "1[]", "99"]);
+    assert_eq!((status, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("error: cannot hold job 99: there is no such job"), "{stderr}");
+    assert!(stderr.ends_with("jobs 1-3: held\n"), "{stderr}");
+    assert!((1..=3).all(|id| fake.description(id).held));
+    let (status, stdout, _) = run(&fake, &["release", "--json", "2", "99"]);
+    assert_eq!(status, 1);
+    let told = json(&stdout);
+    assert_eq!((&told[0]["job"], &told[0]["error"]), (&2.into(), &Value::Null));
+    assert_eq!((&told[1]["job"], &told[1]["error"]), (&99.into(), &"NoSuchJob".into()));
+    assert!(!fake.description(2).held);
+    assert_eq!(run(&fake, &["priority", "1", "3", "-10"]).0, 0);
+    assert_eq!(fake.description(3).spec.queueing.priority, -10);
+    let (status, _, stderr) = run(&fake, &["reprioritize", "1", "5"]);
+    assert!(status == 1 && stderr.contains("above 0"), "{stderr}");
+    assert_eq!(run(&fake, &["priority", "1", "high"]).0, 2);
+}
+
+#[test]
+fn the_dead_are_listed_shown_requeued_and_dropped() {
+    let fake = Fake::start();
+    assert_eq!(run(&fake, &["dead", "list"]), (0, String::new(), "no dead jobs\n".into()));
+    assert_eq!(run(&fake, &["run", "-q", "--", "dies", "7"]).0, 7);
+    assert_eq!(run(&fake, &["run", "-q", "--", "dies", "8"]).0, 8);
+    let table = run(&fake, &["dead", "list"]).1;
+    assert!(table.starts_with("JOB  NAME") && table.contains("exit code 7"), "{table}");
+    assert_eq!(run(&fake, &["dead", "list", "-o", "name"]).1, "1\n2\n");
+    assert_eq!(json(&run(&fake, &["dead", "ls", "--json"]).1)[1]["id"], 2);
+    let (_, shown, next) = run(&fake, &["dead", "show", "1"]);
+    assert!(shown.contains("\nATTEMPT  STATE") && next.contains("dead requeue 1"), "{shown}");
+    let (status, _, stderr) = run(&fake, &["dead", "drop", "1"]);
+    assert!(status == 2 && stderr.contains("drop job 1 from the dead-letter list"), "{stderr}");
+    assert_eq!(run(&fake, &["dead", "list", "-o", "name"]).1, "1\n2\n");
+    assert_eq!(run(&fake, &["dead", "drop", "-y", "1"]).0, 0);
+    assert_eq!(run(&fake, &["dead", "requeue", "2"]).2, "job 2: back in the queue\n");
+    assert_eq!(run(&fake, &["dead", "list", "-o", "name"]).1, "");
+    let attempts = run(&fake, &["attempts", "2"]).1;
+    assert_eq!(attempts.lines().count(), 3, "{attempts}");
+    assert_eq!(json(&run(&fake, &["attempts", "--json", "2"]).1)[1]["number"], 2);
+}
+
+#[test]
+fn the_queue_is_shown_drained_and_ended() {
+    let fake = Fake::start();
+    run(&fake, &["submit", "-q", "--array", "1-3", "--", "train"]);
+    let shown = run(&fake, &["queue"]).1;
+    assert!(shown.contains("CPUs      0.5    4"), "{shown}");
+    assert!(shown.contains("USER  RUNNING  WAITING"), "{shown}");
+    assert_eq!(json(&run(&fake, &["queue", "--json"]).1)["queued"], 3);
+
+    assert_eq!(run(&fake, &["submit", "-q", "--", "late"]).1, "4\n");
+    let (status, _, stderr) = run(&fake, &["drain"]);
+    assert_eq!(status, 0, "{stderr}");
+    assert_eq!(fake.description(4).state, JobState::Succeeded, "it waited");
+    assert!(stderr.contains("nothing runs"), "{stderr}");
+    assert!(run(&fake, &["queue"]).2.contains("drain --end"));
+    assert_eq!(run(&fake, &["drain", "--end"]).0, 0);
+    assert_eq!(run(&fake, &["queue"]).2, "");
+
+    let (status, _, stderr) = run(&fake, &["shutdown", "--jobs"]);
+    assert!(status == 2 && stderr.contains("this would end 0 running jobs"), "{stderr}");
+    assert_eq!(run(&fake, &["shutdown", "--jobs", "--dry-run"]).0, 0);
+    assert_eq!(*fake.shared.shut_down.lock().expect("no panic while held"), None);
+    assert_eq!(run(&fake, &["shutdown", "--jobs", "--yes"]).0, 0);
+    assert_eq!(*fake.shared.shut_down.lock().expect("no panic while held"), Some(true));
+}
+
+#[test]
+fn several_jobs_are_cancelled_only_by_one_who_is_sure() {
+    let fake = Fake::start();
+    for _ in 0..3 {
+        run(&fake, &["submit", "-q", "--", "forever"]);
+    }
+    let (status, _, stderr) = run(&fake, &["cancel", "1-3"]);
+    assert!(status == 2 && stderr.contains("this would cancel jobs 1-3"), "{stderr}");
+    assert!(!fake.was_cancelled(1));
+    let (status, _, stderr) = run(&fake, &["cancel", "--dry-run", "1-2"]);
+    assert_eq!(status, 0);
+    assert!(stderr.contains("would cancel job 2, which is running"), "{stderr}");
+    assert_eq!(run(&fake, &["cancel", "1"]).0, 0, "one job needs no question");
+    assert_eq!(run(&fake, &["cancel", "--yes", "2-3"]).0, 0);
+    assert!((1..=3).all(|id| fake.was_cancelled(id)));
+}
