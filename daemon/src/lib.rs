@@ -2,6 +2,7 @@
 //! `bus` → `access` → `engine` and `queue` (committed in `store`) → `supervise`
 //! → `plan` → `launch` → `jail`, and its report flows back; nobody reaches over.
 
+mod accelerators;
 pub mod access;
 pub mod audit;
 pub mod bus;

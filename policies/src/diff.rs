@@ -111,6 +111,10 @@ fn written(field: &str) -> &str {
         "pids" => "limits.pids",
         "memory_bytes" => "limits.memory",
         "cpus" => "limits.cpus",
+        "disk_bytes" => "limits.disk",
+        "log_bytes" => "limits.log",
+        "cpu_weight" => "limits.cpu_weight",
+        "io_weight" => "limits.io_weight",
         other => other,
     }
 }

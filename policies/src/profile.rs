@@ -66,6 +66,15 @@ pub struct Profile {
     pub memory_bytes: Option<u64>,
     /// CPUs (`[limits] cpus`), when the profile sets them.
     pub cpus: Option<f64>,
+    /// Bytes of outputs and changes in the project (`[limits] disk`), when the
+    /// profile limits them.
+    pub disk_bytes: Option<u64>,
+    /// Bytes of the log (`[limits] log`).
+    pub log_bytes: u64,
+    /// Share of processor time (`[limits] cpu_weight`); 100 where none is given.
+    pub cpu_weight: u32,
+    /// Share of the disks (`[limits] io_weight`); 100 where none is given.
+    pub io_weight: u32,
     /// Variables every job gets (`[env]`).
     pub env: BTreeMap<String, String>,
 }
@@ -83,6 +92,9 @@ pub enum Network {
 }
 
 impl Profile {
+    /// The weight of a group that was given none (cgroups(7)).
+    pub const USUAL_WEIGHT: u32 = 100;
+
     /// In which ways this profile gives more than an ordinary user may have, in
     /// words; empty when everybody may use it. Calls that a built-in profile allows
     /// too are no privilege, debuggers' among them: they reach processes of the same

@@ -36,7 +36,8 @@ const KEYS: [&str; 20] = [
 const ROOT_KEYS: [&str; 7] =
     ["show", "show_optional", "hide", "devices", "devices_optional", "tmp_size", "shm_size"];
 const CALL_KEYS: [&str; 1] = ["allow"];
-const LIMIT_KEYS: [&str; 4] = ["open_files", "pids", "memory", "cpus"];
+const LIMIT_KEYS: [&str; 8] =
+    ["open_files", "pids", "memory", "cpus", "disk", "log", "cpu_weight", "io_weight"];
 
 /// A profile before inheritance. `None`: the file does not say.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +73,10 @@ pub(crate) struct Draft {
     pub(crate) pids: Option<u64>,
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) cpus: Option<f64>,
+    pub(crate) disk_bytes: Option<u64>,
+    pub(crate) log_bytes: Option<u64>,
+    pub(crate) cpu_weight: Option<u32>,
+    pub(crate) io_weight: Option<u32>,
     pub(crate) env: BTreeMap<String, String>,
 }
 
@@ -155,6 +160,10 @@ impl Reader<'_> {
             draft.pids = self.value(limits, "limits.", "pids", |v| value::whole(v, 8, 1 << 22));
             draft.memory_bytes = self.value(limits, "limits.", "memory", value::memory);
             draft.cpus = self.value(limits, "limits.", "cpus", |v| value::number(v, 0.01, 4096.0));
+            draft.disk_bytes = self.value(limits, "limits.", "disk", value::written);
+            draft.log_bytes = self.value(limits, "limits.", "log", value::written);
+            draft.cpu_weight = self.value(limits, "limits.", "cpu_weight", value::weight);
+            draft.io_weight = self.value(limits, "limits.", "io_weight", value::weight);
         }
         if let Some(env) = self.value(table, "", "env", value::subtable) {
             self.pairs(env, "env.", value::variable, &mut draft.env);

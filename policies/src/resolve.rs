@@ -109,7 +109,7 @@ fn inherit(to: &mut Draft, from: &Draft) -> Result<(), Problem> {
     take! {
         description network_mode read_only_root no_new_privileges drop_all_caps allowed_caps user_ns
         run_as_uid run_as_gid seccomp_profile denials quiet_calls max_runtime_usec landlock stop_grace_usec tmp_bytes
-        shm_bytes open_files pids memory_bytes cpus
+        shm_bytes open_files pids memory_bytes cpus disk_bytes log_bytes cpu_weight io_weight
     }
     Ok(())
 }
@@ -154,7 +154,7 @@ fn complete(name: &str, draft: Draft, problems: &mut Vec<Problem>) -> Option<Pro
         run_as_uid: "run_as_uid" run_as_gid: "run_as_gid" seccomp_profile: "seccomp_profile"
         max_runtime_usec: "max_runtime_hours" landlock: "landlock" stop_grace_usec: "stop_grace_seconds"
         tmp_bytes: "root.tmp_size" shm_bytes: "root.shm_size" open_files: "limits.open_files"
-        pids: "limits.pids"
+        pids: "limits.pids" log_bytes: "limits.log"
     }
     Some(Profile {
         name: name.to_owned(),
@@ -184,6 +184,10 @@ fn complete(name: &str, draft: Draft, problems: &mut Vec<Problem>) -> Option<Pro
         pids: pids?,
         memory_bytes: draft.memory_bytes,
         cpus: draft.cpus,
+        disk_bytes: draft.disk_bytes,
+        log_bytes: log_bytes?,
+        cpu_weight: draft.cpu_weight.unwrap_or(Profile::USUAL_WEIGHT),
+        io_weight: draft.io_weight.unwrap_or(Profile::USUAL_WEIGHT),
         env: draft.env,
     })
 }

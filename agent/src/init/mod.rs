@@ -13,7 +13,8 @@ mod relay;
 use command::Started;
 use denials::Denials;
 use fetchml_api::agent::{
-    AgentPlan, AgentReport, AgentStep, CommandEnd, DENIED, DeniedCalls, Observed, STOP, fd,
+    AgentPlan, AgentReport, AgentStep, CommandEnd, DENIED, DeniedCalls, Observed, STOP,
+    STOP_OVER_DISK, WriteLimit, fd,
 };
 use fetchml_api::log::Stream;
 use fetchml_sys::Errno;
@@ -58,6 +59,7 @@ struct Job {
     usage: Usage,
     timed_out: bool,
     stopped: bool,
+    over_limit: Option<WriteLimit>,
 }
 
 #[derive(Default)]
@@ -106,6 +108,7 @@ fn set_up(observed: &mut Observed) -> Result<Job, SetupError> {
         Some(limit) => Deadline::TimeLimit(elapsed_usec().saturating_add(limit)),
         None => Deadline::Never,
     };
+    let log_limit_bytes = plan.log_limit_bytes;
     Ok(Job {
         denials: Denials::new(listener, plan.refusals.clone(), failure.is_none()),
         plan,
@@ -116,13 +119,14 @@ fn set_up(observed: &mut Observed) -> Result<Job, SetupError> {
         failure,
         started_usec,
         deadline,
-        log: Log::new(borrowed(fd::LOG)).map_err(setup)?,
+        log: Log::new(borrowed(fd::LOG), log_limit_bytes).map_err(setup)?,
         out,
         err,
         end: None,
         usage: Usage::default(),
         timed_out: false,
         stopped: false,
+        over_limit: None,
     })
 }
 
@@ -176,6 +180,9 @@ impl Job {
             self.answer_door();
         }
         self.reap();
+        if self.log.is_full && self.over_limit.is_none() {
+            self.end_over(WriteLimit::Log);
+        }
         self.obey_clock();
     }
 
@@ -211,6 +218,7 @@ impl Job {
                 self.stopped |= self.end.is_none();
                 self.ask_to_end();
             }
+            Ok(1) if word == [STOP_OVER_DISK] => self.end_over(WriteLimit::Disk),
             Ok(1) if word == [DENIED] => {
                 // It fits into any socket's buffer; a supervisor that left misses it.
                 let answer = self.denials.counted.encode();
@@ -259,6 +267,15 @@ impl Job {
         }
     }
 
+    /// It wrote more than it may. A command that ended by itself is not blamed, and
+    /// of two reasons to end it the first counts.
+    fn end_over(&mut self, limit: WriteLimit) {
+        if self.end.is_none() && !self.stopped && !self.timed_out {
+            self.over_limit.get_or_insert(limit);
+        }
+        self.ask_to_end();
+    }
+
     fn ask_to_end(&mut self) {
         if matches!(self.deadline, Deadline::Never | Deadline::TimeLimit(_)) {
             self.deadline = Deadline::Kill(elapsed_usec().saturating_add(self.plan.grace_usec));
@@ -279,6 +296,7 @@ impl Job {
             end,
             timed_out: self.timed_out,
             stopped: self.stopped && !self.timed_out,
+            over_limit: self.over_limit,
             started_usec: self.started_usec,
             finished_usec,
             stdout_bytes: self.out.bytes,
@@ -299,6 +317,7 @@ fn failed_before_start(step: AgentStep, errno: Errno, observed: Observed) -> Age
         end: CommandEnd::AgentFailed(step, errno.raw_os_error()),
         timed_out: false,
         stopped: false,
+        over_limit: None,
         started_usec: 0,
         finished_usec: now_usec(),
         stdout_bytes: 0,

@@ -73,6 +73,7 @@ mod tests {
             cwd: vec![],
             time_limit_usec: None,
             grace_usec: 0,
+            log_limit_bytes: 0,
             filter: vec![0; 8],
             refusals: None,
             own_filter: vec![0; 8],

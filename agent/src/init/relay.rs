@@ -74,6 +74,9 @@ pub(super) struct Log {
     file: BorrowedFd<'static>,
     buffer: Box<[u8]>,
     end_of_last_frame: u64,
+    limit_bytes: u64,
+    /// It has all the bytes that it may have, and takes no more.
+    pub(super) is_full: bool,
     /// Bytes of output that could not be written.
     pub(super) lost_bytes: u64,
     /// Why, the first time.
@@ -81,12 +84,15 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(file: BorrowedFd<'static>) -> Result<Self, Errno> {
+    /// The log, which grows up to its limit.
+    pub(super) fn new(file: BorrowedFd<'static>, limit_bytes: u64) -> Result<Self, Errno> {
         let size = rustix::fs::fstat(file)?.st_size;
         Ok(Self {
             file,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             end_of_last_frame: u64::try_from(size).unwrap_or(0),
+            limit_bytes,
+            is_full: false,
             lost_bytes: 0,
             first_error: None,
         })
@@ -97,8 +103,27 @@ impl Log {
         self.buffer.get_mut(..MAX_PAYLOAD).unwrap_or_default()
     }
 
-    /// Appends the first `len` bytes of the buffer as one frame.
-    fn append(&mut self, stream: Stream, len: usize) {
+    /// Appends the first `read` bytes of the buffer as one frame, as far as the limit
+    /// leaves room for them.
+    fn append(&mut self, stream: Stream, read: usize) {
+        let len = read.min(self.room_for_payload());
+        if len < read {
+            self.is_full = true;
+            self.lost_bytes += (read - len) as u64;
+            if len == 0 {
+                return;
+            }
+        }
+        self.append_whole(stream, len);
+    }
+
+    fn room_for_payload(&self) -> usize {
+        let left = self.limit_bytes.saturating_sub(self.end_of_last_frame);
+        let payload = left.saturating_sub((HEADER_BYTES + TRAILER_BYTES) as u64);
+        if self.is_full { 0 } else { usize::try_from(payload).unwrap_or(usize::MAX) }
+    }
+
+    fn append_whole(&mut self, stream: Stream, len: usize) {
         let header = FrameHeader { len, stream, time_usec: super::now_usec() }.encode();
         let trailer = [header[0], header[1], header[2], header[3]];
         let frame_bytes = HEADER_BYTES + len + TRAILER_BYTES;

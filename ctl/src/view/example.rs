@@ -42,6 +42,7 @@ pub(crate) fn running(id: u64) -> JobDescription {
         finished_usec: None,
         host_uid: Some(700_000),
         denied: Vec::new(),
+        usage: None,
         report: None,
         held: false,
         not_before_usec: None,
@@ -75,7 +76,7 @@ pub(crate) fn failed(id: u64) -> JobDescription {
             user_usec: 1_500_000,
             system_usec: 20_000,
             max_rss_bytes: 50 << 20,
-            memory_peak_bytes: None,
+            ..Usage::default()
         },
         denied: Vec::new(),
         layers: vec![

@@ -15,3 +15,4 @@ pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod terminal;
 pub(crate) mod text;
+mod usage;

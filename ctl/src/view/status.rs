@@ -3,6 +3,7 @@
 use crate::view::jobs::{denial, denied, lost_output, ran, user};
 use crate::view::style::{Style, Tone, of_state};
 use crate::view::text::{ago, command, duration, size, time, visible};
+use crate::view::usage;
 use fetchml_api::job::{ExitReport, JobDescription, JobState, LayerState, MountMode, NetworkMode};
 
 /// Width of the column of names.
@@ -51,6 +52,9 @@ pub(crate) fn show(job: &JobDescription, now_usec: u64, style: Style) -> String 
     }
     if let Some(uid) = job.host_uid {
         page.line("runs as", &format!("user id {uid} of this machine"));
+    }
+    for (label, value) in job.usage.iter().flat_map(usage::live) {
+        page.line(label, &value);
     }
     if let Some(report) = &job.report {
         outcome(&mut page, job, report);
@@ -174,6 +178,7 @@ fn outcome(page: &mut Page, job: &JobDescription, report: &ExitReport) {
     if let Some(peak) = usage.memory_peak_bytes {
         used = format!("{used}, {} at the peak", size(peak));
     }
+    used += &usage::further(&report.usage);
     page.line("used", &used);
     page.line(
         "output",

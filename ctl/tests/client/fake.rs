@@ -401,6 +401,7 @@ impl Shared {
             finished_usec: None,
             host_uid: None,
             denied: Vec::new(),
+            usage: None,
             report: None,
             held: false,
             not_before_usec: None,

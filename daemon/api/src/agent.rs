@@ -5,13 +5,17 @@
 //! never text that a job could have chosen.
 //!
 //! While the job runs the supervisor reaches the agent through a socket that only
-//! root can: a byte [`STOP`] asks for an orderly end, a byte [`DENIED`] for what was
-//! refused so far, and whoever connects learns from the kernel which process
-//! listens, which is how a restarted supervisor finds its agents. Signals are no way in: a job can send those, and the kernel does not
-//! always say that it did.
+//! root can: a byte [`STOP`] asks for an orderly end, a byte [`STOP_OVER_DISK`] for
+//! one that the report gives a reason for, a byte [`DENIED`] for what was refused so
+//! far, and whoever connects learns from the kernel which process listens, which is
+//! how a restarted supervisor finds its agents. Signals are no way in: a job can send
+//! those, and the kernel does not always say that it did.
 
 /// Asks the agent to end its job: TERM, the grace period, KILL.
 pub const STOP: u8 = b'S';
+
+/// As [`STOP`], because the job wrote more to the disk than it may.
+pub const STOP_OVER_DISK: u8 = b'F';
 
 /// Asks for the system calls that were refused so far: the answer is an encoded
 /// [`DeniedCalls`], then the connection ends.
@@ -63,6 +67,8 @@ pub struct AgentPlan {
     pub time_limit_usec: Option<u64>,
     /// Time between TERM and KILL, microseconds.
     pub grace_usec: u64,
+    /// Longest log in bytes, frames and all. The job that fills it is ended.
+    pub log_limit_bytes: u64,
     /// seccomp program (`struct sock_filter` array in native byte order) that the
     /// command installs before it executes.
     pub filter: Vec<u8>,
@@ -237,6 +243,15 @@ pub enum AgentStep {
     Seccomp,
 }
 
+/// A limit on what a job writes, which it reached and which ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WriteLimit {
+    /// Of its outputs and its changes in the project; the supervisor said so.
+    Disk,
+    /// Of its log.
+    Log,
+}
+
 /// The report an agent leaves when the job is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentReport {
@@ -246,6 +261,8 @@ pub struct AgentReport {
     pub timed_out: bool,
     /// The supervisor asked for the end before the command ended.
     pub stopped: bool,
+    /// It wrote more than it may, and was ended for that before its command ended.
+    pub over_limit: Option<WriteLimit>,
     /// When the command began, microseconds since the epoch.
     pub started_usec: u64,
     /// When it ended.
@@ -271,7 +288,7 @@ pub struct AgentReport {
 }
 
 /// First bytes of a report file; the last byte is its version.
-pub const REPORT_MAGIC: [u8; 4] = *b"FMR\x01";
+pub const REPORT_MAGIC: [u8; 4] = *b"FMR\x02";
 
 /// Why a report cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -329,6 +346,7 @@ mod tests {
             end: CommandEnd::Signaled(9),
             timed_out: true,
             stopped: false,
+            over_limit: Some(WriteLimit::Log),
             started_usec: u64::MAX,
             finished_usec: u64::MAX,
             stdout_bytes: u64::MAX,

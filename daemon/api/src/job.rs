@@ -263,8 +263,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// The layer of jobs whose profile shows accelerators. Its detail names those
-    /// that the job sees, which is for each job to say.
+    /// The layer of jobs that have accelerators or whose profile shows them. Its
+    /// detail names those that the job sees, which is for each job to say.
     pub const DEVICES: &str = "devices";
 }
 
@@ -291,6 +291,58 @@ pub struct Usage {
     pub max_rss_bytes: u64,
     /// Peak memory of the whole job, bytes, where the machine has a memory controller.
     pub memory_peak_bytes: Option<u64>,
+    /// Most processes and threads at once, the job's agent included, where the
+    /// machine has a controller that counts them (`pids.peak`, Linux 6.1).
+    #[serde(default)]
+    pub processes_peak: Option<u64>,
+    /// Bytes read from disks, where the machine has an io controller.
+    #[serde(default)]
+    pub read_bytes: Option<u64>,
+    /// Bytes written to disks, likewise.
+    #[serde(default)]
+    pub written_bytes: Option<u64>,
+    /// What its outputs and its changes in the project take on the disk, of a job
+    /// with a limit for that.
+    #[serde(default)]
+    pub disk_bytes: Option<u64>,
+}
+
+/// What a running attempt uses at this moment, as far as this machine can tell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LiveUsage {
+    /// CPU time in user mode so far, microseconds, all processes of the job.
+    pub user_usec: u64,
+    /// CPU time in the kernel so far, microseconds.
+    pub system_usec: u64,
+    /// Memory now, bytes: of the whole job where the machine has a memory
+    /// controller, else the resident sets of its processes added up.
+    pub memory_bytes: Option<u64>,
+    /// Peak memory so far, bytes.
+    pub memory_peak_bytes: Option<u64>,
+    /// Processes and threads now, the job's agent included.
+    pub processes: Option<u64>,
+    /// Bytes read from disks so far.
+    pub read_bytes: Option<u64>,
+    /// Bytes written to disks so far.
+    pub written_bytes: Option<u64>,
+    /// What its outputs and its changes in the project took on the disk when that
+    /// was last measured, of a job with a limit for it.
+    pub disk_bytes: Option<u64>,
+    /// Its accelerators, where their driver tells without a vendor's library.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<GpuUse>,
+}
+
+/// What the driver says of one accelerator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuUse {
+    /// The machine's name for it.
+    pub name: String,
+    /// How busy it is, in hundredths.
+    pub busy_percent: Option<u8>,
+    /// Its memory in use, bytes.
+    pub memory_bytes: Option<u64>,
 }
 
 /// A kind of system call that the sandbox refused.
@@ -409,6 +461,9 @@ pub struct JobDescription {
     /// job that runs, and of one that is over; empty in lists of running ones.
     #[serde(default)]
     pub denied: Vec<Denied>,
+    /// What it uses at this moment, in the description of one job that runs.
+    #[serde(default)]
+    pub usage: Option<LiveUsage>,
     /// Why it ended, or why its last attempt did when it waits for another.
     pub report: Option<ExitReport>,
     /// Whether it waits for somebody to release it.

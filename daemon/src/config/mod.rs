@@ -29,6 +29,8 @@ pub struct Config {
     pub retry: RetryPolicy,
     /// What each user may have, and how users take turns (`[quota]`, `[queue]`).
     pub rules: Rules,
+    /// How accelerators are given out.
+    pub gpus: Gpus,
 }
 
 /// `[jobs]`
@@ -73,6 +75,13 @@ pub struct Audit {
     pub journald: bool,
 }
 
+/// `[gpus]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gpus {
+    /// Jobs that ask for none see all that their profile shows (`shared`).
+    pub shared: bool,
+}
+
 impl Default for Config {
     fn default() -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -94,6 +103,7 @@ impl Default for Config {
             store: Storing { keep: None },
             retry: RetryPolicy::default(),
             rules: Rules::default(),
+            gpus: Gpus::default(),
         }
     }
 }

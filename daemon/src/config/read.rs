@@ -130,6 +130,7 @@ const KEYS: &[Key] = &[
         name: "journald",
         kind: Kind::Switch { set: |c, on| c.audit.journald = on },
     },
+    Key { table: "gpus", name: "shared", kind: Kind::Switch { set: |c, on| c.gpus.shared = on } },
 ];
 
 /// Further tries after a failure of one class.

@@ -1,11 +1,12 @@
 //! What the engine needs of the machinery that builds sandboxes. The real one
 //! is [`Host`]; tests put a simulator here and so need no privilege.
 
+use crate::config::Config;
 use crate::queue::Capacity;
 use crate::supervise::Preview;
 use crate::supervise::{AdoptRequest, Adopted, Attempt, Host, Prepared, Refusal, StartRequest};
 use fetchml_api::host::Finding;
-use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, Layer};
+use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, Layer, LiveUsage};
 use fetchml_policies::Profile;
 use futures_util::future::BoxFuture;
 use std::fmt;
@@ -17,7 +18,12 @@ pub trait Launcher: fmt::Debug + Send + Sync {
     /// What was found on this machine.
     fn findings(&self) -> Vec<Finding>;
 
-    /// What this machine has for jobs; how many at once is not its business.
+    /// The configuration was read, at the start or again: what of it concerns
+    /// machines is taken over, and the accelerators are looked for.
+    fn configure(&self, config: &Config);
+
+    /// What the machine has for jobs. How many at once is not its business: `slots`
+    /// is 0.
     fn capacity(&self) -> Capacity;
 
     /// What a job of the profile would get on this machine.
@@ -61,6 +67,8 @@ pub struct JobFiles<'a> {
     pub experiment: &'a str,
     /// Number of the job.
     pub job: JobId,
+    /// Whose log is meant, from 1; outputs and work are the job's.
+    pub attempt: u32,
 }
 
 /// A part of a job's directory that clients may open.
@@ -90,6 +98,8 @@ pub trait Running: fmt::Debug + Send + Sync {
     fn stop(&self) -> BoxFuture<'_, ()>;
     /// System calls that its sandbox refused so far.
     fn denied(&self) -> BoxFuture<'_, Vec<Denied>>;
+    /// What it uses at this moment.
+    fn usage(&self) -> LiveUsage;
     /// Its complete report, when it is over.
     fn finished(&self) -> BoxFuture<'_, ExitReport>;
 }
@@ -112,6 +122,10 @@ impl Launcher for Machine {
         self.0.findings()
     }
 
+    fn configure(&self, config: &Config) {
+        self.0.configure(config.gpus.shared);
+    }
+
     fn capacity(&self) -> Capacity {
         self.0.capacity()
     }
@@ -127,7 +141,7 @@ impl Launcher for Machine {
     fn open(&self, of: &JobFiles<'_>, part: Part) -> Result<OwnedFd, Refusal> {
         let directory = self.0.job_directory(of.uid, of.experiment, of.job)?;
         let (opened, name) = match part {
-            Part::Log => (directory.open_log(), "log"),
+            Part::Log => (directory.open_log(of.attempt), "log"),
             Part::Outputs => (directory.open_outputs(), "outputs"),
             Part::Work => (directory.open_work(), "work"),
         };
@@ -190,6 +204,10 @@ impl Running for Live {
 
     fn denied(&self) -> BoxFuture<'_, Vec<Denied>> {
         Box::pin(self.0.denied())
+    }
+
+    fn usage(&self) -> LiveUsage {
+        self.0.usage()
     }
 
     fn finished(&self) -> BoxFuture<'_, ExitReport> {

@@ -121,6 +121,7 @@ impl Engine {
         let running = self.live().get(id).and_then(|job| job.running.clone());
         let mut description = self.description(&record);
         if let Some(running) = running {
+            description.usage = Some(running.usage());
             description.denied = running.denied().await;
         }
         Ok(description)
@@ -251,7 +252,12 @@ impl Engine {
     /// cannot be opened.
     pub async fn open(&self, scope: Scope, id: JobId, part: Part) -> Result<OwnedFd, EngineError> {
         let record = self.record(scope, id).await?;
-        let files = JobFiles { uid: record.uid, experiment: &record.spec.experiment, job: id };
+        let files = JobFiles {
+            uid: record.uid,
+            experiment: &record.spec.experiment,
+            job: id,
+            attempt: record.attempt,
+        };
         Ok(self.launcher.open(&files, part)?)
     }
 

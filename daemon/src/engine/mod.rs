@@ -107,6 +107,7 @@ impl Engine {
     /// An engine that knows of no job yet; see [`crate::recover`].
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
+        parts.launcher.configure(&parts.settings.config);
         let engine = Arc::new(Self {
             store: parts.store,
             ledger: parts.ledger,
@@ -165,6 +166,7 @@ impl Engine {
 
     /// Replaces configuration and policies for everything that begins later.
     pub fn set_settings(self: &Arc<Self>, settings: Settings) {
+        self.launcher.configure(&settings.config);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         self.measure();
         self.pump();

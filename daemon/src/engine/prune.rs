@@ -32,7 +32,12 @@ impl Engine {
             let engine = self.clone();
             let deleted = tokio::task::spawn_blocking(move || {
                 for job in pruned {
-                    let files = JobFiles { uid: job.uid, experiment: &job.experiment, job: job.id };
+                    let files = JobFiles {
+                        uid: job.uid,
+                        experiment: &job.experiment,
+                        job: job.id,
+                        attempt: 1,
+                    };
                     engine.launcher.delete(&files);
                 }
             });

@@ -67,6 +67,7 @@ impl Engine {
             uid: record.uid,
             layers: record.layers.clone(),
             attempt: record.attempt,
+            gpus: record.gpu_names.clone(),
         };
         match self.launcher.adopt(request).await {
             Adoption::Ended(report) => {

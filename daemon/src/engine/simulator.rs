@@ -3,11 +3,14 @@
 
 use super::launcher::{Adoption, JobFiles, Launcher, Part, Planned, Running};
 use super::report;
+use crate::config::Config;
 use crate::queue::Capacity;
 use crate::supervise::Preview;
 use crate::supervise::{AdoptRequest, Refusal, StartRequest};
 use fetchml_api::host::Finding;
-use fetchml_api::job::{Denied, ExitReport, FailureClass, JobId, JobSpec, Layer, LayerState};
+use fetchml_api::job::{
+    Denied, ExitReport, FailureClass, JobId, JobSpec, Layer, LayerState, LiveUsage,
+};
 use fetchml_policies::Profile;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
@@ -86,6 +89,8 @@ impl Launcher for Simulator {
     fn findings(&self) -> Vec<Finding> {
         Vec::new()
     }
+
+    fn configure(&self, _: &Config) {}
 
     fn capacity(&self) -> Capacity {
         self.capacity.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -196,6 +201,10 @@ impl Running for Simulated {
 
     fn denied(&self) -> BoxFuture<'_, Vec<Denied>> {
         Box::pin(async { Vec::new() })
+    }
+
+    fn usage(&self) -> LiveUsage {
+        LiveUsage::default()
     }
 
     fn finished(&self) -> BoxFuture<'_, ExitReport> {

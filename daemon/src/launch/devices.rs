@@ -2,6 +2,7 @@
 //! accelerators that the profile shows.
 
 use super::host_view::HostView;
+use crate::accelerators::Accelerators;
 use crate::plan::failed;
 use crate::supervise::Refusal;
 use fetchml_api::job::{Layer, LayerState};
@@ -14,6 +15,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
+use std::sync::Arc;
 
 const USUAL: [(&str, u32, u32); 5] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
@@ -72,12 +74,82 @@ fn device(path: &str, number: Option<u64>) -> io::Result<OwnedFd> {
     Ok(crate::plan::detached_tree(node.as_fd(), false)?)
 }
 
+/// The devices that one job sees beyond the usual ones.
+#[derive(Debug)]
+pub(crate) struct Devices {
+    /// Absolute, in order.
+    pub(crate) paths: Vec<String>,
+    /// What they are, in words; `None` where neither job nor profile asks for any.
+    detail: Option<String>,
+}
+
+/// How accelerators are given out on this machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Allotment {
+    pub(crate) accelerators: Arc<Accelerators>,
+    /// A job that has none of its own sees all that its profile shows.
+    pub(crate) shared: bool,
+}
+
+impl Devices {
+    /// What a job sees that has these accelerators for itself: those and what goes
+    /// with them, whatever the profile shows, and of what nobody gives out all that
+    /// the profile shows.
+    ///
+    /// # Errors
+    /// A refusal when an accelerator, or a device that the profile demands, is not
+    /// there.
+    pub(crate) fn of_job(
+        host: &HostView,
+        allotment: &Allotment,
+        patterns: &[Shown],
+        gpus: &[String],
+    ) -> Result<Self, Refusal> {
+        let mut paths = present(host, patterns)?;
+        let before = paths.len();
+        if !(allotment.shared && gpus.is_empty()) {
+            paths.retain(|path| !allotment.accelerators.governs(path));
+        }
+        let withheld = paths.len() < before && gpus.is_empty();
+        let own = allotment.accelerators.nodes(gpus).map_err(|name| {
+            Refusal::BarrierUnavailable(format!(
+                "the accelerator {name} is not there any more; reload fetchmld when it is back"
+            ))
+        })?;
+        paths.extend(own.into_iter().filter(|path| devices::may_be_shown(path)));
+        paths.sort();
+        paths.dedup();
+        let asked = !patterns.is_empty() || !gpus.is_empty();
+        let own = allotment.accelerators.describe(gpus);
+        let detail = asked.then(|| words(&own, &paths, withheld));
+        Ok(Self { paths, detail })
+    }
+
+    /// The layer that names them. That there is none is said, since a job then
+    /// computes on the processor and nothing else tells why.
+    pub(crate) fn layer(&self) -> Option<Layer> {
+        let (name, state) = (Layer::DEVICES.to_owned(), LayerState::Held);
+        self.detail.clone().map(|detail| Layer { name, state, detail })
+    }
+}
+
+fn words(own: &str, paths: &[String], withheld: bool) -> String {
+    let paths = paths.join(" ");
+    match (own, withheld, paths.as_str()) {
+        ("", true, "") => NOT_ASKED.to_owned(),
+        ("", true, paths) => format!("{paths}; otherwise {NOT_ASKED}"),
+        ("", false, "") => "no accelerator of the profile is on this machine".to_owned(),
+        ("", false, paths) => paths.to_owned(),
+        (own, _, paths) => format!("{own}: {paths}"),
+    }
+}
+
+const NOT_ASKED: &str =
+    "no accelerator: each is given to one job at a time, and this one asked for none (--gpus N)";
+
 /// The devices of this machine that a profile's patterns stand for, in order.
 /// Looked up for each job: a card may come with its driver, or go.
-///
-/// # Errors
-/// A refusal when one that is not optional is not there.
-pub(crate) fn present(host: &HostView, patterns: &[Shown]) -> Result<Vec<String>, Refusal> {
+fn present(host: &HostView, patterns: &[Shown]) -> Result<Vec<String>, Refusal> {
     let mut found = Vec::new();
     for shown in patterns {
         let pattern = shown.path.clone();
@@ -95,18 +167,6 @@ pub(crate) fn present(host: &HostView, patterns: &[Shown]) -> Result<Vec<String>
     Ok(found)
 }
 
-/// What a job sees of the profile's accelerators; `None` where it asks for none.
-/// That there is none is said, since a job then computes on the processor and
-/// nothing else tells why.
-pub(crate) fn layer(patterns: &[Shown], present: &[String]) -> Option<Layer> {
-    let detail = match present {
-        [] => "no accelerator of the profile is on this machine".to_owned(),
-        paths => paths.join(" "),
-    };
-    let name = Layer::DEVICES.to_owned();
-    (!patterns.is_empty()).then_some(Layer { name, state: LayerState::Held, detail })
-}
-
 fn matching(pattern: &str) -> Vec<String> {
     let Some((directory, _)) = pattern.rsplit_once('/') else { return Vec::new() };
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
@@ -120,19 +180,18 @@ fn matching(pattern: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{layer, matching};
-    use fetchml_policies::Shown;
+    use super::{matching, words};
 
     #[test]
-    fn a_profile_for_accelerators_says_when_there_is_none() {
-        let asked = [Shown { path: "/dev/nvidia*".into(), optional: true }];
-        let detail = |found: &[String]| layer(&asked, found).expect("it asks for some").detail;
-        assert_eq!(detail(&[]), "no accelerator of the profile is on this machine");
+    fn a_profile_for_accelerators_says_what_there_is_and_why_there_is_none() {
+        let paths = ["/dev/nvidia0".to_owned(), "/dev/nvidiactl".to_owned()];
+        assert_eq!(words("", &[], false), "no accelerator of the profile is on this machine");
+        assert!(words("", &[], true).contains("--gpus N"));
+        assert_eq!(words("", &paths, false), "/dev/nvidia0 /dev/nvidiactl");
         assert_eq!(
-            detail(&["/dev/nvidia0".into(), "/dev/nvidiactl".into()]),
-            "/dev/nvidia0 /dev/nvidiactl"
+            words("nvidia0 (NVIDIA H100)", &paths, false),
+            "nvidia0 (NVIDIA H100): /dev/nvidia0 /dev/nvidiactl"
         );
-        assert!(layer(&[], &[]).is_none());
     }
 
     #[test]

@@ -12,46 +12,71 @@ pub(super) struct Resolved {
     memory_bytes: Option<u64>,
     cpus: Option<f64>,
     pids: u64,
+    disk_bytes: Option<u64>,
+    pub(super) log_bytes: u64,
+    cpu_weight: u32,
+    io_weight: u32,
+}
+
+/// The job's own limit, which may not be above the profile's: asking for more is
+/// refused, not lowered behind the user's back.
+fn within<T: PartialOrd + Copy>(
+    profile: &Profile,
+    flag: &str,
+    asked: Option<T>,
+    most: Option<T>,
+    words: impl Fn(T) -> String,
+) -> Result<Option<T>, Refusal> {
+    match (asked, most) {
+        (Some(asked), Some(most)) if asked > most => Err(Refusal::Invalid(format!(
+            "--{flag} {} is above what profile `{}` allows ({}); ask for less or use another \
+             profile",
+            words(asked),
+            profile.name,
+            words(most)
+        ))),
+        _ => Ok(asked.or(most)),
+    }
 }
 
 impl Resolved {
-    /// A profile's limit is a ceiling: asking for more is refused, not lowered
-    /// behind the user's back.
+    /// What holds, or the refusal of the first limit that is above the profile's.
     pub(super) fn new(asked: &Limits, profile: &Profile) -> Result<Self, Refusal> {
-        let above = |flag: &str, asked: String, ceiling: String| {
-            Err(Refusal::Invalid(format!(
-                "--{flag} {asked} is above what profile `{}` allows ({ceiling}); ask for less or \
-                 use another profile",
-                profile.name
-            )))
+        let bytes = |n: u64| format!("{n} bytes");
+        let usual = |flag: &str, asked: Option<u32>, most: u32| {
+            // A profile that gives nothing beyond the usual takes nothing from anybody
+            // either: the usual weight is its ceiling.
+            within(profile, flag, asked, Some(most), |n| n.to_string())
+                .map(|weight| weight.unwrap_or(most))
         };
-        match (asked.memory_bytes, profile.memory_bytes) {
-            (Some(a), Some(most)) if a > most => {
-                return above("memory", format!("{a} bytes"), format!("{most} bytes"));
-            }
-            _ => {}
-        }
-        match (asked.cpus, profile.cpus) {
-            (Some(a), Some(most)) if a > most => {
-                return above("cpus", a.to_string(), most.to_string());
-            }
-            _ => {}
-        }
-        if let Some(a) = asked.pids.filter(|a| *a > profile.pids) {
-            return above("pids", a.to_string(), profile.pids.to_string());
-        }
+        let pids = within(profile, "pids", asked.pids, Some(profile.pids), |n| n.to_string())?;
+        let log = within(profile, "log", asked.log_bytes, Some(profile.log_bytes), bytes)?;
         Ok(Self {
-            memory_bytes: asked.memory_bytes.or(profile.memory_bytes),
-            cpus: asked.cpus.or(profile.cpus),
-            pids: asked.pids.unwrap_or(profile.pids),
+            memory_bytes: within(
+                profile,
+                "memory",
+                asked.memory_bytes,
+                profile.memory_bytes,
+                bytes,
+            )?,
+            cpus: within(profile, "cpus", asked.cpus, profile.cpus, |n| n.to_string())?,
+            pids: pids.unwrap_or(profile.pids),
+            disk_bytes: within(profile, "disk", asked.disk_bytes, profile.disk_bytes, bytes)?,
+            log_bytes: log.unwrap_or(profile.log_bytes),
+            cpu_weight: usual("cpu-weight", asked.cpu_weight, profile.cpu_weight)?,
+            io_weight: usual("io-weight", asked.io_weight, profile.io_weight)?,
         })
     }
 
     /// What the job's cgroup must keep; a refusal when it cannot.
     pub(super) fn cgroup(&self, cgroups: &Cgroups) -> Result<JobLimits, Refusal> {
+        let weight = |weight: u32| (weight != Profile::USUAL_WEIGHT).then_some(weight);
+        let (cpu_weight, io_weight) = (weight(self.cpu_weight), weight(self.io_weight));
         for (asked, controller, flag) in [
             (self.memory_bytes.is_some(), Controller::Memory, "memory"),
             (self.cpus.is_some(), Controller::Cpu, "cpus"),
+            (cpu_weight.is_some(), Controller::Cpu, "cpu-weight"),
+            (io_weight.is_some(), Controller::Io, "io-weight"),
         ] {
             if asked && !cgroups.has(controller) {
                 return Err(Refusal::BarrierUnavailable(format!(
@@ -61,24 +86,40 @@ impl Resolved {
                 )));
             }
         }
+        if io_weight.is_some() && !cgroups.weighs_io() {
+            return Err(Refusal::BarrierUnavailable(
+                "an io-weight cannot be kept on this machine: its kernel weighs no groups (it has \
+                 neither io.weight nor the BFQ scheduler); leave out --io-weight"
+                    .to_owned(),
+            ));
+        }
         Ok(JobLimits {
             memory_bytes: self.memory_bytes,
             cpus: self.cpus,
             // RLIMIT_NPROC of an id that no other job shares keeps the number
             // everywhere; the controller does it besides where there is one.
-            pids: cgroups.has(Controller::Pids).then_some(self.pids.saturating_add(1)),
+            pids: cgroups.has(Controller::Pids).then_some(self.with_agent()),
+            cpu_weight,
+            io_weight,
         })
     }
 
+    /// Processes and threads of the job and its agent.
+    fn with_agent(&self) -> u64 {
+        self.pids.saturating_add(1)
+    }
+
     /// Resource limits of the agent and everything it starts.
-    pub(super) fn rlimits(&self, profile: &Profile) -> Vec<(Resource, Rlimit)> {
+    pub(super) fn rlimits(&self, profile: &Profile, in_pids: bool) -> Vec<(Resource, Rlimit)> {
         const MIB: u64 = 1 << 20;
+        // The kernel asks this limit first. One more than the controller's leaves
+        // the refusal, and the count of it that the report tells of, to that.
+        let processes = self.with_agent().saturating_add(u64::from(in_pids));
         let both = |n: u64| (Some(n), Some(n));
         [
             (Resource::Core, both(core_limit(&core_pattern()))),
             (Resource::Nofile, both(profile.open_files)),
-            // One more for the agent itself.
-            (Resource::Nproc, both(self.pids.saturating_add(1))),
+            (Resource::Nproc, both(processes)),
             (Resource::Memlock, both(64 * MIB)),
             (Resource::Msgqueue, both(0)),
             (Resource::Nice, both(0)),
@@ -102,6 +143,15 @@ impl Resolved {
         }
         if let Some(cpus) = self.cpus {
             words.push(format!("{cpus} cpus"));
+        }
+        if let Some(bytes) = self.disk_bytes {
+            words.push(format!("{bytes} bytes on the disk"));
+        }
+        words.push(format!("{} bytes of log", self.log_bytes));
+        for (what, weight) in [("cpu", self.cpu_weight), ("io", self.io_weight)] {
+            if weight != Profile::USUAL_WEIGHT {
+                words.push(format!("{what} weight {weight}"));
+            }
         }
         if in_cgroup {
             words.push("own cgroup".into());

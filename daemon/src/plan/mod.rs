@@ -15,13 +15,13 @@ pub(crate) use masks::{ProcMask, masks_of_this_kernel};
 pub(crate) use mounts::{MountPlan, Overlay, detached_tree};
 
 use crate::cgroup::{Cgroups, JobCgroup};
-use crate::launch::devices;
+use crate::launch::devices::Devices;
 use crate::launch::{Account, Ids, LaunchTimes, Mark, NetworkKind};
 use crate::supervise::{Host, JobDirectory, Refusal, StartRequest, duration_words};
 use caps::Capability;
 use fetchml_api::agent::AgentPlan;
 use fetchml_api::job::{JobSpec, Layer, LayerState, NetworkMode};
-use fetchml_policies::{Filter, Network, Profile};
+use fetchml_policies::{Filter, Network, Outcome, Profile};
 use fetchml_sys::process::CStringVector;
 use rustix::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -132,6 +132,37 @@ pub(crate) fn check_directories(
     Ok(())
 }
 
+/// Refuses accelerators under a filter that lets no call reach them.
+pub(crate) fn check_gpus(
+    spec: &JobSpec,
+    profile: &Profile,
+    filter: &Filter,
+) -> Result<(), Refusal> {
+    // An ioctl of each driver: NV_ESC_CARD_INFO and AMDKFD_IOC_GET_VERSION.
+    const COMMANDS: [u64; 2] = [0xc090_46c8, 0x8008_4b01];
+    let ioctl = u32::try_from(nix::libc::SYS_ioctl).unwrap_or(u32::MAX);
+    let passes =
+        |command: &u64| filter.outcome(ioctl, &[3, *command, 0, 0, 0, 0]) == Outcome::Allow;
+    if spec.gpus.count == 0 || COMMANDS.iter().all(passes) {
+        return Ok(());
+    }
+    Err(Refusal::Invalid(format!(
+        "profile `{}` lets no call reach a device (ioctl), so that --gpus would give the job \
+         nothing; use a profile such as gpu",
+        profile.name
+    )))
+}
+
+/// What the job may write to the disk, if that is limited.
+pub(crate) fn disk_limit_bytes(spec: &JobSpec, profile: &Profile) -> Option<u64> {
+    spec.limits.disk_bytes.or(profile.disk_bytes)
+}
+
+/// The most that a job's log may hold.
+pub(crate) fn log_limit_bytes(spec: &JobSpec, profile: &Profile) -> u64 {
+    spec.limits.log_bytes.unwrap_or(profile.log_bytes)
+}
+
 /// The job's own limit, or the profile's.
 pub(crate) fn time_limit_usec(spec: &JobSpec, profile: &Profile) -> u64 {
     spec.time_limit_usec.unwrap_or(profile.max_runtime_usec)
@@ -180,13 +211,15 @@ pub(crate) fn build(
     let outputs = mapped.tree(&directory.open_for_mount("outputs")?, "/outputs", true)?;
     times.pass(Mark::Trees);
     let landlock = host.landlock().plan(&profile, network, &mounts)?;
+    let allotment = host.allotment();
+    let devices = Devices::of_job(host.view(), &allotment, &profile.devices, &request.gpus)?;
     let mut plan = Plan {
         times,
         skeleton: Skeleton {
             profile: profile.name.clone(),
             uid: profile.run_as_uid,
             gid: profile.run_as_gid,
-            devices: devices::present(host.view(), &profile.devices)?,
+            devices: devices.paths.clone(),
             resolver: match network {
                 Network::Host => {
                     resolver::of_host(host.view()).map_err(failed("read resolv.conf"))?
@@ -203,7 +236,7 @@ pub(crate) fn build(
         mounts: mounts.others,
         proc_masks: host.proc_masks(),
         network: own_network,
-        rlimits: limits.rlimits(&profile),
+        rlimits: limits.rlimits(&profile, group_limits.pids.is_some()),
         uid: Uid::from_raw(profile.run_as_uid),
         gid: Gid::from_raw(profile.run_as_gid),
         last_capability: host.last_capability(),
@@ -214,16 +247,17 @@ pub(crate) fn build(
         agent_env: CStringVector::new([""; 0]).map_err(failed("empty the environment"))?,
         agent_image: host.agent_image(),
         null: host.null(),
-        agent_plan: high(agent_plan(&request, &profile, &filter, host)?)?,
-        log: high(directory.create_log()?)?,
-        report: high(directory.create_report()?)?,
+        agent_plan: high(agent_plan(&request, &limits, &filter, host)?)?,
+        log: high(directory.create_log(request.attempt)?)?,
+        report: high(directory.create_report(request.attempt)?)?,
         identity: high(host.bind_identity(request.job)?)?,
         landlock,
         // Last of what can fail, so that no failure leaves a group behind.
-        cgroup: host.cgroups().create(request.job, &group_limits)?,
+        cgroup: host.cgroups().create(request.job, &request.spec.name, &group_limits)?,
         account,
     };
-    let layers = layers(&plan, &profile, &filter, network, &limits, host);
+    let mut layers = layers(&plan, &profile, &filter, network, &limits, host);
+    layers.extend(devices.layer());
     plan.times.pass(Mark::Planned);
     Ok((plan, layers))
 }
@@ -259,13 +293,18 @@ fn tmpfs_options(what: &str, bytes: u64) -> Result<CString, Refusal> {
 
 fn agent_plan(
     request: &StartRequest,
-    profile: &Profile,
+    limits: &limits::Resolved,
     filter: &Filter,
     host: &Host,
 ) -> Result<OwnedFd, Refusal> {
+    let profile = &request.profile;
     let mut env = profile.env.clone();
     env.extend(request.spec.env.clone());
+    for (name, value) in host.allotment().accelerators.variables(&request.gpus) {
+        env.insert(name.into(), value);
+    }
     env.insert("FETCHML_JOB_ID".into(), request.job.to_string());
+    env.insert("FETCHML_ATTEMPT".into(), request.attempt.to_string());
     env.insert("FETCHML_OUTPUT_DIR".into(), "/outputs".into());
     env.insert("FETCHML_METRICS_FILE".into(), "/outputs/metrics.jsonl".into());
     if let Some(place) = request.spec.queueing.array {
@@ -291,6 +330,7 @@ fn agent_plan(
         cwd: b"/work".to_vec(),
         time_limit_usec: Some(time_limit_usec(&request.spec, profile)),
         grace_usec: profile.stop_grace_usec,
+        log_limit_bytes: limits.log_bytes,
         filter: program.cloned().unwrap_or_default(),
         refusals,
         own_filter: own_filter.programs.concat(),
@@ -362,7 +402,7 @@ fn layers(
         Network::Host => "none: the profile gives the host's network",
     };
     let (uid, outside) = (profile.run_as_uid, plan.account.host_id().number());
-    let mut layers = vec![
+    vec![
         held("namespaces", format!("mount, pid, {own_network}ipc, uts, cgroup, user")),
         held("root", "read-only, pivoted, masked /proc, minimal /dev".into()),
         held("network", network.into()),
@@ -376,7 +416,5 @@ fn layers(
         host.landlock().layer(plan.landlock.is_some()),
         limits.layer(plan.cgroup.is_some()),
         held("descriptors", "none of the supervisor's, empty session keyring".into()),
-    ];
-    layers.extend(devices::layer(&profile.devices, &plan.skeleton.devices));
-    layers
+    ]
 }

@@ -173,6 +173,7 @@ fn assemble(place: &Place, settings: Settings, notify: Notify) -> Result<Arc<Eng
         agent_path: place.agent.clone(),
         library: settings.library.clone(),
         private: place.mode != Mode::System,
+        machine_root: "/".into(),
     })?;
     Ok(Engine::new(Parts {
         store,

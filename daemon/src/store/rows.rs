@@ -91,6 +91,7 @@ impl JobRecord {
             finished_usec: self.finished_usec,
             host_uid: self.host_uid.filter(|_| !self.state.is_final()),
             denied: self.report.as_ref().map(|r| r.denied.clone()).unwrap_or_default(),
+            usage: None,
             report: self.report.clone(),
             held: self.held,
             not_before_usec: self.not_before_usec,

@@ -1,6 +1,10 @@
 //! The directory of one job on the disk:
 //! `users/UID/EXPERIMENT/JOB/{log,report,outputs/,work/{upper,work}/}`.
 //!
+//! Each attempt has a log and a report of its own: `log` and `report` are those of
+//! the first, `log.2` and `report.2` those of the second. `outputs` and `work` are
+//! the job's: a further attempt goes on with what the one before it left.
+//!
 //! Everything down to the job is root's alone. `outputs` and `work/upper` belong
 //! to the submitter, who reaches them through descriptors that the supervisor
 //! hands out.
@@ -10,7 +14,8 @@ use crate::plan::failed;
 use fetchml_api::job::JobId;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, fchmod, fchown, mkdirat, openat2, unlinkat,
+    AtFlags, FallocateFlags, Gid, Mode, OFlags, ResolveFlags, Uid, fallocate, fchmod, fchown,
+    mkdirat, openat2, unlinkat,
 };
 use rustix::io::Errno;
 use std::io;
@@ -38,6 +43,14 @@ fn ensure(base: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
         _ => {}
     }
     below(base, name, DIRECTORY, Mode::empty())
+}
+
+/// The name of an attempt's file.
+fn of_attempt(name: &str, attempt: u32) -> String {
+    match attempt {
+        0 | 1 => name.to_owned(),
+        further => format!("{name}.{further}"),
+    }
 }
 
 /// An overlay that never syncs leaves a mark behind, with which it refuses to be
@@ -88,12 +101,12 @@ impl JobDirectory {
         made().map_err(failed("make the job's directory"))
     }
 
-    /// The log, for reading.
+    /// The log of an attempt, for reading.
     ///
     /// # Errors
-    /// `NotFound` before the job has started.
-    pub fn open_log(&self) -> io::Result<OwnedFd> {
-        Ok(below(&self.directory, "log", OFlags::RDONLY, Mode::empty())?)
+    /// `NotFound` before the attempt has started.
+    pub fn open_log(&self, attempt: u32) -> io::Result<OwnedFd> {
+        Ok(below(&self.directory, &of_attempt("log", attempt), OFlags::RDONLY, Mode::empty())?)
     }
 
     /// The directory that the job saw as `/outputs`.
@@ -124,24 +137,48 @@ impl JobDirectory {
     }
 
     /// The log, for the agent to append to.
-    pub(crate) fn create_log(&self) -> Result<OwnedFd, Refusal> {
+    pub(crate) fn create_log(&self, attempt: u32) -> Result<OwnedFd, Refusal> {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
-        below(&self.directory, "log", flags, Mode::from_raw_mode(0o600))
+        below(&self.directory, &of_attempt("log", attempt), flags, Mode::from_raw_mode(0o600))
             .map_err(failed("make the job's log"))
     }
 
-    /// The report, empty, for the agent to write.
-    pub(crate) fn create_report(&self) -> Result<OwnedFd, Refusal> {
+    /// The report, empty, for the agent to write. Its place on the disk is taken now,
+    /// so that the end of a job that fills the disk is known all the same.
+    pub(crate) fn create_report(&self, attempt: u32) -> Result<OwnedFd, Refusal> {
+        const BYTES: u64 = fetchml_api::agent::MAX_REPORT_BYTES as u64;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
-        below(&self.directory, "report", flags, Mode::from_raw_mode(0o600))
-            .map_err(failed("make the job's report"))
+        let name = of_attempt("report", attempt);
+        let file = below(&self.directory, &name, flags, Mode::from_raw_mode(0o600))
+            .map_err(failed("make the job's report"))?;
+        match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, BYTES) {
+            // Not every file system can.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(file),
+            Err(e) => Err(failed("make room for the job's report")(e)),
+        }
+    }
+
+    /// Directories of what the job writes to the disk: outputs, and the overlay.
+    pub(super) fn written(&self) -> io::Result<[OwnedFd; 2]> {
+        let open = |name| below(&self.directory, name, DIRECTORY, Mode::empty());
+        Ok([open("outputs")?, open("work")?])
+    }
+
+    /// Whether the file system has no room left for anybody but root.
+    pub(super) fn is_on_full_disk(&self) -> bool {
+        const NOTHING_BYTES: u64 = 256 * 1024;
+        rustix::fs::fstatvfs(&self.directory).is_ok_and(|s| {
+            let no_inodes = s.f_files > 0 && s.f_favail == 0;
+            no_inodes || s.f_bavail.saturating_mul(s.f_frsize) < NOTHING_BYTES
+        })
     }
 
     /// At most one byte more than a report can have, so that a longer one is seen.
-    pub(super) fn read_report(&self) -> Vec<u8> {
+    pub(super) fn read_report(&self, attempt: u32) -> Vec<u8> {
         const MOST: usize = fetchml_api::agent::MAX_REPORT_BYTES + 64;
         let mut bytes = vec![0; MOST];
-        let read = below(&self.directory, "report", OFlags::RDONLY, Mode::empty())
+        let name = of_attempt("report", attempt);
+        let read = below(&self.directory, &name, OFlags::RDONLY, Mode::empty())
             .and_then(|f| rustix::io::read(f.as_fd(), &mut bytes[..]));
         bytes.truncate(read.unwrap_or(0));
         bytes
@@ -178,5 +215,30 @@ mod tests {
         create().expect("the second attempt");
         assert!(!work.join("work/work/incompat").exists());
         assert!(work.join("upper/kept").exists());
+    }
+
+    #[test]
+    fn each_attempt_has_a_log_and_a_report_of_its_own() {
+        let place = tempfile::tempdir().expect("a directory can be made");
+        let users = own_directory(place.path()).expect("it is ours");
+        let uid = rustix::process::geteuid().as_raw();
+        let submitter = Submitter { uid, gid: rustix::process::getegid().as_raw() };
+        let job = JobDirectory::create(&users, submitter, "e", JobId(1)).expect("it is made");
+        assert!(job.open_log(1).is_err(), "before the attempt there is none");
+        for attempt in 1..=2u32 {
+            let said = attempt.to_string();
+            for file in [job.create_log(attempt), job.create_report(attempt)] {
+                let file = file.expect("it is made");
+                rustix::io::write(&file, said.as_bytes()).expect("it can be written");
+            }
+        }
+        for attempt in 1..=2u32 {
+            let mut log = fs::File::from(job.open_log(attempt).expect("it is there"));
+            let mut said = String::new();
+            io::Read::read_to_string(&mut log, &mut said).expect("it can be read");
+            assert_eq!(said, attempt.to_string());
+            assert_eq!(job.read_report(attempt), said.as_bytes());
+        }
+        assert!(place.path().join(format!("{uid}/e/1/log")).exists(), "where older stores have it");
     }
 }

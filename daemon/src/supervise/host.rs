@@ -1,15 +1,19 @@
 //! Everything about the machine that is prepared once, at start-up.
 
+use super::capacity;
 use super::directory::own_directory;
+use super::disk::Watch;
 use super::{
-    About, AdoptRequest, Adopted, Attempt, JobDirectory, LONGEST_GRACE_USEC, Prepared, Refusal,
-    StartRequest, collect, report,
+    AGENT_MARGIN, About, AdoptRequest, Adopted, Attempt, JobDirectory, LONGEST_GRACE_USEC,
+    Prepared, Refusal, StartRequest, collect, report,
 };
+use crate::accelerators::Accelerators;
 use crate::cgroup::{Cgroups, JobCgroup};
+use crate::launch::devices::Allotment;
 use crate::launch::{HostView, LaunchTimes, Launcher, Mark};
 use crate::plan::{self, LandlockSupport, ProcMask, failed};
 use crate::queue::Capacity;
-use fetchml_api::agent::{DENIED, DeniedCalls, MAX_REPORT_BYTES, STOP};
+use fetchml_api::agent::{DENIED, DeniedCalls, MAX_REPORT_BYTES, STOP_OVER_DISK};
 use fetchml_api::host::Finding;
 use fetchml_api::job::{JobId, JobSpec};
 use fetchml_policies::{Library, Profile};
@@ -21,9 +25,9 @@ use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with,
     sockopt,
 };
-use rustix::process::{PidfdFlags, pidfd_open};
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 /// What start-up must know.
@@ -39,6 +43,8 @@ pub struct HostConfig {
     pub library: Arc<Library>,
     /// A private supervisor rather than the system service.
     pub private: bool,
+    /// Where accelerators are looked for: `/`, but for tests.
+    pub machine_root: PathBuf,
 }
 
 /// The machine, as far as launching needs it. Cheap to clone.
@@ -58,6 +64,8 @@ struct Inner {
     users: OwnedFd,
     identities: OwnedFd,
     mapping: OnceLock<Finding>,
+    machine_root: PathBuf,
+    allotment: RwLock<Allotment>,
 }
 
 impl Host {
@@ -67,9 +75,11 @@ impl Host {
     /// A refusal that names what this machine or the installation lacks.
     pub fn prepare(config: &HostConfig) -> Result<Self, Refusal> {
         let group = config.private.then(|| private_group_name(config));
+        let launcher = Launcher::start(config.private)?;
+        let accelerators = discover(launcher.host_view(), &config.machine_root)?;
         Ok(Self(Arc::new(Inner {
             library: Arc::clone(&config.library),
-            launcher: Launcher::start(config.private)?,
+            launcher,
             cgroups: Cgroups::detect(group.as_deref()),
             landlock: LandlockSupport::detect(),
             proc_masks: plan::masks_of_this_kernel().into(),
@@ -79,6 +89,8 @@ impl Host {
             users: own_directory(&config.state_dir.join("users"))?,
             identities: own_directory(&config.runtime_dir.join("jobs"))?,
             mapping: OnceLock::new(),
+            machine_root: config.machine_root.clone(),
+            allotment: RwLock::new(Allotment { accelerators, shared: false }),
         })))
     }
 
@@ -95,6 +107,11 @@ impl Host {
         plan::check_directories(spec, profile, directories)?;
         plan::check_network(spec, profile)?;
         self.0.landlock.check(profile)?;
+        if spec.gpus.count > 0 {
+            let filter = self.0.library.filter(profile);
+            let filter = filter.map_err(|e| Refusal::BarrierUnavailable(e.to_string()))?;
+            plan::check_gpus(spec, profile, &filter)?;
+        }
         plan::check_limits(spec, profile, &self.0.cgroups)
     }
 
@@ -130,10 +147,14 @@ impl Host {
         let profile = Arc::clone(&request.profile);
         let about = About {
             job: request.job,
+            attempt: request.attempt,
             program: request.spec.command.first().cloned().unwrap_or_default(),
             profile: profile.name.clone(),
             time_limit_usec: Some(plan::time_limit_usec(&request.spec, &profile)),
             grace_usec: profile.stop_grace_usec,
+            disk_limit_bytes: plan::disk_limit_bytes(&request.spec, &profile),
+            log_limit_bytes: Some(plan::log_limit_bytes(&request.spec, &profile)),
+            gpus: request.gpus.clone(),
             directory: Arc::clone(&directory),
         };
         let (plan, layers) = plan::build(self, request, &directory, times)
@@ -160,22 +181,31 @@ impl Host {
     }
 
     async fn try_adopt(&self, request: AdoptRequest) -> Result<Adopted, Refusal> {
-        let AdoptRequest { job, spec, uid, layers, .. } = request;
+        let AdoptRequest { job, spec, uid, layers, attempt, gpus } = request;
+        // As it is now: what the job was started with is not known any more.
+        let profile = self.library().profile(&spec.profile).ok();
+        let limit = |of: fn(&JobSpec, &Profile) -> Option<u64>| of(&spec, profile.as_deref()?);
         let about = About {
             job,
+            attempt,
             program: spec.command.first().cloned().unwrap_or_default(),
             profile: spec.profile.clone(),
             time_limit_usec: spec.time_limit_usec,
             grace_usec: LONGEST_GRACE_USEC,
+            disk_limit_bytes: limit(plan::disk_limit_bytes),
+            log_limit_bytes: limit(|spec, profile| Some(plan::log_limit_bytes(spec, profile))),
+            gpus,
             directory: Arc::new(self.job_directory(uid, &spec.experiment, job)?),
         };
         let group = self.0.cgroups.existing(job);
         let Some((pid, pidfd)) = self.find_agent(&about, group.as_ref()).await else {
-            return Ok(Adopted::Ended(collect(self, &about, group.as_ref(), &layers)));
+            let report = collect(self, &about, group.as_ref(), None, &layers).await;
+            return Ok(Adopted::Ended(report));
         };
         let pidfd = readiness(pidfd).map_err(failed("watch an adopted agent"))?;
         let host = self.clone();
         let times = LaunchTimes::default();
+        let disk = self.watch_disk(&about, pidfd.get_ref());
         Ok(Adopted::Running(Attempt {
             layers,
             pid,
@@ -183,6 +213,7 @@ impl Host {
             pidfd,
             held: None.into(),
             group,
+            disk,
             about,
             host,
         }))
@@ -202,13 +233,26 @@ impl Host {
         }
     }
 
-    /// What this machine has for jobs.
+    /// Takes over how accelerators are given out, and looks which there are now.
+    pub fn configure(&self, shared_gpus: bool) {
+        let found = discover(self.view(), &self.0.machine_root);
+        let mut allotment = self.0.allotment.write().unwrap_or_else(PoisonError::into_inner);
+        allotment.shared = shared_gpus;
+        match found {
+            Ok(accelerators) => allotment.accelerators = accelerators,
+            Err(error) => tracing::error!(%error, "accelerators stay as they were"),
+        }
+    }
+
+    /// What this machine has for jobs. How many at once is for others to say.
+    #[must_use]
     pub fn capacity(&self) -> Capacity {
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let info = rustix::system::sysinfo();
-        let memory_bytes = info.totalram * u64::from(info.mem_unit);
-        let milli_cpus = u64::try_from(cpus).unwrap_or(u64::MAX) * 1000;
-        Capacity { slots: 0, milli_cpus, memory_bytes, gpus: Vec::new() }
+        let gpus = self.allotment().accelerators.gpus();
+        capacity::of_machine(self.0.cgroups.bounds(), gpus)
+    }
+
+    pub(crate) fn allotment(&self) -> Allotment {
+        self.0.allotment.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Called when the supervisor stops: a private one leaves no empty group.
@@ -292,13 +336,29 @@ impl Host {
         listening_process(&socket)
     }
 
-    /// Tells the agent to end its job. Only the supervisor reaches the socket, so
+    /// Tells the agent to end its job, and kills the agent if that does not happen
+    /// in time. Returns when it was told. Only the supervisor reaches the socket, so
     /// a job cannot pretend that it was asked to end, as it could by signals.
-    pub(super) async fn ask_to_stop(&self, about: &About) {
+    pub(super) async fn end(&self, about: &About, pidfd: OwnedFd, word: u8) {
         if let Some(socket) = self.connect_to_agent(about, None).await {
             // The agent may end by itself at this moment.
-            let _ = rustix::net::send(&socket, &[STOP], SendFlags::NOSIGNAL);
+            let _ = rustix::net::send(&socket, &[word], SendFlags::NOSIGNAL);
         }
+        let patience = Duration::from_micros(about.grace_usec) + AGENT_MARGIN;
+        tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            // ESRCH: it has ended, as it should.
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        });
+    }
+
+    /// Watches what an attempt takes on the disk, if that is limited.
+    pub(super) fn watch_disk(&self, about: &About, pidfd: &OwnedFd) -> Option<Watch> {
+        let limit_bytes = about.disk_limit_bytes?;
+        let pidfd = pidfd.try_clone().ok()?;
+        let (host, told) = (self.clone(), about.clone());
+        let end = move || async move { host.end(&told, pidfd, STOP_OVER_DISK).await };
+        Some(Watch::begin(Arc::clone(&about.directory), limit_bytes, end))
     }
 
     /// Asks the agent what its sandbox refused so far. `None` when it does not
@@ -332,7 +392,7 @@ impl Host {
                 Ok(socket) => return Some(socket),
                 Err(Errno::NOENT) => return None,
                 Err(Errno::CONNREFUSED) => {
-                    let over = !about.directory.read_report().is_empty();
+                    let over = !about.directory.read_report(about.attempt).is_empty();
                     if over || group.is_some_and(JobCgroup::is_empty) {
                         return None;
                     }
@@ -343,6 +403,12 @@ impl Host {
         }
         None
     }
+}
+
+fn discover(view: &HostView, root: &Path) -> Result<Arc<Accelerators>, Refusal> {
+    let root = root.to_owned();
+    let found = view.run(move || Ok(Accelerators::discover(&root)));
+    found.map(Arc::new).map_err(failed("look for accelerators"))
 }
 
 fn identity_name(job: JobId) -> String {

@@ -5,8 +5,10 @@
 //! [`Attempt::finished`] → audit `job_completed` durable → commit the final state
 //! → tell.
 
+mod capacity;
 mod denied;
 mod directory;
+mod disk;
 mod findings;
 mod host;
 mod preview;
@@ -22,12 +24,13 @@ pub(crate) use report::duration_words;
 use crate::cgroup::JobCgroup;
 use crate::launch::{Account, LaunchError, Launched};
 use crate::plan::Plan;
-use fetchml_api::agent::AgentReport;
-use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, Layer};
+use disk::{Taken, Watch};
+use fetchml_api::agent::{AgentReport, STOP};
+use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, Layer, LiveUsage};
 use fetchml_policies::Profile;
 use fetchml_sys::watch::readiness;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::unix::AsyncFd;
@@ -87,6 +90,8 @@ pub struct AdoptRequest {
     pub layers: Vec<Layer>,
     /// Which try it is, from 1.
     pub attempt: u32,
+    /// Accelerators that it has for itself.
+    pub gpus: Vec<String>,
 }
 
 /// What became of an earlier attempt.
@@ -116,10 +121,14 @@ pub struct Prepared {
 #[derive(Clone, Debug)]
 struct About {
     job: JobId,
+    attempt: u32,
     program: String,
     profile: String,
     time_limit_usec: Option<u64>,
     grace_usec: u64,
+    disk_limit_bytes: Option<u64>,
+    log_limit_bytes: Option<u64>,
+    gpus: Vec<String>,
     directory: Arc<JobDirectory>,
 }
 
@@ -154,6 +163,7 @@ impl Prepared {
                 Ok(pidfd) => {
                     let (pid, mut times) = (child.pid, times);
                     times.pass(Mark::Followed);
+                    let disk = host.watch_disk(&about, pidfd.get_ref());
                     return Ok(Attempt {
                         layers,
                         pid,
@@ -161,6 +171,7 @@ impl Prepared {
                         pidfd,
                         held: Some(Box::new(Held { account, mounts })).into(),
                         group,
+                        disk,
                         about,
                         host,
                     });
@@ -205,6 +216,8 @@ pub struct Attempt {
     /// Until its end; nothing of one that an earlier run of the supervisor started.
     held: Mutex<Option<Box<Held>>>,
     group: Option<JobCgroup>,
+    /// Where its use of the disk is limited.
+    disk: Option<Watch>,
     about: About,
     host: Host,
 }
@@ -222,14 +235,17 @@ impl Attempt {
     /// Asks for the end: TERM, the profile's grace period, KILL. Returns when the
     /// agent was told; an agent that then does not end in time is killed.
     pub async fn stop(&self) {
-        self.host.ask_to_stop(&self.about).await;
         let Ok(pidfd) = self.pidfd.get_ref().try_clone() else { return };
-        let patience = Duration::from_micros(self.about.grace_usec) + AGENT_MARGIN;
-        tokio::spawn(async move {
-            tokio::time::sleep(patience).await;
-            // ESRCH: it has ended, as it should.
-            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-        });
+        self.host.end(&self.about, pidfd, STOP).await;
+    }
+
+    /// What it uses at this moment.
+    #[must_use]
+    pub fn usage(&self) -> LiveUsage {
+        let mut usage = self.group.as_ref().map(JobCgroup::live_usage).unwrap_or_default();
+        usage.disk_bytes = self.disk.as_ref().and_then(|watch| watch.seen().taken().bytes());
+        usage.gpus = self.host.allotment().accelerators.usage(&self.about.gpus);
+        usage
     }
 
     /// System calls that the sandbox refused so far; that they are not known when the
@@ -256,18 +272,27 @@ impl Attempt {
             // The end of PID 1 was the end of every process of the job.
             self.host.launcher().ahead().renew(account);
         }
-        collect(&self.host, &self.about, self.group.as_ref(), &self.layers)
+        let seen = self.disk.as_ref().map(|watch| watch.seen().taken());
+        collect(&self.host, &self.about, self.group.as_ref(), seen, &self.layers).await
     }
 }
 
-/// Reads what an attempt left, and cleans up behind it.
-fn collect(host: &Host, about: &About, group: Option<&JobCgroup>, layers: &[Layer]) -> ExitReport {
+/// Reads what an attempt left, and cleans up behind it. `seen`: what it took on the
+/// disk when that was last looked at.
+async fn collect(
+    host: &Host,
+    about: &About,
+    group: Option<&JobCgroup>,
+    seen: Option<Taken>,
+    layers: &[Layer],
+) -> ExitReport {
     let used = group.map(JobCgroup::usage).unwrap_or_default();
     if let Some(group) = group {
         group.remove();
     }
     host.forget_identity(about.job);
-    match AgentReport::decode(&about.directory.read_report()) {
+    let disk_full = about.directory.is_on_full_disk();
+    match AgentReport::decode(&about.directory.read_report(about.attempt)) {
         Ok(agent) => {
             let context = report::Context {
                 layers,
@@ -276,14 +301,26 @@ fn collect(host: &Host, about: &About, group: Option<&JobCgroup>, layers: &[Laye
                 denied: denied::in_words(host.library(), &about.profile, Some(&agent.denied)),
                 group: used,
                 time_limit_usec: about.time_limit_usec,
+                log_limit_bytes: about.log_limit_bytes,
+                disk: last_look(about, seen).await,
+                disk_full,
             };
             report::of_agent(&agent, &context)
         }
         Err(error) => {
             let denied = denied::in_words(host.library(), &about.profile, None);
-            report::of_lost(error, &used, layers, denied, now_usec())
+            report::of_lost(error, &used, disk_full, layers, denied, now_usec())
         }
     }
+}
+
+/// What a job with a limit took on the disk: what it left or, if it was more, what
+/// was seen of it before.
+async fn last_look(about: &About, seen: Option<Taken>) -> Option<report::OnDisk> {
+    let limit_bytes = about.disk_limit_bytes?;
+    let left = disk::measure_once(&about.directory).await;
+    let most = [left, seen].into_iter().flatten().max_by_key(|t| t.bytes().unwrap_or(u64::MAX));
+    Some(report::OnDisk { taken: most?, limit_bytes })
 }
 
 /// Microseconds since the epoch.

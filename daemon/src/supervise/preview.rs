@@ -1,7 +1,7 @@
 //! What a job of a profile would get here, without making one.
 
 use super::Host;
-use crate::launch::devices;
+use crate::launch::devices::Devices;
 use fetchml_api::job::{JobSpec, Layer, LayerState};
 use fetchml_policies::Profile;
 use serde::Serialize;
@@ -28,8 +28,8 @@ impl Host {
         let shown = profile.show.iter().map(|shown| shown.path.as_str());
         let mut layers =
             vec![self.landlock().layer(self.landlock().level() > 0), self.group_layer()];
-        let devices = devices::present(self.view(), &profile.devices)
-            .map(|present| layers.extend(devices::layer(&profile.devices, &present)));
+        let devices = Devices::of_job(self.view(), &self.allotment(), &profile.devices, &[])
+            .map(|devices| layers.extend(devices.layer()));
         Preview {
             absent: shown.filter(lacking).map(str::to_owned).collect(),
             layers,

@@ -1,9 +1,10 @@
 //! From the agent's numbers to an exit report in words.
 
 use super::Refusal;
+use super::disk::Taken;
 use crate::cgroup::GroupUse;
 use crate::jail::Failure;
-use fetchml_api::agent::{AgentReport, AgentStep, CommandEnd, ReportError};
+use fetchml_api::agent::{AgentReport, AgentStep, CommandEnd, ReportError, WriteLimit};
 use fetchml_api::job::{
     Denied, ExitReport, FailureClass, Layer, STATUS_CANNOT_EXECUTE, STATUS_NOT_FOUND,
     STATUS_REFUSED, STATUS_TIMEOUT, Usage,
@@ -21,6 +22,19 @@ pub(super) struct Context<'a> {
     pub(super) group: GroupUse,
     /// `None` when it is not known any more, after a restart.
     pub(super) time_limit_usec: Option<u64>,
+    /// The same.
+    pub(super) log_limit_bytes: Option<u64>,
+    /// What it took on the disk, if that was limited.
+    pub(super) disk: Option<OnDisk>,
+    /// At its end the job's file system had no room left.
+    pub(super) disk_full: bool,
+}
+
+/// What a job took on the disk, and what it may.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OnDisk {
+    pub(super) taken: Taken,
+    pub(super) limit_bytes: u64,
 }
 
 /// What the end of a job means.
@@ -36,7 +50,7 @@ pub(super) fn of_agent(agent: &AgentReport, context: &Context<'_>) -> ExitReport
     let (user_usec, system_usec) =
         context.group.cpu_usec.unwrap_or((agent.user_usec, agent.system_usec));
     ExitReport {
-        summary: with_denials(with_lost_output(verdict.summary, agent), context),
+        summary: with_denials(with_written(verdict.summary, agent, context), context),
         failure: verdict.failure,
         exit_code: match agent.end {
             CommandEnd::Exited(code) => Some(code.into()),
@@ -61,6 +75,10 @@ pub(super) fn of_agent(agent: &AgentReport, context: &Context<'_>) -> ExitReport
             system_usec,
             max_rss_bytes: agent.max_rss_bytes,
             memory_peak_bytes: context.group.memory_peak_bytes,
+            processes_peak: context.group.pids_peak,
+            read_bytes: context.group.io_bytes.map(|(read, _)| read),
+            written_bytes: context.group.io_bytes.map(|(_, written)| written),
+            disk_bytes: context.disk.and_then(|disk| disk.taken.bytes()),
         },
         layers: context.layers.to_vec(),
         denied: context.denied.clone(),
@@ -79,26 +97,36 @@ fn judge(agent: &AgentReport, context: &Context<'_>) -> Verdict {
             status: STATUS_TIMEOUT,
         };
     }
-    if agent.stopped {
-        return Verdict {
-            summary: format!("cancelled; {}", end_words(agent.end, context.program)),
-            failure: Some(FailureClass::Cancelled),
-            status: plain,
-        };
+    let ended = |why: String, class| Verdict {
+        summary: format!("{why}; {}", end_words(agent.end, context.program)),
+        failure: Some(class),
+        status: plain,
+    };
+    match agent.over_limit {
+        Some(WriteLimit::Disk) => return ended(disk_words(context.disk), FailureClass::DiskLimit),
+        Some(WriteLimit::Log) => {
+            return ended(log_words(context.log_limit_bytes), FailureClass::LogLimit);
+        }
+        None => {}
     }
-    let killed = agent.end == CommandEnd::Signaled(9);
-    if context.group.oom_kills > 0 && (killed || agent.end != CommandEnd::Exited(0)) {
-        return Verdict {
-            summary: oom_words(&context.group),
-            failure: Some(FailureClass::OutOfMemory),
-            status: plain,
-        };
+    if agent.stopped {
+        return ended("cancelled".to_owned(), FailureClass::Cancelled);
     }
     let failure = match agent.end {
         CommandEnd::Exited(0) => None,
         CommandEnd::AgentFailed(..) => Some(FailureClass::Infrastructure),
+        // Whatever it ran into then was not of its making alone.
+        _ if context.disk_full => Some(FailureClass::Infrastructure),
         _ => Some(FailureClass::UserError),
     };
+    let group = &context.group;
+    if failure.is_some() && group.oom_kills > 0 {
+        let (summary, failure) = (oom_words(group), Some(FailureClass::OutOfMemory));
+        return Verdict { summary, failure, status: plain };
+    }
+    if failure.is_some() && group.pids_refused > 0 {
+        return ended(process_words(group), FailureClass::ProcessLimit);
+    }
     Verdict { summary: end_words(agent.end, context.program), failure, status: plain }
 }
 
@@ -152,15 +180,53 @@ fn oom_words(group: &GroupUse) -> String {
     format!("out of memory: reached its memory limit{limit}{peak}")
 }
 
-fn with_lost_output(summary: String, agent: &AgentReport) -> String {
-    if agent.lost_output_bytes == 0 {
-        return summary;
+/// The limit and the peak are the group's, which holds the agent as well.
+fn process_words(group: &GroupUse) -> String {
+    let of_job = |n: u64| n.saturating_sub(1);
+    let limit = group.pids_max.map_or_else(String::new, |n| format!(" of {}", of_job(n)));
+    let peak = group.pids_peak.map_or_else(String::new, |n| format!(" (peak {})", of_job(n)));
+    format!("reached its limit{limit} processes and threads{peak}")
+}
+
+fn disk_words(disk: Option<OnDisk>) -> String {
+    let Some(disk) = disk else { return "wrote more than its disk limit".to_owned() };
+    let limit = bytes_words(disk.limit_bytes);
+    match disk.taken {
+        Taken::Bytes(bytes) => format!("wrote {}, its disk limit is {limit}", bytes_words(bytes)),
+        Taken::TooDeep => format!(
+            "nested its directories so deep that what it wrote cannot be measured, and its disk \
+             limit is {limit}"
+        ),
     }
-    format!(
-        "{summary}; {} of output lost: {}",
-        bytes_words(agent.lost_output_bytes),
-        Errno::from_raw(agent.log_errno).desc()
+}
+
+fn log_words(limit_bytes: Option<u64>) -> String {
+    limit_bytes.map_or_else(
+        || "filled its log".to_owned(),
+        |limit| format!("filled its log, whose limit is {}", bytes_words(limit)),
     )
+}
+
+/// Adds what became of what the job wrote: output that is not in the log, more on
+/// the disk than it may though it ended by itself, no room left for anybody.
+fn with_written(mut summary: String, agent: &AgentReport, context: &Context<'_>) -> String {
+    if agent.lost_output_bytes > 0 {
+        let why = match agent.log_errno {
+            0 => "the log was full".to_owned(),
+            errno => Errno::from_raw(errno).desc().to_owned(),
+        };
+        let lost = bytes_words(agent.lost_output_bytes);
+        summary = format!("{summary}; {lost} of output lost: {why}");
+    }
+    let over = context.disk.filter(|disk| disk.taken.is_above(disk.limit_bytes));
+    if over.is_some() && agent.over_limit != Some(WriteLimit::Disk) {
+        summary = format!("{summary}; {}", disk_words(over));
+    }
+    let no_room = Errno::from_raw(agent.log_errno) == Errno::ENOSPC;
+    if no_room || context.disk_full && agent.end != CommandEnd::Exited(0) {
+        summary += "; disk full: the file system of the job's directory has no room left";
+    }
+    summary
 }
 
 /// Adds what the sandbox refused, and the profile that would not have: one under
@@ -260,15 +326,17 @@ pub(super) fn failure_words(failure: &Failure, targets: &[String]) -> String {
 pub(super) fn of_lost(
     error: ReportError,
     group: &GroupUse,
+    disk_full: bool,
     layers: &[Layer],
     denied: Vec<Denied>,
     now_usec: u64,
 ) -> ExitReport {
+    let why = match disk_full {
+        true => "disk full: the file system of the job's directory has no room left",
+        false => "the machine went down or the agent was killed",
+    };
     let (summary, class) = match group.oom_kills {
-        0 => {
-            let words = format!("lost: {error}; the machine went down or the agent was killed");
-            (words, FailureClass::Lost)
-        }
+        0 => (format!("lost: {error}; {why}"), FailureClass::Lost),
         _ => (oom_words(group), FailureClass::OutOfMemory),
     };
     ExitReport { denied, ..bare(summary, class, layers, now_usec) }
@@ -306,6 +374,7 @@ mod tests {
             end,
             timed_out: false,
             stopped: false,
+            over_limit: None,
             started_usec: 1,
             finished_usec: 2,
             stdout_bytes: 0,
@@ -328,6 +397,9 @@ mod tests {
             denied: Vec::new(),
             group,
             time_limit_usec: Some(5_400_000_000),
+            log_limit_bytes: Some(1 << 30),
+            disk: None,
+            disk_full: false,
         }
     }
 
@@ -373,7 +445,7 @@ mod tests {
             memory_peak_bytes: Some(64 << 20),
             memory_max_bytes: Some(64 << 20),
             oom_kills: 1,
-            cpu_usec: None,
+            ..GroupUse::default()
         };
         let report = of_agent(&agent(CommandEnd::Signaled(9)), &context(group));
         assert_eq!(report.failure, Some(FailureClass::OutOfMemory));
@@ -388,6 +460,57 @@ mod tests {
         let group = GroupUse { oom_kills: 1, ..GroupUse::default() };
         let report = of_agent(&agent(CommandEnd::Exited(0)), &context(group));
         assert_eq!((report.failure, report.status), (None, 0));
+    }
+
+    #[test]
+    fn each_limit_has_its_class_and_words() {
+        use FailureClass::{DiskLimit, Infrastructure, LogLimit, ProcessLimit};
+        let term = CommandEnd::Signaled(15);
+        let over = |limit| AgentReport { over_limit: Some(limit), ..agent(term) };
+        let disk = Some(OnDisk { taken: Taken::Bytes(6 << 28), limit_bytes: 1 << 30 });
+        let pids = GroupUse {
+            pids_max: Some(21),
+            pids_peak: Some(21),
+            pids_refused: 3,
+            ..GroupUse::default()
+        };
+        let plain = || context(GroupUse::default());
+        let failed = agent(CommandEnd::Exited(1));
+        let cases = [
+            (
+                over(WriteLimit::Disk),
+                Context { disk, ..plain() },
+                DiskLimit,
+                "wrote 1.5 GiB, its disk limit is 1 GiB; ended by signal 15 (SIGTERM)",
+            ),
+            (
+                AgentReport { lost_output_bytes: 2048, ..over(WriteLimit::Log) },
+                plain(),
+                LogLimit,
+                "filled its log, whose limit is 1 GiB; ended by signal 15 (SIGTERM); 2 KiB of \
+                 output lost: the log was full",
+            ),
+            (
+                failed.clone(),
+                context(pids),
+                ProcessLimit,
+                "reached its limit of 20 processes and threads (peak 20); exited with code 1",
+            ),
+            (
+                failed,
+                Context { disk_full: true, ..plain() },
+                Infrastructure,
+                "exited with code 1; disk full: the file system of the job's directory has no \
+                 room left",
+            ),
+        ];
+        for (agent, context, class, words) in cases {
+            let report = of_agent(&agent, &context);
+            assert_eq!((report.failure, report.summary.as_str()), (Some(class), words));
+        }
+        let done = of_agent(&agent(CommandEnd::Exited(0)), &Context { disk, ..context(pids) });
+        assert_eq!(done.failure, None, "it did its work all the same");
+        assert_eq!(done.summary, "exited with code 0; wrote 1.5 GiB, its disk limit is 1 GiB");
     }
 
     #[test]

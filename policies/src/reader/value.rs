@@ -231,6 +231,16 @@ pub(super) fn memory(value: &DeValue<'_>) -> Result<u64, Fault> {
     size(value, 16 << 20, 64 << 40)
 }
 
+/// What a job may write to a disk.
+pub(super) fn written(value: &DeValue<'_>) -> Result<u64, Fault> {
+    size(value, 1 << 20, 1 << 50)
+}
+
+/// A share in the terms of cgroup v2.
+pub(super) fn weight(value: &DeValue<'_>) -> Result<u32, Fault> {
+    whole(value, 1, 10_000).map(|n| u32::try_from(n).unwrap_or(10_000))
+}
+
 /// A variable for the job's environment.
 pub(super) fn variable(name: &str, value: &DeValue<'_>) -> Result<String, Fault> {
     variable_name(name)?;

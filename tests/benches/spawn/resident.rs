@@ -51,6 +51,7 @@ impl Resident {
             agent_path: agent(),
             library: Arc::clone(&library),
             private: true,
+            machine_root: "/".into(),
         };
         let host = Host::prepare(&config).expect("this machine can sandbox");
         Self { host, library, runtime, project, next: AtomicU64::new(1) }
@@ -105,7 +106,7 @@ impl Resident {
     /// The first piece of a job's output.
     pub(crate) fn output(&self, life: &Life) -> Vec<u8> {
         let directory = self.host.job_directory(0, "bench", life.job).expect("it is there");
-        let mut log = File::from(directory.open_log().expect("the job has a log"));
+        let mut log = File::from(directory.open_log(1).expect("the job has a log"));
         let mut frame = Vec::new();
         log.read_to_end(&mut frame).expect("it can be read");
         frame.split_off(HEADER_BYTES.min(frame.len()))

@@ -16,6 +16,7 @@ mod output;
 mod probe;
 mod profiles;
 mod refused;
+mod resources;
 
 use fetchml_tests::{Private, available};
 
