@@ -10,6 +10,7 @@ mod follow;
 mod host;
 mod input;
 mod link;
+mod metrics;
 mod policies;
 mod private;
 mod reference;

@@ -162,6 +162,22 @@ pub(crate) enum Verb {
     /// List or fetch what a job left in its output directory
     #[command(before_help = "Example: fetchmlctl outputs @last --get model.json -o model.json")]
     Outputs(Outputs),
+    /// Show the metrics that a job reports
+    ///
+    /// A job reports by appending lines such as `step=3 loss=0.25`, or JSON objects, to
+    /// the file $FETCHML_METRICS_FILE. Works while the job runs as well.
+    #[command(before_help = "Example: fetchmlctl metrics @last --name loss")]
+    Metrics(Metrics),
+    /// Copy the job store, while it is in use, into a new file
+    ///
+    /// `fetchmld --restore FILE` puts it back. Needs the authorization to manage the jobs
+    /// of everybody. Logs, outputs and the audit log are files of their own and not in it.
+    #[command(before_help = "Example: fetchmlctl backup fetchml.db.backup")]
+    Backup {
+        /// Where to write it; an existing file is never overwritten
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
     /// Read and verify the audit log
     #[command(subcommand, before_help = "Example: fetchmlctl audit verify")]
     Audit(Audit),
@@ -238,6 +254,16 @@ pub(crate) struct Logs {
 pub(crate) enum StreamName {
     Stdout,
     Stderr,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Metrics {
+    /// The job
+    #[arg(value_name = "JOB", default_value = "@last")]
+    pub(crate) job: String,
+    /// Each point of this metric instead of a line for each
+    #[arg(long, value_name = "METRIC")]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 mod attempts;
 mod audit_show;
 mod audit_verify;
+mod backup;
 mod cancel;
 mod change;
 mod completion;
@@ -12,6 +13,7 @@ mod drain;
 mod list;
 mod logs;
 mod man;
+mod metrics;
 mod outputs;
 mod policy;
 mod policy_import;
@@ -138,6 +140,8 @@ async fn with_supervisor(verb: Verb, context: &Context) -> Result<u8> {
         Verb::Attempts(jobs) => attempts::run(context, &jobs.jobs).await,
         Verb::Drain(drain) => drain::run(context, &drain).await,
         Verb::Shutdown(shutdown) => shutdown::run(context, &shutdown).await,
+        Verb::Metrics(metrics) => metrics::run(context, &metrics).await,
+        Verb::Backup { file } => backup::run(context, &file).await,
         Verb::Outputs(outputs) => outputs::run(context, &outputs).await,
         Verb::Audit(Audit::Show(show)) => audit_show::run(context, &show).await,
         Verb::Audit(Audit::Verify { files, head }) => {

@@ -43,7 +43,7 @@ pub(crate) async fn run(context: &Context, outputs: &Outputs) -> Result<u8> {
 }
 
 /// Opens below `root`, whatever the path says and whoever changes it meanwhile.
-fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+pub(super) fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     Ok(rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
@@ -139,7 +139,8 @@ fn fetch(root: BorrowedFd<'_>, path: &Path, out: Option<&Path>) -> Result<()> {
     }
 }
 
-fn save(file: &mut File, path: &Path, out: &Path) -> Result<()> {
+/// Copies an open file to a new one; `path` names it where `out` is a directory.
+pub(super) fn save(file: &mut File, path: &Path, out: &Path) -> Result<()> {
     let place = match path.file_name() {
         Some(name) if out.is_dir() => out.join(name),
         _ => out.to_owned(),

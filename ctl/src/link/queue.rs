@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
+use std::os::fd::OwnedFd;
 use zbus::proxy::MethodFlags;
 use zbus::wire::DynamicDeserialize;
 use zbus::{DynamicType, Fd, Variant};
@@ -148,6 +149,13 @@ impl Link {
         self.supervisor().await?;
         let reply = self.manage("Drain", &(draining,)).await;
         reply.map_err(|e| Failure::bus("cannot change whether jobs start", &e))
+    }
+
+    /// A copy of the job store, opened for reading.
+    pub(crate) async fn back_up(&self) -> Result<OwnedFd> {
+        self.supervisor().await?;
+        let reply: zbus::Result<zbus::OwnedFd> = self.manage("BackUp", &()).await;
+        reply.map(OwnedFd::from).map_err(|e| Failure::bus("cannot copy the job store", &e))
     }
 
     /// Ends the supervisor, and before that what runs.

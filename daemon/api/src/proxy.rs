@@ -126,6 +126,10 @@ pub trait Manager {
     #[zbus(allow_interactive_auth)]
     fn drain(&self, draining: bool) -> zbus::Result<()>;
 
+    /// A copy of the job store as it is now (an SQLite database), opened for reading.
+    #[zbus(allow_interactive_auth)]
+    fn back_up(&self) -> zbus::Result<OwnedFd>;
+
     /// Ends the supervisor; with `jobs`, the jobs that run first, and answers when they
     /// are over. Jobs that wait do so until there is a supervisor again.
     #[zbus(allow_interactive_auth)]

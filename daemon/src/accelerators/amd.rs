@@ -18,7 +18,7 @@ pub(super) fn discover(root: &Path) -> Vec<Device> {
     let nodes = below(root, TOPOLOGY);
     let mut found: Vec<_> =
         names_in(&nodes).into_iter().filter_map(|node| device(root, &nodes.join(node))).collect();
-    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    found.sort_by_key(|(minor, _)| *minor);
     found.into_iter().map(|(_, device)| device).collect()
 }
 

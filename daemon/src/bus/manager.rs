@@ -287,6 +287,16 @@ impl Manager {
         Ok(())
     }
 
+    #[zbus(out_args("store"))]
+    async fn back_up(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedFd, BusError> {
+        let caller = self.door.operator("back-up", &header, connection).await?;
+        Ok(self.door.engine().back_up(&caller).await?.into())
+    }
+
     async fn shutdown(
         &self,
         #[zbus(header)] header: Header<'_>,

@@ -5,6 +5,7 @@
 mod accept;
 mod attempt;
 mod cancel;
+mod care;
 mod change;
 mod denials;
 mod end;
@@ -15,7 +16,6 @@ pub mod ledger;
 mod live;
 mod look;
 pub mod policy;
-mod prune;
 pub mod records;
 mod report;
 mod resume;

@@ -60,6 +60,12 @@ pub fn pruned(jobs: &[JobId]) -> NewRecord {
     NewRecord::new(Event::FileDelete, supervisor(), "prune", "jobs").detail("jobs", ranges(jobs))
 }
 
+/// Somebody takes a copy of the job store.
+#[must_use]
+pub fn backed_up(caller: &Caller) -> NewRecord {
+    NewRecord::new(Event::FileRead, user(caller.uid()), "back-up", "store").source(caller.source())
+}
+
 /// Somebody changed a job that waited or had failed.
 #[must_use]
 pub fn changed(caller: &Caller, id: JobId, what: &str) -> NewRecord {

@@ -88,7 +88,11 @@ fn drain(private: &Private) {
         let unfinished: usize = ["queued", "starting", "running"]
             .iter()
             .map(|state| {
-                private.ctl(["list", "--state", state, "-o", "name", "-n", "1"]).stdout.lines().count()
+                private
+                    .ctl(["list", "--state", state, "-o", "name", "-n", "1"])
+                    .stdout
+                    .lines()
+                    .count()
             })
             .sum();
         if unfinished == 0 {

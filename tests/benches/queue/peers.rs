@@ -18,11 +18,14 @@ const PUEUE: &str = "pueue";
 
 /// Peers that are not installed.
 pub(crate) fn missing() -> Vec<&'static str> {
-    [(TASK_SPOOLER, "task-spooler (apt-get install task-spooler)"), (PUEUE, "pueue (cargo install pueue)")]
-        .into_iter()
-        .filter(|(program, _)| !is_there(program))
-        .map(|(_, name)| name)
-        .collect()
+    [
+        (TASK_SPOOLER, "task-spooler (apt-get install task-spooler)"),
+        (PUEUE, "pueue (cargo install pueue)"),
+    ]
+    .into_iter()
+    .filter(|(program, _)| !is_there(program))
+    .map(|(_, name)| name)
+    .collect()
 }
 
 fn is_there(program: &str) -> bool {

@@ -85,7 +85,7 @@ fn held(command: &[&str]) -> HashMap<&'static str, Variant<'static>> {
 }
 
 async fn connect(private: &Private) -> zbus::Result<ManagerProxy<'static>> {
-    let stream = tokio::net::UnixStream::connect(private.socket()).await?;
+    let stream = std::os::unix::net::UnixStream::connect(private.socket())?;
     let connection = Builder::unix_stream(stream).p2p().build().await?;
     ManagerProxy::new(&connection).await
 }

@@ -17,6 +17,7 @@ const MANAGER: &[(&str, &str, &str)] = &[
     ("DropDead", "at", "a{t(ss)}"),
     ("ListAttempts", "t", "s"),
     ("DescribeQueue", "", "s"),
+    ("BackUp", "", "h"),
     ("Drain", "b", ""),
     ("Shutdown", "b", ""),
     ("ListJobs", "a{sv}", "a(tussssto)"),

@@ -1,14 +1,28 @@
-//! Jobs that have been over for longer than the site wants to remember them.
+//! Care for the store: copies of it, and jobs that have been over for longer than the
+//! site wants to remember them.
 
 use super::launcher::JobFiles;
 use super::{Engine, EngineError, now_usec, records};
+use crate::access::Caller;
 use fetchml_api::job::JobId;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// Jobs that are forgotten in one transaction, so that others are not kept waiting.
 const AT_ONCE: u32 = 200;
 
 impl Engine {
+    /// A copy of the store, for a caller who may read everything. Recorded before it
+    /// is made: it has every user's jobs in it.
+    ///
+    /// # Errors
+    /// [`EngineError`] when it cannot be recorded or made.
+    pub async fn back_up(&self, caller: &Caller) -> Result<OwnedFd, EngineError> {
+        let recorded = self.ledger.append(records::backed_up(caller)).await;
+        recorded.map_err(EngineError::AuditUnavailable)?;
+        Ok(self.store.backup().await?)
+    }
+
     /// Forgets them, and deletes their directories. Answers with how many there were.
     ///
     /// # Errors
