@@ -60,6 +60,7 @@ fn waiting(id: u64, spec: JobSpec) -> Job {
         not_before_usec: None,
         dead: false,
         gpu_names: Vec::new(),
+        usage: None,
     };
     Job {
         described: watch::Sender::new(described),
