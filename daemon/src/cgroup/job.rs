@@ -5,7 +5,7 @@ use fetchml_api::job::LiveUsage;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, XattrFlags};
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 /// Files for the weight of a group on the disks: of the cost model, which a disk
@@ -96,8 +96,11 @@ impl JobCgroup {
         Ok(())
     }
 
+    /// Never creates: the kernel calls a file that a group lacks one that may not be
+    /// made, and not one that is not there.
     fn write(&self, file: &str, text: &str) -> io::Result<()> {
-        fs::write(self.path.join(file), text)
+        let mut file = fs::OpenOptions::new().write(true).open(self.path.join(file))?;
+        file.write_all(text.as_bytes())
     }
 
     fn write_if_there(&self, file: &str, text: &str) -> io::Result<()> {

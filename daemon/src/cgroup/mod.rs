@@ -163,7 +163,10 @@ impl Cgroups {
             other => other.map_err(|e| failed("make", e))?,
         }
         let group = JobCgroup::open(path.clone()).map_err(|e| failed("open", e))?;
-        group.set(limits).map_err(|e| failed("set the limits of", e))?;
+        if let Err(e) = group.set(limits) {
+            group.remove();
+            return Err(failed("set the limits of", e));
+        }
         group.call(name);
         Ok(Some(group))
     }
