@@ -2,7 +2,7 @@
 //! load → plan → commit → record → start → commit → follow → record → commit → tell.
 
 use super::launcher::{Planned, Running};
-use super::{Change, Engine, EngineError, now_usec, records, report};
+use super::{Change, Engine, EngineError, directories, now_usec, records, report};
 use crate::store::JobRecord;
 use crate::supervise::{StartRequest, Submitter};
 use fetchml_api::job::{ExitReport, FailureClass, JobId, JobState, Layer};
@@ -53,10 +53,9 @@ impl Engine {
         };
         let record = record.ok_or_else(|| Box::new(report::cancelled_early()))?;
         let profile = self.profile(&record.spec.profile).map_err(|error| refused(&error))?;
-        let directories = self.directories(id).map_err(|error| {
-            let why = format!("cannot duplicate the descriptors of its directories: {error}");
-            Box::new(report::not_run(FailureClass::Infrastructure, &why))
-        })?;
+        let directories = self.directories_of(id);
+        let directories = directories::open(&record.spec, &directories)
+            .map_err(|(class, why)| Box::new(report::not_run(class, &why)))?;
         let request = StartRequest {
             job: id,
             spec: record.spec,

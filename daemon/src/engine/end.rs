@@ -69,8 +69,8 @@ impl Engine {
         let (wanted, has_directories) = {
             let live = self.live();
             let wanted = !live.get(record.id).is_some_and(|job| job.cancel_requested);
-            let held = live.held.get(record.id).map_or(0, |held| held.directories().len());
-            (wanted, held == record.spec.mounts.len())
+            let have = live.directories.get(&record.id).map_or(0, |have| have.len());
+            (wanted, have == record.spec.mounts.len())
         };
         if tries == 0 || !wanted {
             return Next::Over { dead: false };
@@ -95,7 +95,6 @@ impl Engine {
         // place away before the end is committed.
         let share = self.share_after(&record);
         self.commit_surely(&record, attempt, share).await;
-        self.notify.release(id, record.spec.mounts.len());
         let record = Arc::new(record);
         let succeeded = record.state == JobState::Succeeded;
         let doomed = {

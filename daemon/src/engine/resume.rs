@@ -2,10 +2,10 @@
 
 use super::launcher::Adoption;
 use super::{Change, Engine, EngineError, now_usec, records, report};
-use crate::store::{JobRecord, UserShare};
+use crate::directories::{Directories, Directory};
+use crate::store::{JobRecord, UserShare, Waiting};
 use crate::supervise::AdoptRequest;
-use fetchml_api::job::{JobId, JobState};
-use std::os::fd::OwnedFd;
+use fetchml_api::job::{FailureClass, JobId, JobState};
 use std::sync::Arc;
 
 impl Engine {
@@ -15,6 +15,15 @@ impl Engine {
     /// [`EngineError`] when the store fails.
     pub async fn left_behind(&self) -> Result<Vec<JobRecord>, EngineError> {
         Ok(self.store.unfinished().await?)
+    }
+
+    /// What the store has of the directories of their jobs, and the room that they
+    /// go back to.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the store fails.
+    pub async fn directories_left_behind(&self) -> Result<(Waiting, &Directories), EngineError> {
+        Ok((self.store.waiting_directories().await?, &self.directories))
     }
 
     /// Users and what they have used.
@@ -42,25 +51,22 @@ impl Engine {
     }
 
     /// Puts a job back into the queue, at its old place.
-    pub async fn requeue(self: &Arc<Self>, record: JobRecord, directories: Vec<OwnedFd>) {
-        {
-            let mut live = self.live();
-            let opened = live.held.count_in(record.uid, directories);
-            live.held.keep(record.id, opened);
-        }
+    pub async fn requeue(self: &Arc<Self>, record: JobRecord, directories: Arc<[Directory]>) {
+        self.live().directories.insert(record.id, directories);
         self.wait_in_line(record).await;
     }
 
     /// Ends a job that waited and cannot be started any more.
-    pub async fn lose(self: &Arc<Self>, record: JobRecord) {
+    pub async fn lose(self: &Arc<Self>, record: JobRecord, why: &str) {
         let id = record.id;
         self.live().activate(id, record.uid, Some(record), Vec::new());
-        self.end(id, report::lost_while_queued()).await;
+        self.end(id, report::not_run(FailureClass::Lost, why)).await;
     }
 
     /// Finds out what became of a job that was starting or running.
-    pub async fn adopt(self: &Arc<Self>, mut record: JobRecord) {
+    pub async fn adopt(self: &Arc<Self>, mut record: JobRecord, directories: Arc<[Directory]>) {
         let id = record.id;
+        self.live().directories.insert(id, directories);
         let request = AdoptRequest {
             job: id,
             spec: record.spec.clone(),

@@ -55,7 +55,7 @@ impl HostView {
     }
 
     /// Runs `f` there and waits for its answer.
-    pub(super) fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         &self,
         f: impl FnOnce() -> std::io::Result<T> + Send + 'static,
     ) -> std::io::Result<T> {

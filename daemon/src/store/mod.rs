@@ -4,14 +4,17 @@
 //! only after the commit, which is what "commit, then tell" rests on.
 
 mod backup;
+mod directories;
 mod rows;
 mod schema;
 mod shares;
 
 pub use backup::{REPLACED_NAME, restore};
+pub use directories::Waiting;
 pub use rows::{AttemptEnd, AttemptRecord, Filter, JobRecord, NewJob, Pruned, Summary};
 pub use shares::UserShare;
 
+use crate::directories::Stored;
 use fetchml_api::job::JobId;
 use rusqlite::Connection;
 use std::os::fd::OwnedFd;
@@ -202,6 +205,22 @@ impl Store {
         self.call(rows::unfinished).await
     }
 
+    /// The directories of all jobs that are not over, and of dead ones.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they could not be read.
+    pub async fn waiting_directories(&self) -> Result<Waiting, StoreError> {
+        self.call(directories::waiting).await
+    }
+
+    /// The directories of a job that is not over or in the dead-letter list.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they could not be read.
+    pub async fn directories_of(&self, id: JobId) -> Result<Vec<Stored>, StoreError> {
+        self.call(move |db| directories::of_job(db, id)).await
+    }
+
     /// Key facts of the newest jobs that match, newest last.
     ///
     /// # Errors
@@ -314,6 +333,7 @@ mod tests {
             spec: JobSpec { name: name.to_owned(), ..JobSpec::plain(vec!["true".to_owned()]) },
             reason: "waiting".to_owned(),
             submitted_usec: 7,
+            directories: std::sync::Arc::default(),
         }
     }
 
