@@ -54,8 +54,12 @@ impl Engine {
         let record = record.ok_or_else(|| Box::new(report::cancelled_early()))?;
         let profile = self.profile(&record.spec.profile).map_err(|error| refused(&error))?;
         let directories = self.directories_of(id);
-        let directories = directories::open(&record.spec, &directories)
-            .map_err(|(class, why)| Box::new(report::not_run(class, &why)))?;
+        let directories = directories::open(&record.spec, &directories).map_err(|lost| {
+            if lost.for_good {
+                self.live().directories.remove(&id);
+            }
+            Box::new(report::not_run(lost.class(), &lost.why))
+        })?;
         let request = StartRequest {
             job: id,
             spec: record.spec,

@@ -47,7 +47,7 @@ impl Engine {
             restored.map_err(|error| EngineError::Failed(in_words(&record.spec, at, &error)))
         });
         let directories = restored.collect::<Result<Arc<[_]>, _>>()?;
-        open(&record.spec, &directories).map_err(|(_, why)| EngineError::Invalid(why))?;
+        open(&record.spec, &directories).map_err(|lost| EngineError::Invalid(lost.why))?;
         Ok(directories)
     }
 }
@@ -58,18 +58,26 @@ pub(super) fn stored(directories: &[Directory]) -> Result<Arc<[Stored]>, EngineE
     forms.map_err(|error| EngineError::Failed(format!("a directory {error}")))
 }
 
-/// Opens them for an attempt; or says why that cannot be, and how it is counted.
-pub(super) fn open(
-    spec: &JobSpec,
-    directories: &[Directory],
-) -> Result<Vec<OwnedFd>, (FailureClass, String)> {
+/// Why a directory cannot be opened for an attempt.
+#[derive(Debug)]
+pub(super) struct Unopened {
+    pub(super) why: String,
+    /// It will not be there at another time.
+    pub(super) for_good: bool,
+}
+
+impl Unopened {
+    pub(super) fn class(&self) -> FailureClass {
+        if self.for_good { FailureClass::Lost } else { FailureClass::Infrastructure }
+    }
+}
+
+/// Opens them for an attempt.
+pub(super) fn open(spec: &JobSpec, directories: &[Directory]) -> Result<Vec<OwnedFd>, Unopened> {
     let opened = directories.iter().enumerate().map(|(at, directory)| {
-        directory.open().map_err(|error| {
-            let class = match error.may_pass() {
-                true => FailureClass::Infrastructure,
-                false => FailureClass::Lost,
-            };
-            (class, in_words(spec, at, &error))
+        directory.open().map_err(|error| Unopened {
+            why: in_words(spec, at, &error),
+            for_good: !error.may_pass(),
         })
     });
     opened.collect()

@@ -72,10 +72,11 @@ impl Engine {
             let have = live.directories.get(&record.id).map_or(0, |have| have.len());
             (wanted, have == record.spec.mounts.len())
         };
-        if tries == 0 || !wanted {
+        // Nobody can start it again without them, from the dead-letter list neither.
+        if tries == 0 || !wanted || !has_directories {
             return Next::Over { dead: false };
         }
-        if failures > tries || !has_directories {
+        if failures > tries {
             return Next::Over { dead: true };
         }
         Next::Again { pause: policy.pause(failures, random()), class }
