@@ -87,6 +87,7 @@ impl Engine {
             record.not_before_usec = None;
             record.report = None;
             record.host_uid = Some(host_uid);
+            record.boot_id = crate::recover::this_boot();
             record.layers = layers;
             record.gpu_names = gpus;
         };

@@ -63,8 +63,25 @@ impl Engine {
         self.end(id, report::not_run(FailureClass::Lost, why)).await;
     }
 
-    /// Finds out what became of a job that was starting or running.
-    pub async fn adopt(self: &Arc<Self>, mut record: JobRecord, directories: Arc<[Directory]>) {
+    /// Jobs of which something was left; most of those that wait are not among them.
+    pub fn lingering(&self) -> Vec<JobId> {
+        self.launcher.lingering()
+    }
+
+    /// Removes what jobs left that are over.
+    pub fn sweep(&self, jobs: &[JobId]) {
+        self.launcher.sweep(jobs);
+    }
+
+    /// Finds out what became of a job. Answers with one that waits.
+    ///
+    /// # Errors
+    /// [`EngineError`] when it cannot be committed that it waits again.
+    pub async fn adopt(
+        self: &Arc<Self>,
+        mut record: JobRecord,
+        directories: Arc<[Directory]>,
+    ) -> Result<Option<JobRecord>, EngineError> {
         let id = record.id;
         self.live().directories.insert(id, directories);
         let request = AdoptRequest {
@@ -73,6 +90,12 @@ impl Engine {
             uid: record.uid,
             layers: record.layers.clone(),
             attempt: record.attempt,
+            state: record.state,
+            host_uid: record.host_uid,
+            this_boot: match (&record.boot_id, crate::recover::this_boot()) {
+                (Some(then), Some(now)) => Some(*then == now),
+                _ => None,
+            },
         };
         match self.launcher.adopt(request).await {
             Adoption::Ended(report) => {
@@ -80,8 +103,9 @@ impl Engine {
                 self.end(id, *report).await;
             }
             Adoption::Running(running) => {
-                if record.state == JobState::Starting {
+                if record.state != JobState::Running {
                     record.state = JobState::Running;
+                    record.attempt = record.attempt.max(1);
                     "its command runs".clone_into(&mut record.reason);
                     record.started_usec = Some(now_usec());
                     if let Err(error) = self.store.update(record.clone()).await {
@@ -102,6 +126,25 @@ impl Engine {
                 let engine = self.clone();
                 tokio::spawn(async move { engine.follow(id, running).await });
             }
+            Adoption::NeverBegan => {
+                if record.state == JobState::Starting {
+                    take_back(&mut record);
+                    self.store.take_back_attempt(record.clone()).await?;
+                }
+                return Ok(Some(record));
+            }
         }
+        Ok(None)
     }
+}
+
+/// An attempt of which nothing began was none.
+fn take_back(record: &mut JobRecord) {
+    record.state = JobState::Queued;
+    "the supervisor went away before its command began".clone_into(&mut record.reason);
+    record.attempt = record.attempt.saturating_sub(1);
+    record.host_uid = None;
+    record.boot_id = None;
+    record.layers.clear();
+    record.gpu_names.clear();
 }

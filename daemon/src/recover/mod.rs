@@ -2,13 +2,18 @@
 //! that ran are adopted, those that waited wait again with the directories that
 //! their clients opened, and what has neither end nor life left is lost, in words.
 
+mod table;
+
+pub use table::{Began, Found, Verdict};
+pub(crate) use table::{Stored, decide};
+
 use crate::directories::{Directory, DirectoryError, DirectoryId};
 use crate::engine::{Engine, EngineError};
 use crate::notify::{Notify, parse_kept_name};
 use fetchml_api::job::{JobId, JobState};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Descriptors of directories that the service manager kept.
 #[derive(Debug, Default)]
@@ -56,12 +61,18 @@ pub async fn recover(
     engine.take_over_shares().await?;
     let mut directories = Left::take(engine, notify, kept).await?;
     let mut waiting = Vec::new();
-    for record in engine.left_behind().await? {
+    let mut lingering: HashSet<JobId> = engine.lingering().into_iter().collect();
+    for mut record in engine.left_behind().await? {
         let found = directories.of(record.id, record.spec.mounts.len());
-        if record.state != JobState::Queued {
-            recovered.adopted += 1;
-            engine.adopt(record, found.unwrap_or_default()).await;
-            continue;
+        if lingering.remove(&record.id) || record.state != JobState::Queued {
+            let have = found.as_ref().map(Arc::clone).unwrap_or_default();
+            match engine.adopt(record, have).await? {
+                Some(waits) => record = waits,
+                None => {
+                    recovered.adopted += 1;
+                    continue;
+                }
+            }
         }
         match found {
             Ok(directories) => {
@@ -74,6 +85,7 @@ pub async fn recover(
             }
         }
     }
+    engine.sweep(&lingering.into_iter().collect::<Vec<_>>());
     let ids: Vec<JobId> = waiting.iter().map(|(record, _)| record.id).collect();
     engine.record_requeued(&ids).await?;
     for (record, directories) in waiting {
@@ -81,6 +93,16 @@ pub async fn recover(
     }
     engine.pump();
     Ok(recovered)
+}
+
+/// Names this run of the machine; another boot is another name (random(4)).
+pub(crate) fn this_boot() -> Option<String> {
+    static NAME: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(text.trim().to_owned())
+    };
+    NAME.get_or_init(read).clone()
 }
 
 /// The directories that the last supervisor left behind.

@@ -149,6 +149,19 @@ impl Store {
         .await
     }
 
+    /// Writes the facts of a job that waits again after an attempt of which nothing
+    /// began, and forgets that attempt.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be committed.
+    pub async fn take_back_attempt(&self, job: JobRecord) -> Result<(), StoreError> {
+        self.call(move |db| {
+            rows::set(db, &job)?;
+            rows::forget_attempts_after(db, job.id, job.attempt)
+        })
+        .await
+    }
+
     /// Changes a waiting job's place in the queue.
     ///
     /// # Errors

@@ -335,6 +335,12 @@ fn put_attempt(
     Ok(())
 }
 
+pub(super) fn forget_attempts_after(db: &Connection, id: JobId, last: u32) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM attempts WHERE job = ?1 AND number > ?2")?
+        .execute(params![key(id), last])?;
+    Ok(())
+}
+
 pub(super) fn attempts(db: &Connection, id: JobId) -> rusqlite::Result<Vec<AttemptRecord>> {
     db.prepare_cached(
         "SELECT number, state, started_usec, finished_usec, host_uid, layers, report \

@@ -137,6 +137,13 @@ impl JobDirectory {
             .map_err(failed("make the job's report"))
     }
 
+    /// Whether there is a report file and nothing was ever written to it.
+    pub(super) fn report_is_empty(&self) -> bool {
+        below(&self.directory, "report", OFlags::RDONLY, Mode::empty())
+            .and_then(rustix::fs::fstat)
+            .is_ok_and(|stat| stat.st_size == 0)
+    }
+
     /// At most one byte more than a report can have, so that a longer one is seen.
     pub(super) fn read_report(&self) -> Vec<u8> {
         const MOST: usize = fetchml_api::agent::MAX_REPORT_BYTES + 64;

@@ -5,10 +5,11 @@ use super::{
     About, AdoptRequest, Adopted, Attempt, JobDirectory, LONGEST_GRACE_USEC, Prepared, Refusal,
     StartRequest, collect, report,
 };
-use crate::cgroup::{Cgroups, JobCgroup};
+use crate::cgroup::Cgroups;
 use crate::launch::{HostView, LaunchTimes, Launcher, Mark};
 use crate::plan::{self, LandlockSupport, ProcMask, failed};
 use crate::queue::Capacity;
+use crate::recover::{Found, Stored, Verdict, decide};
 use fetchml_api::agent::{DENIED, DeniedCalls, MAX_REPORT_BYTES, STOP};
 use fetchml_api::host::Finding;
 use fetchml_api::job::{JobId, JobSpec};
@@ -19,12 +20,12 @@ use rustix::fs::{AtFlags, Mode, OFlags, chmodat, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with,
-    sockopt,
 };
-use rustix::process::{PidfdFlags, pidfd_open};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+pub(super) const IDENTITY_SUFFIX: &str = ".sock";
 
 /// What start-up must know.
 #[derive(Clone, Debug)]
@@ -160,32 +161,52 @@ impl Host {
     }
 
     async fn try_adopt(&self, request: AdoptRequest) -> Result<Adopted, Refusal> {
-        let AdoptRequest { job, spec, uid, layers, .. } = request;
+        let Some(stored) = Stored::of(request.state) else { return Ok(Adopted::NeverBegan) };
+        let directory = self.job_directory(request.uid, &request.spec.experiment, request.job);
+        let directory = match directory {
+            // It is made for the first attempt.
+            Err(_) if stored == Stored::Queued => return Ok(Adopted::NeverBegan),
+            directory => Arc::new(directory?),
+        };
         let about = About {
-            job,
-            program: spec.command.first().cloned().unwrap_or_default(),
-            profile: spec.profile.clone(),
-            time_limit_usec: spec.time_limit_usec,
+            job: request.job,
+            program: request.spec.command.first().cloned().unwrap_or_default(),
+            profile: request.spec.profile.clone(),
+            time_limit_usec: request.spec.time_limit_usec,
             grace_usec: LONGEST_GRACE_USEC,
-            directory: Arc::new(self.job_directory(uid, &spec.experiment, job)?),
+            directory,
         };
-        let group = self.0.cgroups.existing(job);
-        let Some((pid, pidfd)) = self.find_agent(&about, group.as_ref()).await else {
-            return Ok(Adopted::Ended(collect(self, &about, group.as_ref(), &layers)));
-        };
-        let pidfd = readiness(pidfd).map_err(failed("watch an adopted agent"))?;
-        let host = self.clone();
-        let times = LaunchTimes::default();
-        Ok(Adopted::Running(Attempt {
-            layers,
-            pid,
-            times,
-            pidfd,
-            account: None.into(),
-            group,
-            about,
-            host,
-        }))
+        let layers = &request.layers;
+        let group = self.0.cgroups.existing(request.job);
+        let (found, agent) = self.look(&about, group.as_ref(), &request).await;
+        match (decide(stored, found), agent) {
+            (Verdict::Follow, Some((pid, pidfd))) => {
+                let pidfd = readiness(pidfd).map_err(failed("watch an adopted agent"))?;
+                Ok(Adopted::Running(Attempt {
+                    layers: request.layers,
+                    pid,
+                    times: LaunchTimes::default(),
+                    pidfd,
+                    account: None.into(),
+                    group,
+                    about,
+                    host: self.clone(),
+                }))
+            }
+            (Verdict::Wait | Verdict::WaitAgain, _) => {
+                if let Some(group) = &group {
+                    group.remove();
+                }
+                if found != Found::Other {
+                    self.forget_identity(request.job);
+                }
+                Ok(Adopted::NeverBegan)
+            }
+            (_, _) if found == Found::Other => Err(Refusal::Infrastructure(
+                "another process than its agent listens at its socket".to_owned(),
+            )),
+            _ => Ok(Adopted::Ended(collect(self, &about, group.as_ref(), layers))),
+        }
     }
 
     /// Deletes the directory of a job that is over. Neither links nor a race lead out
@@ -219,6 +240,10 @@ impl Host {
     /// Whether the state directory can be mapped: tried once, when first asked.
     pub(super) fn mapping(&self) -> &Finding {
         self.0.mapping.get_or_init(|| super::findings::mapping(self.0.users.as_fd()))
+    }
+
+    pub(super) fn identities(&self) -> &OwnedFd {
+        &self.0.identities
     }
 
     pub(super) fn cgroups_description(&self) -> Result<String, String> {
@@ -286,16 +311,10 @@ impl Host {
         SocketAddrUnix::new(format!("/proc/self/fd/{directory}/{}", identity_name(job)))
     }
 
-    /// Connects to the agent's socket; the kernel says who listens there.
-    async fn find_agent(&self, about: &About, group: Option<&JobCgroup>) -> Option<(i32, OwnedFd)> {
-        let socket = self.connect_to_agent(about, group).await?;
-        listening_process(&socket)
-    }
-
     /// Tells the agent to end its job. Only the supervisor reaches the socket, so
     /// a job cannot pretend that it was asked to end, as it could by signals.
     pub(super) async fn ask_to_stop(&self, about: &About) {
-        if let Some(socket) = self.connect_to_agent(about, None).await {
+        if let Some(socket) = self.reach_agent(about).await {
             // The agent may end by itself at this moment.
             let _ = rustix::net::send(&socket, &[STOP], SendFlags::NOSIGNAL);
         }
@@ -315,48 +334,15 @@ impl Host {
         DeniedCalls::decode(answer.get(..len)?)
     }
 
-    fn connect_once(&self, about: &About) -> Result<OwnedFd, Errno> {
+    pub(super) fn connect_once(&self, about: &About) -> Result<OwnedFd, Errno> {
         let socket = stream_socket()?;
         connect(&socket, &self.identity_address(about.job)?)?;
         Ok(socket)
     }
-
-    async fn connect_to_agent(&self, about: &About, group: Option<&JobCgroup>) -> Option<OwnedFd> {
-        // An agent that was just being launched may not listen yet, one with a
-        // full backlog is busy, and a supervisor short of descriptors knows
-        // nothing: none of these says that the agent is gone.
-        const PAUSE: Duration = Duration::from_millis(20);
-        const TRIES: u32 = 500;
-        for _ in 0..TRIES {
-            match self.connect_once(about) {
-                Ok(socket) => return Some(socket),
-                Err(Errno::NOENT) => return None,
-                Err(Errno::CONNREFUSED) => {
-                    let over = !about.directory.read_report().is_empty();
-                    if over || group.is_some_and(JobCgroup::is_empty) {
-                        return None;
-                    }
-                }
-                Err(_) => {}
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        None
-    }
 }
 
-fn identity_name(job: JobId) -> String {
-    format!("{job}.sock")
-}
-
-fn listening_process(socket: &OwnedFd) -> Option<(i32, OwnedFd)> {
-    // For a connected client the peer's credentials are those of listen(2).
-    let pid = sockopt::socket_peercred(socket).ok()?.pid;
-    let pidfd = match fetchml_sys::net::peer_pidfd(socket.as_fd()) {
-        Err(Errno::NOPROTOOPT) => pidfd_open(pid, PidfdFlags::empty()).ok()?,
-        other => other.ok()?,
-    };
-    Some((pid.as_raw_nonzero().get(), pidfd))
+pub(super) fn identity_name(job: JobId) -> String {
+    format!("{job}{IDENTITY_SUFFIX}")
 }
 
 fn stream_socket() -> Result<OwnedFd, Errno> {

@@ -9,6 +9,7 @@ mod denied;
 mod directory;
 mod findings;
 mod host;
+mod look;
 mod preview;
 mod report;
 
@@ -23,7 +24,7 @@ use crate::cgroup::JobCgroup;
 use crate::launch::{Account, LaunchError};
 use crate::plan::Plan;
 use fetchml_api::agent::AgentReport;
-use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, Layer};
+use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, JobState, Layer};
 use fetchml_policies::Profile;
 use fetchml_sys::watch::readiness;
 use rustix::fd::{AsFd, OwnedFd};
@@ -87,6 +88,12 @@ pub struct AdoptRequest {
     pub layers: Vec<Layer>,
     /// Which try it is, from 1.
     pub attempt: u32,
+    /// What the store says of the job.
+    pub state: JobState,
+    /// Host user id that the attempt ran as.
+    pub host_uid: Option<u32>,
+    /// Whether it was started in this run of the machine, if that is known.
+    pub this_boot: Option<bool>,
 }
 
 /// What became of an earlier attempt.
@@ -96,6 +103,8 @@ pub enum Adopted {
     Running(Attempt),
     /// It is over.
     Ended(ExitReport),
+    /// Nothing of it began and nothing is left of it: the job waits.
+    NeverBegan,
 }
 
 /// A complete plan, not yet carried out.
