@@ -65,7 +65,7 @@ test-setup:
 
 # About ten minutes. CRASH_SEED repeats the lots of a run, not the machine's timing.
 test-crash: test-setup build
-	cargo bench --locked -p fetchml-tests --bench crash
+	cargo bench --profile dev --locked -p fetchml-tests --bench crash
 
 # MUTATIONS='ids caps' tries only those whose name has one of these words.
 test-mutations: test-setup

@@ -44,6 +44,7 @@ fn ensure(base: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
 /// mounted again: after a crash its upper layer may lack what was written last.
 /// /work is scratch, so a further attempt of the job goes on with what is there.
 fn forget_unsynced(area: &OwnedFd) {
+    let _ = unlinkat(area, "work/work/incompat/volatile/dirty", AtFlags::empty());
     for mark in ["work/work/incompat/volatile", "work/work/incompat"] {
         // Mostly it is not there.
         let _ = unlinkat(area, mark, AtFlags::REMOVEDIR);
@@ -181,6 +182,7 @@ mod tests {
         create().expect("the first attempt");
         let work = place.path().join(format!("{uid}/e/1/work"));
         fs::create_dir_all(work.join("work/work/incompat/volatile")).expect("the kernel's mark");
+        fs::write(work.join("work/work/incompat/volatile/dirty"), "").expect("the kernel's mark");
         fs::write(work.join("upper/kept"), "").expect("the job's file");
         create().expect("the second attempt");
         assert!(!work.join("work/work/incompat").exists());
