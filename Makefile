@@ -2,6 +2,7 @@
 # make test     everything, on this machine, in containers and in a machine
 # make test-ml  scikit-learn, PyTorch, XGBoost and others in the sandbox, from PyPI
 # make test-mutations  switch each layer of the sandbox off, see a test notice
+# make test-crash  kill the supervisor CRASH_KILLS (1000) times while clients use it
 # make check    formatting, lints, licences
 # make fuzz     readers of untrusted or foreign text, FUZZ_SECONDS each (cargo-fuzz)
 # make bench    cost of starting a job beside fork+exec, bwrap and crun
@@ -26,7 +27,7 @@ STAGE := build/deb
 # cargo does as well.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: all build demo test test-mutations test-setup test-images test-ml check bench fuzz install deb clean
+.PHONY: all build demo test test-crash test-mutations test-setup test-images test-ml check bench fuzz install deb clean
 
 all: build
 
@@ -61,6 +62,10 @@ endif
 
 test-setup:
 	tests/setup.sh
+
+# About ten minutes. CRASH_SEED repeats the lots of a run, not the machine's timing.
+test-crash: test-setup build
+	cargo bench --profile dev --locked -p fetchml-tests --bench crash
 
 # MUTATIONS='ids caps' tries only those whose name has one of these words.
 test-mutations: test-setup

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod bus;
 mod cgroup;
 pub mod config;
+pub mod directories;
 pub mod engine;
 mod jail;
 mod launch;

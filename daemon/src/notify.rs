@@ -1,13 +1,14 @@
 //! What the service manager hears of us, and what it keeps for us: readiness,
-//! status, watchdog, and the descriptors of queued jobs, which so survive a
-//! restart of the supervisor. Without a service manager all of it does nothing.
+//! status, watchdog, and the directories of queued jobs, whose descriptors so
+//! survive a restart of the supervisor. Without a service manager all of it does
+//! nothing.
 
-use fetchml_api::job::JobId;
+use crate::directories::DirectoryId;
 use sd_notify::NotifyState;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
-/// Prefix of the names under which descriptors of queued jobs are kept.
-const KEPT_PREFIX: &str = "job-";
+/// Prefix of the names under which directories are kept.
+const KEPT_PREFIX: &str = "directory-";
 
 /// The way to the service manager.
 #[derive(Clone, Copy, Debug)]
@@ -58,23 +59,18 @@ impl Notify {
         self.send(&[NotifyState::Stopping]);
     }
 
-    /// Hands duplicates of a queued job's directories to the service manager.
-    pub fn keep(self, job: JobId, directories: &[OwnedFd]) {
-        if !self.enabled {
-            return;
-        }
-        for (index, directory) in directories.iter().enumerate() {
-            let name = kept_name(job, index);
+    /// Hands a duplicate of a directory to the service manager.
+    pub fn keep(self, directory: DirectoryId, descriptor: BorrowedFd<'_>) {
+        if self.enabled {
+            let name = kept_name(directory);
             let state = [NotifyState::FdStore, NotifyState::FdName(&name)];
-            report(sd_notify::notify_with_fds(&state, &[directory.as_fd()]));
+            report(sd_notify::notify_with_fds(&state, &[descriptor]));
         }
     }
 
-    /// Lets go of `count` directories kept for a job.
-    pub fn release(self, job: JobId, count: usize) {
-        for index in 0..count {
-            self.send(&[NotifyState::FdStoreRemove, NotifyState::FdName(&kept_name(job, index))]);
-        }
+    /// Lets go of a directory.
+    pub fn release(self, directory: DirectoryId) {
+        self.send(&[NotifyState::FdStoreRemove, NotifyState::FdName(&kept_name(directory))]);
     }
 
     fn send(self, state: &[NotifyState<'_>]) {
@@ -91,15 +87,14 @@ fn report(sent: std::io::Result<()>) {
     }
 }
 
-fn kept_name(job: JobId, index: usize) -> String {
-    format!("{KEPT_PREFIX}{job}-{index}")
+fn kept_name(directory: DirectoryId) -> String {
+    format!("{KEPT_PREFIX}{directory}")
 }
 
-/// The job and the position that a kept descriptor's name stands for.
+/// The directory that a kept descriptor's name stands for.
 #[must_use]
-pub fn parse_kept_name(name: &str) -> Option<(JobId, usize)> {
-    let (job, index) = name.strip_prefix(KEPT_PREFIX)?.split_once('-')?;
-    Some((JobId(job.parse().ok()?), index.parse().ok()?))
+pub fn parse_kept_name(name: &str) -> Option<DirectoryId> {
+    Some(DirectoryId(name.strip_prefix(KEPT_PREFIX)?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -108,8 +103,9 @@ mod tests {
 
     #[test]
     fn names_of_kept_descriptors_are_read_back() {
-        assert_eq!(parse_kept_name(&kept_name(JobId(41), 2)), Some((JobId(41), 2)));
-        for other in ["bus", "job-", "job-1", "job-x-1", "job-1-", "jobs-1-1"] {
+        let directory = DirectoryId(41);
+        assert_eq!(parse_kept_name(&kept_name(directory)), Some(directory));
+        for other in ["bus", "directory-", "directory-x", "directory-1-1", "directories-1"] {
             assert_eq!(parse_kept_name(other), None, "{other}");
         }
     }

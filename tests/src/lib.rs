@@ -2,6 +2,7 @@
 //! gone afterwards.
 //!
 //! * [`private`]: a supervisor on this machine's own kernel. Milliseconds a job.
+//! * [`campaign`]: such a supervisor killed again and again while clients use it.
 //! * [`container`]: PID 1, bus, polkit and journald are real, the kernel is this
 //!   machine's. Boots in a second.
 //! * [`machine`]: the kernel is real as well, with every cgroup v2 controller.
@@ -10,6 +11,7 @@
 //! A level that cannot run here says why ([`available`]); where `CI` is set that
 //! is a failure.
 
+pub mod campaign;
 pub mod cgroup;
 pub mod container;
 pub mod image;

@@ -13,8 +13,8 @@ mod relay;
 use command::Started;
 use denials::Denials;
 use fetchml_api::agent::{
-    AgentPlan, AgentReport, AgentStep, CommandEnd, DENIED, DeniedCalls, Observed, STOP,
-    STOP_OVER_DISK, WriteLimit, fd,
+    AgentPlan, AgentReport, AgentStep, CommandEnd, DENIED, DeniedCalls, Observed, REPORT_MAGIC,
+    STOP, STOP_OVER_DISK, WriteLimit, fd,
 };
 use fetchml_api::log::Stream;
 use fetchml_sys::Errno;
@@ -32,11 +32,12 @@ type SetupError = (AgentStep, Errno);
 /// Runs the job whose descriptors the supervisor left at the numbers of [`fd`].
 pub(crate) fn run() -> u8 {
     let mut observed = Observed::default();
-    let report = match set_up(&mut observed) {
+    let mut marked = 0;
+    let report = match set_up(&mut observed, &mut marked) {
         Ok(job) => job.run(),
         Err((step, errno)) => failed_before_start(step, errno, observed),
     };
-    leave_report(&report).is_err().into()
+    leave_report(&report, marked).is_err().into()
 }
 
 struct Job {
@@ -82,7 +83,7 @@ enum Deadline {
     Killed,
 }
 
-fn set_up(observed: &mut Observed) -> Result<Job, SetupError> {
+fn set_up(observed: &mut Observed, marked: &mut usize) -> Result<Job, SetupError> {
     let setup = |e| (AgentStep::Setup, e);
     // Until here the kernel may have called this process dumpable; from now on
     // the job can neither trace it nor read its /proc entries.
@@ -99,6 +100,7 @@ fn set_up(observed: &mut Observed) -> Result<Job, SetupError> {
     observe::verify(observed, &plan).map_err(|e| (AgentStep::Verify, e))?;
     let (out, out_write) = Pipe::new(Stream::Stdout).map_err(setup)?;
     let (err, err_write) = Pipe::new(Stream::Stderr).map_err(setup)?;
+    mark_beginning(marked).map_err(setup)?;
     let started_usec = now_usec();
     let Started { pid, failure, listener } = command::start(&plan, out_write, err_write)?;
     // After the start, so that the command does not inherit it: this process
@@ -332,12 +334,20 @@ fn failed_before_start(step: AgentStep, errno: Errno, observed: Observed) -> Age
     }
 }
 
-/// Writes the report and waits for the disk: from then on the end of this job
-/// is known whatever happens to the machine.
-fn leave_report(report: &AgentReport) -> Result<(), Errno> {
+/// Writes the first bytes of the report before the command can do anything. What a
+/// supervisor of the same run of the machine does not find there has not begun, so
+/// this need not wait for the disk.
+fn mark_beginning(marked: &mut usize) -> Result<(), Errno> {
+    *marked = rustix::io::write(borrowed(fd::REPORT), &REPORT_MAGIC)?;
+    if *marked == REPORT_MAGIC.len() { Ok(()) } else { Err(Errno::NOSPC) }
+}
+
+/// Writes the report behind what was `marked`, and waits for the disk: from then on
+/// the end of this job is known whatever happens to the machine.
+fn leave_report(report: &AgentReport, marked: usize) -> Result<(), Errno> {
     let file = borrowed(fd::REPORT);
     let bytes = report.encode();
-    let mut rest = bytes.as_slice();
+    let mut rest = bytes.get(marked..).unwrap_or_default();
     while !rest.is_empty() {
         let n = rustix::io::write(file, rest)?;
         rest = rest.get(n..).unwrap_or_default();

@@ -288,6 +288,10 @@ pub struct AgentReport {
 }
 
 /// First bytes of a report file; the last byte is its version.
+///
+/// The agent writes them before it starts the command, and the rest at the end: a
+/// report file that is empty when no process of the attempt is left says that the
+/// command never began.
 pub const REPORT_MAGIC: [u8; 4] = *b"FMR\x02";
 
 /// Why a report cannot be used.
@@ -320,7 +324,7 @@ impl AgentReport {
     /// # Errors
     /// [`ReportError`] for anything but one whole report.
     pub fn decode(bytes: &[u8]) -> Result<Self, ReportError> {
-        if bytes.is_empty() {
+        if bytes.is_empty() || bytes == REPORT_MAGIC {
             return Err(ReportError::Missing);
         }
         let body = bytes
@@ -415,7 +419,11 @@ mod tests {
         let bytes = report().encode();
         assert_eq!(AgentReport::decode(&[]), Err(ReportError::Missing));
         for cut in 1..bytes.len() {
-            assert_eq!(AgentReport::decode(&bytes[..cut]), Err(ReportError::Damaged), "{cut}");
+            let error = match cut {
+                4 => ReportError::Missing,
+                _ => ReportError::Damaged,
+            };
+            assert_eq!(AgentReport::decode(&bytes[..cut]), Err(error), "{cut}");
         }
         let mut longer = bytes;
         longer.push(0);

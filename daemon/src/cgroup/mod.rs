@@ -176,16 +176,21 @@ impl Cgroups {
         JobCgroup::open(self.parent.as_ref()?.join(group_name(job))).ok()
     }
 
-    /// Called when the supervisor stops: removes groups that a crash left without
-    /// a process, and the parent of a private supervisor that leaves no job behind.
-    pub(crate) fn leave(&self) {
+    /// Removes groups that a crash left without a process.
+    pub(crate) fn sweep(&self) {
         let Some(parent) = &self.parent else { return };
         let is_job = |e: &fs::DirEntry| e.file_name().to_string_lossy().starts_with("job-");
         for entry in fs::read_dir(parent).into_iter().flatten().flatten().filter(is_job) {
             // Fails as long as the job runs, which is what we want.
             let _ = fs::remove_dir(entry.path());
         }
-        if !self.system {
+    }
+
+    /// Called when the supervisor stops: what a crash left goes, and the parent of a
+    /// private supervisor that leaves no job behind.
+    pub(crate) fn leave(&self) {
+        self.sweep();
+        if let Some(parent) = self.parent.as_ref().filter(|_| !self.system) {
             let _ = fs::remove_dir(parent);
         }
     }

@@ -1,8 +1,8 @@
 //! From a request to queued jobs.
 
-use super::held::Opened;
-use super::{Change, Engine, EngineError, now_usec, records};
+use super::{Change, Engine, EngineError, directories, now_usec, records};
 use crate::access::Caller;
+use crate::directories::Directory;
 use crate::queue::{Entry, Needs, satisfies};
 use crate::store::{JobRecord, NewJob};
 use fetchml_api::job::{JobId, JobSpec, JobState};
@@ -74,6 +74,8 @@ impl Engine {
             }
             return Err(refused);
         }
+        let directories = self.take_directories(caller.uid(), first, directories)?;
+        let stored = directories::stored(&directories)?;
         let now_usec = now_usec();
         let jobs = specs
             .into_iter()
@@ -84,6 +86,7 @@ impl Engine {
                 privileges: granted.clone(),
                 reason: "accepted".to_owned(),
                 submitted_usec: now_usec,
+                directories: stored.clone(),
             })
             .collect();
         let accepted = self.store.insert(jobs).await?;
@@ -115,15 +118,6 @@ impl Engine {
             return Err(EngineError::Denied(format!(
                 "you have {waiting} jobs waiting, the most a user may have is {limit}: \
                  wait for some of them to start, or cancel them"
-            )));
-        }
-        let (theirs, all) = self.live().held.count(caller.uid());
-        let more = directories.len();
-        if theirs + more > MAX_HELD_OF_USER || all + more > MAX_HELD {
-            return Err(EngineError::Denied(format!(
-                "{theirs} directories are held open for your waiting jobs and {all} for all; a \
-                 user may have {MAX_HELD_OF_USER}, all together {MAX_HELD}: wait for some jobs to \
-                 start, or submit with fewer mounts"
             )));
         }
         // Jobs of an array differ in their command and environment alone.
@@ -191,16 +185,12 @@ impl Engine {
     async fn enqueue(
         self: &Arc<Self>,
         accepted: Vec<JobRecord>,
-        directories: Vec<OwnedFd>,
+        directories: Arc<[Directory]>,
     ) -> Vec<JobId> {
         let ids: Vec<JobId> = accepted.iter().map(|record| record.id).collect();
-        if let [one] = ids.as_slice() {
-            self.notify.keep(*one, &directories);
-        }
-        let opened = self.live().held.count_in(accepted[0].uid, directories);
         for record in accepted {
             let (id, uid) = (record.id, record.uid);
-            self.live().held.keep(id, opened.clone());
+            self.live().directories.insert(id, directories.clone());
             self.wait_in_line(record).await;
             self.tell(id, uid, Change::New);
         }
@@ -273,20 +263,7 @@ impl Engine {
             tracing::error!(%error, action, resource, "a denial could not be recorded");
         }
     }
-
-    /// The directories of a job, for one attempt.
-    pub(super) fn directories(&self, id: JobId) -> std::io::Result<Vec<OwnedFd>> {
-        let opened: Option<Arc<Opened>> = self.live().held.get(id);
-        let opened = opened.as_ref().map_or(&[][..], |opened| opened.directories());
-        opened.iter().map(OwnedFd::try_clone).collect()
-    }
 }
-
-/// Directories held open for waiting jobs, of one user and of all: far below the
-/// limit of open files and of systemd's descriptor store, so that launches never
-/// go short because of a queue.
-const MAX_HELD_OF_USER: usize = 1024;
-const MAX_HELD: usize = 3072;
 
 /// Whether a refusal is a decision of policy, and not a mistake in the request.
 fn is_denial(refused: &EngineError) -> bool {

@@ -2,7 +2,7 @@
 //! load → plan → commit → record → start → commit → follow → record → commit → tell.
 
 use super::launcher::{Planned, Running};
-use super::{Change, Engine, EngineError, now_usec, records, report};
+use super::{Change, Engine, EngineError, directories, now_usec, records, report};
 use crate::store::JobRecord;
 use crate::supervise::{StartRequest, Submitter};
 use fetchml_api::job::{ExitReport, FailureClass, JobId, JobState, Layer};
@@ -55,9 +55,12 @@ impl Engine {
         };
         let record = record.ok_or_else(|| Box::new(report::cancelled_early()))?;
         let profile = self.profile(&record.spec.profile).map_err(|error| refused(&error))?;
-        let directories = self.directories(id).map_err(|error| {
-            let why = format!("cannot duplicate the descriptors of its directories: {error}");
-            Box::new(report::not_run(FailureClass::Infrastructure, &why))
+        let directories = self.directories_of(id);
+        let directories = directories::open(&record.spec, &directories).map_err(|lost| {
+            if lost.for_good {
+                self.live().directories.remove(&id);
+            }
+            Box::new(report::not_run(lost.class(), &lost.why))
         })?;
         let request = StartRequest {
             job: id,
@@ -86,6 +89,7 @@ impl Engine {
             record.not_before_usec = None;
             record.report = None;
             record.host_uid = Some(host_uid);
+            record.boot_id = crate::recover::this_boot();
             record.layers = layers;
             record.gpu_names = gpus;
         };

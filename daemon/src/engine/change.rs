@@ -84,11 +84,7 @@ impl Engine {
         id: JobId,
     ) -> Result<(), EngineError> {
         let mut record = self.dead(id).await?;
-        if !record.spec.mounts.is_empty() {
-            return Err(EngineError::Invalid(format!(
-                "job {id} had directories of its client, which are closed: submit it again"
-            )));
-        }
+        let directories = self.directories_again(&record).await?;
         record.state = JobState::Queued;
         "put back from the dead-letter list".clone_into(&mut record.reason);
         record.dead = false;
@@ -99,6 +95,7 @@ impl Engine {
         self.ledger.append(changed).await.map_err(EngineError::AuditUnavailable)?;
         self.store.end(record.clone(), None, None).await?;
         let uid = record.uid;
+        self.live().directories.insert(id, directories);
         self.wait_in_line(record).await;
         self.tell(id, uid, Change::New);
         self.pump();

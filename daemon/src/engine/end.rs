@@ -69,13 +69,14 @@ impl Engine {
         let (wanted, has_directories) = {
             let live = self.live();
             let wanted = !live.get(record.id).is_some_and(|job| job.cancel_requested);
-            let held = live.held.get(record.id).map_or(0, |held| held.directories().len());
-            (wanted, held == record.spec.mounts.len())
+            let have = live.directories.get(&record.id).map_or(0, |have| have.len());
+            (wanted, have == record.spec.mounts.len())
         };
-        if tries == 0 || !wanted {
+        // Nobody can start it again without them, from the dead-letter list neither.
+        if tries == 0 || !wanted || !has_directories {
             return Next::Over { dead: false };
         }
-        if failures > tries || !has_directories {
+        if failures > tries {
             return Next::Over { dead: true };
         }
         Next::Again { pause: policy.pause(failures, random()), class }
@@ -95,7 +96,6 @@ impl Engine {
         // place away before the end is committed.
         let share = self.share_after(&record);
         self.commit_surely(&record, attempt, share).await;
-        self.notify.release(id, record.spec.mounts.len());
         let record = Arc::new(record);
         let succeeded = record.state == JobState::Succeeded;
         let doomed = {

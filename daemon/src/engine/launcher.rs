@@ -54,6 +54,12 @@ pub trait Launcher: fmt::Debug + Send + Sync {
     /// After a restart: what became of an attempt.
     fn adopt(&self, request: AdoptRequest) -> BoxFuture<'_, Adoption>;
 
+    /// Jobs of which something was left, a socket at least.
+    fn lingering(&self) -> Vec<JobId>;
+
+    /// Removes what jobs left that are over.
+    fn sweep(&self, jobs: &[JobId]);
+
     /// The supervisor stops; what runs goes on.
     fn leave(&self);
 }
@@ -111,6 +117,8 @@ pub enum Adoption {
     Running(Arc<dyn Running>),
     /// It is over.
     Ended(Box<ExitReport>),
+    /// Nothing of it began and nothing is left of it.
+    NeverBegan,
 }
 
 /// The launcher of a real machine.
@@ -158,6 +166,14 @@ impl Launcher for Machine {
         Ok(Box::new(self.0.plan(request)?))
     }
 
+    fn lingering(&self) -> Vec<JobId> {
+        self.0.lingering()
+    }
+
+    fn sweep(&self, jobs: &[JobId]) {
+        self.0.sweep(jobs);
+    }
+
     fn leave(&self) {
         self.0.leave();
     }
@@ -167,6 +183,7 @@ impl Launcher for Machine {
             match self.0.adopt(request).await {
                 Adopted::Running(attempt) => Adoption::Running(Arc::new(Live(attempt))),
                 Adopted::Ended(report) => Adoption::Ended(Box::new(report)),
+                Adopted::NeverBegan => Adoption::NeverBegan,
             }
         })
     }

@@ -2,8 +2,8 @@
 //! was committed before. Of a job that waits there is only what the queue needs:
 //! there may be a hundred thousand.
 
-use super::held::Held;
 use super::launcher::Running;
+use crate::directories::Directory;
 use crate::queue::{Entry, Needs, Queue};
 use crate::store::JobRecord;
 use fetchml_api::job::JobId;
@@ -22,7 +22,9 @@ type Done = watch::Sender<Option<Arc<JobRecord>>>;
 pub(super) struct Live {
     pub(super) queue: Queue,
     active: BTreeMap<JobId, Active>,
-    pub(super) held: Held,
+    /// Of jobs that are not over and have some: every attempt needs them. Jobs that
+    /// were submitted together share the list.
+    pub(super) directories: HashMap<JobId, Arc<[Directory]>>,
     fresh: HashMap<JobId, JobRecord>,
     /// Who waits for the end of a job, where somebody does.
     watched: HashMap<JobId, Done>,
@@ -147,7 +149,7 @@ impl Live {
     /// The job is over and that is committed: wakes who waits.
     pub(super) fn finish(&mut self, record: &Arc<JobRecord>) {
         self.active.remove(&record.id);
-        self.held.release(record.id);
+        self.directories.remove(&record.id);
         if let Some(done) = self.watched.remove(&record.id) {
             done.send_replace(Some(record.clone()));
         }

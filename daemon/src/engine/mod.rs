@@ -8,9 +8,9 @@ mod cancel;
 mod care;
 mod change;
 mod denials;
+mod directories;
 mod end;
 mod error;
-mod held;
 pub mod launcher;
 pub mod ledger;
 mod live;
@@ -26,6 +26,7 @@ pub use error::EngineError;
 pub use look::{QueueOverview, Scope, Shown, UserOverview};
 
 use crate::config::Config;
+use crate::directories::Directories;
 use crate::notify::Notify;
 use crate::store::Store;
 use denials::Denials;
@@ -84,6 +85,8 @@ pub struct Parts {
     pub launcher: Arc<dyn Launcher>,
     /// What the service manager hears.
     pub notify: Notify,
+    /// Directories of jobs that are not over.
+    pub directories: Directories,
     /// Configuration and policies.
     pub settings: Settings,
 }
@@ -95,6 +98,7 @@ pub struct Engine {
     ledger: Arc<dyn Ledger>,
     launcher: Arc<dyn Launcher>,
     notify: Notify,
+    directories: Directories,
     settings: RwLock<Arc<Settings>>,
     live: Mutex<Live>,
     events: broadcast::Sender<Event>,
@@ -113,6 +117,7 @@ impl Engine {
             ledger: parts.ledger,
             launcher: parts.launcher,
             notify: parts.notify,
+            directories: parts.directories,
             settings: RwLock::new(Arc::new(parts.settings)),
             live: Mutex::default(),
             events: broadcast::Sender::new(EVENT_BACKLOG),

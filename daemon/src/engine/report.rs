@@ -50,12 +50,3 @@ pub(super) fn dependency_failed(dependency: Dependency) -> ExitReport {
     let why = format!("it was to start {dependency}, which did not succeed");
     not_run(FailureClass::Dependency, &why)
 }
-
-/// The job waited when the supervisor went away, and cannot be started any more.
-pub(super) fn lost_while_queued() -> ExitReport {
-    not_run(
-        FailureClass::Lost,
-        "the supervisor was restarted while the job waited, and the directories that the client \
-         had opened for it are gone: submit it again",
-    )
-}

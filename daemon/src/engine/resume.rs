@@ -2,10 +2,10 @@
 
 use super::launcher::Adoption;
 use super::{Change, Engine, EngineError, now_usec, records, report};
-use crate::store::{JobRecord, UserShare};
+use crate::directories::{Directories, Directory};
+use crate::store::{JobRecord, UserShare, Waiting};
 use crate::supervise::AdoptRequest;
-use fetchml_api::job::{JobId, JobState};
-use std::os::fd::OwnedFd;
+use fetchml_api::job::{FailureClass, JobId, JobState};
 use std::sync::Arc;
 
 impl Engine {
@@ -15,6 +15,15 @@ impl Engine {
     /// [`EngineError`] when the store fails.
     pub async fn left_behind(&self) -> Result<Vec<JobRecord>, EngineError> {
         Ok(self.store.unfinished().await?)
+    }
+
+    /// What the store has of the directories of their jobs, and the room that they
+    /// go back to.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the store fails.
+    pub async fn directories_left_behind(&self) -> Result<(Waiting, &Directories), EngineError> {
+        Ok((self.store.waiting_directories().await?, &self.directories))
     }
 
     /// Users and what they have used.
@@ -42,25 +51,39 @@ impl Engine {
     }
 
     /// Puts a job back into the queue, at its old place.
-    pub async fn requeue(self: &Arc<Self>, record: JobRecord, directories: Vec<OwnedFd>) {
-        {
-            let mut live = self.live();
-            let opened = live.held.count_in(record.uid, directories);
-            live.held.keep(record.id, opened);
-        }
+    pub async fn requeue(self: &Arc<Self>, record: JobRecord, directories: Arc<[Directory]>) {
+        self.live().directories.insert(record.id, directories);
         self.wait_in_line(record).await;
     }
 
     /// Ends a job that waited and cannot be started any more.
-    pub async fn lose(self: &Arc<Self>, record: JobRecord) {
+    pub async fn lose(self: &Arc<Self>, record: JobRecord, why: &str) {
         let id = record.id;
         self.live().activate(id, record.uid, Some(record), Vec::new());
-        self.end(id, report::lost_while_queued()).await;
+        self.end(id, report::not_run(FailureClass::Lost, why)).await;
     }
 
-    /// Finds out what became of a job that was starting or running.
-    pub async fn adopt(self: &Arc<Self>, mut record: JobRecord) {
+    /// Jobs of which something was left; most of those that wait are not among them.
+    pub fn lingering(&self) -> Vec<JobId> {
+        self.launcher.lingering()
+    }
+
+    /// Removes what jobs left that are over.
+    pub fn sweep(&self, jobs: &[JobId]) {
+        self.launcher.sweep(jobs);
+    }
+
+    /// Finds out what became of a job. Answers with one that waits.
+    ///
+    /// # Errors
+    /// [`EngineError`] when it cannot be committed that it waits again.
+    pub async fn adopt(
+        self: &Arc<Self>,
+        mut record: JobRecord,
+        directories: Arc<[Directory]>,
+    ) -> Result<Option<JobRecord>, EngineError> {
         let id = record.id;
+        self.live().directories.insert(id, directories);
         let request = AdoptRequest {
             job: id,
             spec: record.spec.clone(),
@@ -68,6 +91,12 @@ impl Engine {
             layers: record.layers.clone(),
             attempt: record.attempt,
             gpus: record.gpu_names.clone(),
+            state: record.state,
+            host_uid: record.host_uid,
+            this_boot: match (&record.boot_id, crate::recover::this_boot()) {
+                (Some(then), Some(now)) => Some(*then == now),
+                _ => None,
+            },
         };
         match self.launcher.adopt(request).await {
             Adoption::Ended(report) => {
@@ -75,8 +104,9 @@ impl Engine {
                 self.end(id, *report).await;
             }
             Adoption::Running(running) => {
-                if record.state == JobState::Starting {
+                if record.state != JobState::Running {
                     record.state = JobState::Running;
+                    record.attempt = record.attempt.max(1);
                     "its command runs".clone_into(&mut record.reason);
                     record.started_usec = Some(now_usec());
                     if let Err(error) = self.store.update(record.clone()).await {
@@ -97,6 +127,25 @@ impl Engine {
                 let engine = self.clone();
                 tokio::spawn(async move { engine.follow(id, running).await });
             }
+            Adoption::NeverBegan => {
+                if record.state == JobState::Starting {
+                    take_back(&mut record);
+                    self.store.take_back_attempt(record.clone()).await?;
+                }
+                return Ok(Some(record));
+            }
         }
+        Ok(None)
     }
+}
+
+/// An attempt of which nothing began was none.
+fn take_back(record: &mut JobRecord) {
+    record.state = JobState::Queued;
+    "the supervisor went away before its command began".clone_into(&mut record.reason);
+    record.attempt = record.attempt.saturating_sub(1);
+    record.host_uid = None;
+    record.boot_id = None;
+    record.layers.clear();
+    record.gpu_names.clear();
 }

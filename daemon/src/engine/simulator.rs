@@ -9,7 +9,7 @@ use crate::supervise::Preview;
 use crate::supervise::{AdoptRequest, Refusal, StartRequest};
 use fetchml_api::host::Finding;
 use fetchml_api::job::{
-    Denied, ExitReport, FailureClass, JobId, JobSpec, Layer, LayerState, LiveUsage,
+    Denied, ExitReport, FailureClass, JobId, JobSpec, JobState, Layer, LayerState, LiveUsage,
 };
 use fetchml_policies::Profile;
 use futures_util::future::BoxFuture;
@@ -129,6 +129,7 @@ impl Launcher for Simulator {
         Box::pin(async move {
             match attempt {
                 Some(attempt) => Adoption::Running(attempt),
+                None if request.state == JobState::Starting => Adoption::NeverBegan,
                 None => {
                     let lost = report::not_run(FailureClass::Lost, "nobody knows");
                     Adoption::Ended(Box::new(lost))
@@ -136,6 +137,12 @@ impl Launcher for Simulator {
             }
         })
     }
+
+    fn lingering(&self) -> Vec<JobId> {
+        Vec::new()
+    }
+
+    fn sweep(&self, _: &[JobId]) {}
 
     fn leave(&self) {}
 }

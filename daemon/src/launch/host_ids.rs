@@ -56,6 +56,15 @@ impl HostIds {
         Ok(Self { directory: Arc::new(directory), next: Arc::default() })
     }
 
+    /// Whether nobody has the id any more: no supervisor, no child on its way to become
+    /// an agent, and no agent. `false` says nothing: somebody else may have it by now.
+    pub(crate) fn is_free(&self, number: u32) -> bool {
+        let Some(slot) = number.checked_sub(FIRST) else { return false };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&*self.directory, slot.to_string(), flags, Mode::empty())
+            .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok())
+    }
+
     /// Claims an id. They are taken in turn, so that nobody's job gets the id that
     /// another's has just left.
     pub(crate) fn take(&self) -> Result<HostId, Refusal> {

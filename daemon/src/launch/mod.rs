@@ -120,6 +120,11 @@ impl Launcher {
         Account::take(&self.ahead, &self.host_ids, ids)
     }
 
+    /// Whether nobody has an id of a job any more.
+    pub(crate) fn is_free(&self, host_uid: u32) -> bool {
+        self.host_ids.is_free(host_uid)
+    }
+
     /// Where the host's mounts are.
     pub(crate) fn host_view(&self) -> &HostView {
         &self.view

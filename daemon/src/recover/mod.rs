@@ -1,17 +1,23 @@
 //! What a start does with the jobs that the last supervisor left behind: those
-//! that ran are adopted, those that waited wait again if the directories that
-//! their clients opened still exist, and everything else ends as lost, in words.
+//! that ran are adopted, those that waited wait again with the directories that
+//! their clients opened, and what has neither end nor life left is lost, in words.
 
+mod table;
+
+pub use table::{Began, Found, Verdict};
+pub(crate) use table::{Stored, decide};
+
+use crate::directories::{Directory, DirectoryError, DirectoryId};
 use crate::engine::{Engine, EngineError};
 use crate::notify::{Notify, parse_kept_name};
 use fetchml_api::job::{JobId, JobState};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-/// Descriptors that the service manager kept for queued jobs.
+/// Descriptors of directories that the service manager kept.
 #[derive(Debug, Default)]
-pub struct Kept(HashMap<JobId, BTreeMap<usize, OwnedFd>>);
+pub struct Kept(HashMap<DirectoryId, OwnedFd>);
 
 impl Kept {
     /// Sorts what the service manager passed; answers with what is not ours.
@@ -20,20 +26,13 @@ impl Kept {
         let mut others = Vec::new();
         for (name, fd) in passed {
             match parse_kept_name(&name) {
-                Some((job, index)) => {
-                    kept.0.entry(job).or_default().insert(index, fd);
+                Some(directory) => {
+                    kept.0.insert(directory, fd);
                 }
                 None => others.push((name, fd)),
             }
         }
         (kept, others)
-    }
-
-    /// All `count` directories of a job in their order, or none.
-    fn take(&mut self, job: JobId, count: usize) -> Option<Vec<OwnedFd>> {
-        let found = self.0.remove(&job).unwrap_or_default();
-        let complete = found.keys().copied().eq(0..count);
-        complete.then(|| found.into_values().collect())
     }
 }
 
@@ -56,36 +55,100 @@ pub struct Recovered {
 pub async fn recover(
     engine: &Arc<Engine>,
     notify: Notify,
-    mut kept: Kept,
+    kept: Kept,
 ) -> Result<Recovered, EngineError> {
     let mut recovered = Recovered::default();
     engine.take_over_shares().await?;
+    let mut directories = Left::take(engine, notify, kept).await?;
     let mut waiting = Vec::new();
-    for record in engine.left_behind().await? {
-        if record.state != JobState::Queued {
-            recovered.adopted += 1;
-            engine.adopt(record).await;
-            continue;
+    let mut lingering: HashSet<JobId> = engine.lingering().into_iter().collect();
+    for mut record in engine.left_behind().await? {
+        let found = directories.of(record.id, record.spec.mounts.len());
+        if lingering.remove(&record.id) || record.state != JobState::Queued {
+            let have = found.as_ref().map(Arc::clone).unwrap_or_default();
+            match engine.adopt(record, have).await? {
+                Some(waits) => record = waits,
+                None => {
+                    recovered.adopted += 1;
+                    continue;
+                }
+            }
         }
-        match kept.take(record.id, record.spec.mounts.len()) {
-            Some(directories) => {
+        match found {
+            Ok(directories) => {
                 recovered.requeued += 1;
                 waiting.push((record, directories));
             }
-            None => {
+            Err(why) => {
                 recovered.lost += 1;
-                engine.lose(record).await;
+                engine.lose(record, &why).await;
             }
         }
     }
+    engine.sweep(&lingering.into_iter().collect::<Vec<_>>());
     let ids: Vec<JobId> = waiting.iter().map(|(record, _)| record.id).collect();
     engine.record_requeued(&ids).await?;
     for (record, directories) in waiting {
         engine.requeue(record, directories).await;
     }
-    for (job, rest) in kept.0 {
-        notify.release(job, rest.keys().max().map_or(0, |last| last + 1));
-    }
     engine.pump();
     Ok(recovered)
+}
+
+/// Names this run of the machine; another boot is another name (random(4)).
+pub(crate) fn this_boot() -> Option<String> {
+    static NAME: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(text.trim().to_owned())
+    };
+    NAME.get_or_init(read).clone()
+}
+
+/// The directories that the last supervisor left behind.
+struct Left {
+    all: HashMap<DirectoryId, Result<Directory, DirectoryError>>,
+    of_jobs: HashMap<JobId, Vec<DirectoryId>>,
+    /// Jobs that were submitted together share their list again.
+    last: (Vec<DirectoryId>, Arc<[Directory]>),
+}
+
+impl Left {
+    async fn take(
+        engine: &Arc<Engine>,
+        notify: Notify,
+        mut kept: Kept,
+    ) -> Result<Self, EngineError> {
+        let (waiting, pool) = engine.directories_left_behind().await?;
+        let mut all = HashMap::with_capacity(waiting.directories.len());
+        for stored in &waiting.directories {
+            all.insert(stored.id, pool.restore(stored, kept.0.remove(&stored.id)));
+        }
+        for id in kept.0.into_keys() {
+            notify.release(id);
+        }
+        Ok(Self { all, of_jobs: waiting.of_jobs, last: (Vec::new(), Arc::default()) })
+    }
+
+    /// The directories of a job for each of its mounts, or why there are none.
+    fn of(&mut self, job: JobId, mounts: usize) -> Result<Arc<[Directory]>, String> {
+        let ids = self.of_jobs.remove(&job).unwrap_or_default();
+        if ids.len() != mounts {
+            return Err(
+                "the job store has not kept the directories that the client opened for it: \
+                        submit it again"
+                    .to_owned(),
+            );
+        }
+        if ids != self.last.0 {
+            let found = ids.iter().map(|id| match self.all.get(id) {
+                Some(Ok(directory)) => Ok(directory.clone()),
+                Some(Err(error)) => Err(format!("one of its directories {error}")),
+                None => Err("one of its directories is not in the job store".to_owned()),
+            });
+            let found = found.collect::<Result<Arc<[_]>, _>>()?;
+            self.last = (ids, found);
+        }
+        Ok(self.last.1.clone())
+    }
 }

@@ -8,6 +8,7 @@ use crate::access::{Access, Mode};
 use crate::audit::{Audit, AuditError};
 use crate::bus::{Desk, serve_system};
 use crate::config::{Config, ConfigError};
+use crate::directories::{Directories, Sight};
 use crate::engine::launcher::Machine;
 use crate::engine::{Engine, EngineError, Parts, Settings, records};
 use crate::launch::HostView;
@@ -175,8 +176,10 @@ fn assemble(place: &Place, settings: Settings, notify: Notify) -> Result<Arc<Eng
         private: place.mode != Mode::System,
         machine_root: "/".into(),
     })?;
+    let directories = Directories::new(Sight::Host(host.view().clone()), notify);
     Ok(Engine::new(Parts {
         store,
+        directories,
         ledger: Arc::new(audit),
         launcher: Arc::new(Machine(host)),
         notify,
@@ -274,7 +277,7 @@ async fn until_idle(engine: &Engine, gate: &Gate, limit: Option<Duration>) {
     }
 }
 
-/// Each queued job holds a descriptor for each of its directories.
+/// Directories of queued jobs are held open, and each running job takes some dozens.
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

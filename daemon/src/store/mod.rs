@@ -4,14 +4,17 @@
 //! only after the commit, which is what "commit, then tell" rests on.
 
 mod backup;
+mod directories;
 mod rows;
 mod schema;
 mod shares;
 
 pub use backup::{REPLACED_NAME, restore};
+pub use directories::Waiting;
 pub use rows::{AttemptEnd, AttemptRecord, Filter, JobRecord, NewJob, Pruned, Summary};
 pub use shares::UserShare;
 
+use crate::directories::Stored;
 use fetchml_api::job::JobId;
 use rusqlite::Connection;
 use std::os::fd::OwnedFd;
@@ -146,6 +149,19 @@ impl Store {
         .await
     }
 
+    /// Writes the facts of a job that waits again after an attempt of which nothing
+    /// began, and forgets that attempt.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be committed.
+    pub async fn take_back_attempt(&self, job: JobRecord) -> Result<(), StoreError> {
+        self.call(move |db| {
+            rows::set(db, &job)?;
+            rows::forget_attempts_after(db, job.id, job.attempt)
+        })
+        .await
+    }
+
     /// Changes a waiting job's place in the queue.
     ///
     /// # Errors
@@ -200,6 +216,22 @@ impl Store {
     /// [`StoreError`] when they could not be read.
     pub async fn unfinished(&self) -> Result<Vec<JobRecord>, StoreError> {
         self.call(rows::unfinished).await
+    }
+
+    /// The directories of all jobs that are not over, and of dead ones.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they could not be read.
+    pub async fn waiting_directories(&self) -> Result<Waiting, StoreError> {
+        self.call(directories::waiting).await
+    }
+
+    /// The directories of a job that is not over or in the dead-letter list.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they could not be read.
+    pub async fn directories_of(&self, id: JobId) -> Result<Vec<Stored>, StoreError> {
+        self.call(move |db| directories::of_job(db, id)).await
     }
 
     /// Key facts of the newest jobs that match, newest last.
@@ -315,6 +347,7 @@ mod tests {
             privileges: vec!["keeps CAP_X".to_owned()],
             reason: "waiting".to_owned(),
             submitted_usec: 7,
+            directories: std::sync::Arc::default(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Rows and the types they become.
 
+use super::directories;
+use crate::directories::Stored;
 use fetchml_api::job::{ExitReport, FailureClass, JobDescription, JobId, JobSpec, JobState, Layer};
 use fetchml_api::queueing::Queueing;
 use rusqlite::types::{FromSql, Type};
@@ -7,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A job that was just accepted.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub struct NewJob {
     pub reason: String,
     /// When it was accepted, microseconds since the epoch.
     pub submitted_usec: u64,
+    /// One for each of its mounts, in that order.
+    pub directories: Arc<[Stored]>,
 }
 
 /// Everything the supervisor remembers of a job.
@@ -68,6 +73,8 @@ pub struct JobRecord {
     pub dead: bool,
     /// Accelerators of the current attempt.
     pub gpu_names: Vec<String>,
+    /// During which run of the machine the current attempt was started.
+    pub boot_id: Option<String>,
 }
 
 impl JobRecord {
@@ -143,8 +150,7 @@ impl Default for Filter {
 
 const COLUMNS: &str = "id, uid, gid, state, reason, spec, attempt, submitted_usec, started_usec, \
                        finished_usec, host_uid, layers, report, priority, held, not_before_usec, \
-                       failures, dead, gpu_names, \
-                       privileges";
+                       failures, dead, gpu_names, privileges, boot_id";
 
 pub(super) fn insert(db: &Connection, jobs: Vec<NewJob>) -> rusqlite::Result<Vec<JobRecord>> {
     let mut array = None;
@@ -192,6 +198,7 @@ fn insert_one(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord> {
         failures: BTreeMap::new(),
         dead: false,
         gpu_names: Vec::new(),
+        boot_id: None,
         spec: job.spec,
     };
     db.prepare_cached(
@@ -214,6 +221,7 @@ fn insert_one(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord> {
         json(&record.privileges)?,
     ])?;
     record.id = JobId(u64::try_from(db.last_insert_rowid()).unwrap_or(0));
+    directories::bind(db, record.id, &job.directories)?;
     Ok(record)
 }
 
@@ -279,7 +287,8 @@ pub(super) fn set(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
         .prepare_cached(
             "UPDATE jobs SET state = ?2, reason = ?3, attempt = ?4, started_usec = ?5, \
              finished_usec = ?6, host_uid = ?7, layers = ?8, report = ?9, priority = ?10, held = ?11, \
-             not_before_usec = ?12, failures = ?13, dead = ?14, gpu_names = ?15 WHERE id = ?1",
+             not_before_usec = ?12, failures = ?13, dead = ?14, gpu_names = ?15, boot_id = ?16 \
+             WHERE id = ?1",
         )?
         .execute(params![
             id,
@@ -297,9 +306,14 @@ pub(super) fn set(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
             json(&job.failures)?,
             job.dead,
             json(&job.gpu_names)?,
+            job.boot_id,
         ])?;
     if changed != 1 {
         return Err(rusqlite::Error::StatementChangedRows(changed));
+    }
+    // Whoever takes it from the dead-letter list starts it again.
+    if job.state.is_final() && !job.dead {
+        directories::release(db, job.id)?;
     }
     Ok(())
 }
@@ -328,6 +342,12 @@ fn put_attempt(
     Ok(())
 }
 
+pub(super) fn forget_attempts_after(db: &Connection, id: JobId, last: u32) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM attempts WHERE job = ?1 AND number > ?2")?
+        .execute(params![key(id), last])?;
+    Ok(())
+}
+
 pub(super) fn attempts(db: &Connection, id: JobId) -> rusqlite::Result<Vec<AttemptRecord>> {
     db.prepare_cached(
         "SELECT number, state, started_usec, finished_usec, host_uid, layers, report \
@@ -348,6 +368,7 @@ pub(super) fn attempts(db: &Connection, id: JobId) -> rusqlite::Result<Vec<Attem
 }
 
 pub(super) fn forget(db: &Connection, id: JobId) -> rusqlite::Result<()> {
+    directories::release(db, id)?;
     db.prepare_cached("DELETE FROM jobs WHERE id = ?1")?.execute([key(id)])?;
     Ok(())
 }
@@ -473,6 +494,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
         dead: row.get(17)?,
         gpu_names: document(18, &row.get::<_, String>(18)?)?,
         privileges: document(19, &row.get::<_, String>(19)?)?,
+        boot_id: row.get(20)?,
     })
 }
 
@@ -496,7 +518,7 @@ fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<JobState> {
 }
 
 /// SQLite's integers are signed; numbers and times stay far below the border.
-fn key(id: JobId) -> i64 {
+pub(super) fn key(id: JobId) -> i64 {
     i64::try_from(id.0).unwrap_or(i64::MAX)
 }
 
@@ -504,7 +526,7 @@ fn time(usec: u64) -> i64 {
     i64::try_from(usec).unwrap_or(i64::MAX)
 }
 
-fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     unsigned(column, row.get(column)?)
 }
 

@@ -62,6 +62,24 @@ const MIGRATIONS: &[&str] = &[
     -- What the submitter's profile gave beyond every user's, as it was granted.
     ALTER TABLE jobs ADD COLUMN privileges TEXT NOT NULL DEFAULT '[]';
 ",
+    "
+    -- Directories that clients opened for jobs that are not over. Each once, however
+    -- many jobs have it.
+    CREATE TABLE directories (
+        id             INTEGER PRIMARY KEY,
+        uid            INTEGER NOT NULL,
+        form           TEXT    NOT NULL
+    ) STRICT;
+    CREATE TABLE job_directories (
+        job            INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        position       INTEGER NOT NULL,
+        directory      INTEGER NOT NULL REFERENCES directories (id),
+        PRIMARY KEY (job, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX job_directories_by_directory ON job_directories (directory);
+    -- During which run of the machine the current attempt was started.
+    ALTER TABLE jobs ADD COLUMN boot_id TEXT;
+",
 ];
 
 /// Opens the database and brings it up to date.

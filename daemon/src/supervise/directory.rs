@@ -57,6 +57,7 @@ fn of_attempt(name: &str, attempt: u32) -> String {
 /// mounted again: after a crash its upper layer may lack what was written last.
 /// /work is scratch, so a further attempt of the job goes on with what is there.
 fn forget_unsynced(area: &OwnedFd) {
+    let _ = unlinkat(area, "work/work/incompat/volatile/dirty", AtFlags::empty());
     for mark in ["work/work/incompat/volatile", "work/work/incompat"] {
         // Mostly it is not there.
         let _ = unlinkat(area, mark, AtFlags::REMOVEDIR);
@@ -173,6 +174,13 @@ impl JobDirectory {
         })
     }
 
+    /// Whether there is a report file and nothing was ever written to it.
+    pub(super) fn report_is_empty(&self, attempt: u32) -> bool {
+        below(&self.directory, &of_attempt("report", attempt), OFlags::RDONLY, Mode::empty())
+            .and_then(rustix::fs::fstat)
+            .is_ok_and(|stat| stat.st_size == 0)
+    }
+
     /// At most one byte more than a report can have, so that a longer one is seen.
     pub(super) fn read_report(&self, attempt: u32) -> Vec<u8> {
         const MOST: usize = fetchml_api::agent::MAX_REPORT_BYTES + 64;
@@ -211,6 +219,7 @@ mod tests {
         create().expect("the first attempt");
         let work = place.path().join(format!("{uid}/e/1/work"));
         fs::create_dir_all(work.join("work/work/incompat/volatile")).expect("the kernel's mark");
+        fs::write(work.join("work/work/incompat/volatile/dirty"), "").expect("the kernel's mark");
         fs::write(work.join("upper/kept"), "").expect("the job's file");
         create().expect("the second attempt");
         assert!(!work.join("work/work/incompat").exists());

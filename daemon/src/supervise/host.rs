@@ -8,11 +8,12 @@ use super::{
     Prepared, Refusal, StartRequest, collect, report,
 };
 use crate::accelerators::Accelerators;
-use crate::cgroup::{Cgroups, JobCgroup};
+use crate::cgroup::Cgroups;
 use crate::launch::devices::Allotment;
 use crate::launch::{HostView, LaunchTimes, Launcher, Mark};
 use crate::plan::{self, LandlockSupport, ProcMask, failed};
 use crate::queue::Capacity;
+use crate::recover::{Found, Stored, Verdict, decide};
 use fetchml_api::agent::{DENIED, DeniedCalls, MAX_REPORT_BYTES, STOP_OVER_DISK};
 use fetchml_api::host::Finding;
 use fetchml_api::job::{JobId, JobSpec};
@@ -23,12 +24,13 @@ use rustix::fs::{AtFlags, Mode, OFlags, chmodat, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with,
-    sockopt,
 };
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
+
+pub(super) const IDENTITY_SUFFIX: &str = ".sock";
 
 /// What start-up must know.
 #[derive(Clone, Debug)]
@@ -181,42 +183,64 @@ impl Host {
     }
 
     async fn try_adopt(&self, request: AdoptRequest) -> Result<Adopted, Refusal> {
-        let AdoptRequest { job, spec, uid, layers, attempt, gpus } = request;
+        let Some(stored) = Stored::of(request.state) else { return Ok(Adopted::NeverBegan) };
+        let directory = self.job_directory(request.uid, &request.spec.experiment, request.job);
+        let directory = match directory {
+            // It is made for the first attempt.
+            Err(_) if stored == Stored::Queued => return Ok(Adopted::NeverBegan),
+            directory => Arc::new(directory?),
+        };
+        let spec = &request.spec;
         // As it is now: what the job was started with is not known any more.
         let profile = self.library().profile(&spec.profile).ok();
-        let limit = |of: fn(&JobSpec, &Profile) -> Option<u64>| of(&spec, profile.as_deref()?);
+        let limit = |of: fn(&JobSpec, &Profile) -> Option<u64>| of(spec, profile.as_deref()?);
         let about = About {
-            job,
-            attempt,
+            job: request.job,
+            attempt: request.attempt,
             program: spec.command.first().cloned().unwrap_or_default(),
             profile: spec.profile.clone(),
             time_limit_usec: spec.time_limit_usec,
             grace_usec: LONGEST_GRACE_USEC,
             disk_limit_bytes: limit(plan::disk_limit_bytes),
             log_limit_bytes: limit(|spec, profile| Some(plan::log_limit_bytes(spec, profile))),
-            gpus,
-            directory: Arc::new(self.job_directory(uid, &spec.experiment, job)?),
+            gpus: request.gpus.clone(),
+            directory,
         };
-        let group = self.0.cgroups.existing(job);
-        let Some((pid, pidfd)) = self.find_agent(&about, group.as_ref()).await else {
-            let report = collect(self, &about, group.as_ref(), None, &layers).await;
-            return Ok(Adopted::Ended(report));
-        };
-        let pidfd = readiness(pidfd).map_err(failed("watch an adopted agent"))?;
-        let host = self.clone();
-        let times = LaunchTimes::default();
-        let disk = self.watch_disk(&about, pidfd.get_ref());
-        Ok(Adopted::Running(Attempt {
-            layers,
-            pid,
-            times,
-            pidfd,
-            held: None.into(),
-            group,
-            disk,
-            about,
-            host,
-        }))
+        let group = self.0.cgroups.existing(request.job);
+        let (found, agent) = self.look(&about, group.as_ref(), &request).await;
+        match (decide(stored, found), agent) {
+            (Verdict::Follow, Some((pid, pidfd))) => {
+                let pidfd = readiness(pidfd).map_err(failed("watch an adopted agent"))?;
+                let disk = self.watch_disk(&about, pidfd.get_ref());
+                Ok(Adopted::Running(Attempt {
+                    layers: request.layers,
+                    pid,
+                    times: LaunchTimes::default(),
+                    pidfd,
+                    held: None.into(),
+                    group,
+                    disk,
+                    about,
+                    host: self.clone(),
+                }))
+            }
+            (Verdict::Wait | Verdict::WaitAgain, _) => {
+                if let Some(group) = &group {
+                    group.remove();
+                }
+                if found != Found::Other {
+                    self.forget_identity(request.job);
+                }
+                Ok(Adopted::NeverBegan)
+            }
+            (_, _) if found == Found::Other => Err(Refusal::Infrastructure(
+                "another process than its agent listens at its socket".to_owned(),
+            )),
+            _ => {
+                let layers = &request.layers;
+                Ok(Adopted::Ended(collect(self, &about, group.as_ref(), None, layers).await))
+            }
+        }
     }
 
     /// Deletes the directory of a job that is over. Neither links nor a race lead out
@@ -263,6 +287,10 @@ impl Host {
     /// Whether the state directory can be mapped: tried once, when first asked.
     pub(super) fn mapping(&self) -> &Finding {
         self.0.mapping.get_or_init(|| super::findings::mapping(self.0.users.as_fd()))
+    }
+
+    pub(super) fn identities(&self) -> &OwnedFd {
+        &self.0.identities
     }
 
     pub(super) fn cgroups_description(&self) -> Result<String, String> {
@@ -330,17 +358,11 @@ impl Host {
         SocketAddrUnix::new(format!("/proc/self/fd/{directory}/{}", identity_name(job)))
     }
 
-    /// Connects to the agent's socket; the kernel says who listens there.
-    async fn find_agent(&self, about: &About, group: Option<&JobCgroup>) -> Option<(i32, OwnedFd)> {
-        let socket = self.connect_to_agent(about, group).await?;
-        listening_process(&socket)
-    }
-
     /// Tells the agent to end its job, and kills the agent if that does not happen
     /// in time. Returns when it was told. Only the supervisor reaches the socket, so
     /// a job cannot pretend that it was asked to end, as it could by signals.
     pub(super) async fn end(&self, about: &About, pidfd: OwnedFd, word: u8) {
-        if let Some(socket) = self.connect_to_agent(about, None).await {
+        if let Some(socket) = self.reach_agent(about).await {
             // The agent may end by itself at this moment.
             let _ = rustix::net::send(&socket, &[word], SendFlags::NOSIGNAL);
         }
@@ -375,33 +397,10 @@ impl Host {
         DeniedCalls::decode(answer.get(..len)?)
     }
 
-    fn connect_once(&self, about: &About) -> Result<OwnedFd, Errno> {
+    pub(super) fn connect_once(&self, about: &About) -> Result<OwnedFd, Errno> {
         let socket = stream_socket()?;
         connect(&socket, &self.identity_address(about.job)?)?;
         Ok(socket)
-    }
-
-    async fn connect_to_agent(&self, about: &About, group: Option<&JobCgroup>) -> Option<OwnedFd> {
-        // An agent that was just being launched may not listen yet, one with a
-        // full backlog is busy, and a supervisor short of descriptors knows
-        // nothing: none of these says that the agent is gone.
-        const PAUSE: Duration = Duration::from_millis(20);
-        const TRIES: u32 = 500;
-        for _ in 0..TRIES {
-            match self.connect_once(about) {
-                Ok(socket) => return Some(socket),
-                Err(Errno::NOENT) => return None,
-                Err(Errno::CONNREFUSED) => {
-                    let over = !about.directory.read_report(about.attempt).is_empty();
-                    if over || group.is_some_and(JobCgroup::is_empty) {
-                        return None;
-                    }
-                }
-                Err(_) => {}
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        None
     }
 }
 
@@ -411,18 +410,8 @@ fn discover(view: &HostView, root: &Path) -> Result<Arc<Accelerators>, Refusal> 
     found.map(Arc::new).map_err(failed("look for accelerators"))
 }
 
-fn identity_name(job: JobId) -> String {
-    format!("{job}.sock")
-}
-
-fn listening_process(socket: &OwnedFd) -> Option<(i32, OwnedFd)> {
-    // For a connected client the peer's credentials are those of listen(2).
-    let pid = sockopt::socket_peercred(socket).ok()?.pid;
-    let pidfd = match fetchml_sys::net::peer_pidfd(socket.as_fd()) {
-        Err(Errno::NOPROTOOPT) => pidfd_open(pid, PidfdFlags::empty()).ok()?,
-        other => other.ok()?,
-    };
-    Some((pid.as_raw_nonzero().get(), pidfd))
+pub(super) fn identity_name(job: JobId) -> String {
+    format!("{job}{IDENTITY_SUFFIX}")
 }
 
 fn stream_socket() -> Result<OwnedFd, Errno> {

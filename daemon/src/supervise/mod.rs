@@ -11,6 +11,7 @@ mod directory;
 mod disk;
 mod findings;
 mod host;
+mod look;
 mod preview;
 mod report;
 
@@ -26,7 +27,7 @@ use crate::launch::{Account, LaunchError, Launched};
 use crate::plan::Plan;
 use disk::{Taken, Watch};
 use fetchml_api::agent::{AgentReport, STOP};
-use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, Layer, LiveUsage};
+use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, JobState, Layer, LiveUsage};
 use fetchml_policies::Profile;
 use fetchml_sys::watch::readiness;
 use rustix::fd::{AsFd, OwnedFd};
@@ -92,6 +93,12 @@ pub struct AdoptRequest {
     pub attempt: u32,
     /// Accelerators that it has for itself.
     pub gpus: Vec<String>,
+    /// What the store says of the job.
+    pub state: JobState,
+    /// Host user id that the attempt ran as.
+    pub host_uid: Option<u32>,
+    /// Whether it was started in this run of the machine, if that is known.
+    pub this_boot: Option<bool>,
 }
 
 /// What became of an earlier attempt.
@@ -101,6 +108,8 @@ pub enum Adopted {
     Running(Attempt),
     /// It is over.
     Ended(ExitReport),
+    /// Nothing of it began and nothing is left of it: the job waits.
+    NeverBegan,
 }
 
 /// A complete plan, not yet carried out.

@@ -7,6 +7,7 @@
 
 use crate::Errno;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::process::{Signal, getpid, getppid};
 use std::ffi::c_void;
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
@@ -109,10 +110,19 @@ extern "C" fn run_body(arg: *mut c_void) -> ! {
 }
 
 /// First and only function of a [`spawn_sleeper`] child.
-extern "C" fn sleep_for_ever(_: *mut c_void) -> ! {
+///
+/// It has a copy of every descriptor of its parent. Were it to outlive a parent that
+/// is killed, locks and sockets of a supervisor that is gone would stay taken.
+extern "C" fn sleep_for_ever(parent: *mut c_void) -> ! {
+    // rustix issues the system calls itself, so that the thread-local errno, which
+    // this child shares with a running parent, is untouched.
+    let dies_along = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let alone = getppid().is_none_or(|pid| pid.as_raw_nonzero().get() as usize != parent.addr());
+    if dies_along.is_err() || alone {
+        // SAFETY: _exit ends this process only.
+        unsafe { libc::_exit(1) }
+    }
     loop {
-        // rustix issues the system call itself, so that the thread-local errno,
-        // which this child shares with a running parent, is untouched.
         rustix::event::pause();
     }
 }
@@ -147,7 +157,8 @@ pub fn spawn(
 /// killed and waited for before `stack` is used again or dropped.
 pub(crate) fn spawn_sleeper(flags: CloneFlags, stack: &mut Stack) -> Result<Child, Errno> {
     let _blocked = BlockedSignals::all();
-    raw_clone(flags.0, None, stack, sleep_for_ever, std::ptr::null_mut())
+    let parent = getpid().as_raw_nonzero().get() as usize;
+    raw_clone(flags.0, None, stack, sleep_for_ever, std::ptr::without_provenance_mut(parent))
 }
 
 fn raw_clone(

@@ -6,8 +6,8 @@
 //! attributes call ([`mount`]), Landlock rules and seccomp programs for a process
 //! that may not allocate ([`confine`]), refused calls that are asked about
 //! ([`denied`]), the few network, socket and namespace calls that nobody wraps
-//! ([`net`], [`namespace`], [`peer`], [`inherited`]), and whether the kernel has a
-//! call at all ([`features`]).
+//! ([`net`], [`namespace`], [`peer`], [`inherited`]), file handles ([`handle`]), and
+//! whether the kernel has a call at all ([`features`]).
 //!
 //! Every function that a [`clone::spawn`] child may call is marked *child-safe*:
 //! it performs system calls on data that was prepared before and neither
@@ -17,6 +17,7 @@ pub mod clone;
 pub mod confine;
 pub mod denied;
 pub mod features;
+pub mod handle;
 pub mod inherited;
 pub mod mount;
 pub mod namespace;

@@ -2,6 +2,7 @@
 //! keepers.
 
 use crate::private;
+use fetchml_tests::campaign::{Campaign, leftovers};
 use std::time::Duration;
 
 #[test]
@@ -75,4 +76,15 @@ fn a_stop_reaches_an_adopted_job() {
     private.crash();
     private.ctl(["cancel", id.ok()]).expect(0);
     assert_eq!(private.ctl(["wait", id.ok()]).status, 143);
+}
+
+/// A short one; `make test-crash` has a thousand kills.
+#[test]
+fn every_job_that_was_accepted_ends_once_whenever_the_supervisor_is_killed() {
+    let private = private!();
+    let outcome = Campaign { kills: 30, seed: 4 }.run(&private);
+    assert!(outcome.wrong.is_empty(), "{outcome:#?}");
+    assert!(outcome.told > 0, "{outcome:#?}");
+    let left = leftovers(&private);
+    assert!(left.is_empty(), "{left:#?}");
 }

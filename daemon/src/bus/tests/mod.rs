@@ -15,6 +15,7 @@ use super::{Desk, serve_peer};
 use crate::access::{Access, Caller, Transport};
 use crate::audit::Audit;
 use crate::config::Config;
+use crate::directories::{Directories, Sight};
 use crate::engine::ledger::Ledger;
 use crate::engine::simulator::Simulator;
 use crate::engine::{Engine, Parts, Settings};
@@ -68,6 +69,7 @@ impl World {
             ledger,
             launcher: Arc::new(simulator.clone()),
             notify: Notify::off(),
+            directories: Directories::new(Sight::Here, Notify::off()),
             settings: Settings { config, library },
         });
         recover(&engine, Notify::off(), Kept::default()).await.expect("recovered");

@@ -37,20 +37,46 @@ async fn running_jobs_are_adopted_and_waiting_ones_wait_again() {
 }
 
 #[tokio::test]
-async fn a_waiting_job_without_its_directories_is_lost_in_words() {
+async fn a_waiting_job_keeps_its_directories_without_a_service_manager() {
+    let place = tempfile::tempdir().expect("temporary directory");
+    let open = |name: &str| {
+        let path = place.path().join(name);
+        std::fs::create_dir(&path).expect("made");
+        std::fs::File::open(&path).expect("directory")
+    };
+    let (kept, removed) = (open("kept"), open("removed"));
+    // Of a file system without handles.
+    let held = std::fs::File::open("/proc/self/task").expect("directory");
     let world = World::new(1).await;
     let manager = world.manager(1000).await;
-    submit(&manager, &["sleep"]).await;
-    let dir = std::fs::File::open("/").expect("directory");
-    let mounts = vec![("/work", "project", "/", as_fd(&dir))];
-    let (waiting, _) = manager.submit_job(command(&["true"]), mounts).await.expect("accepted");
+    let running = submit(&manager, &["sleep"]).await;
+    let mut waiting = Vec::new();
+    for directory in [&kept, &removed, &held] {
+        let mounts = vec![("/work", "project", "/home/me/project", as_fd(directory))];
+        let (id, _) = manager.submit_job(command(&["true"]), mounts).await.expect("accepted");
+        waiting.push(id);
+    }
+    std::fs::remove_dir(place.path().join("removed")).expect("removed");
 
-    let world = restarted(world, 2).await;
+    let world = restarted(world, 1).await;
     let manager = world.manager(1000).await;
-    let job = described(&manager.wait_job(waiting).await.expect("over"));
-    assert_eq!(job.state, JobState::Failed);
-    assert_eq!(job.report.expect("a report").failure, Some(FailureClass::Lost));
-    assert!(job.reason.contains("submit it again"), "{}", job.reason);
+    world.simulator.finish(JobId(running), exited(0));
+    let mut ends = Vec::new();
+    for id in waiting {
+        ends.push(described(&manager.wait_job(id).await.expect("over")));
+    }
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(ends[0].state, JobState::Succeeded, "{}", ends[0].reason);
+        let gone = "directory `/home/me/project` (for /work) is not there any more";
+        assert!(ends[1].reason.contains(gone), "{}", ends[1].reason);
+    }
+    assert!(ends[2].reason.contains("submit the job again"), "{}", ends[2].reason);
+    for end in &ends[1..] {
+        assert_eq!(end.report.as_ref().expect("a report").failure, Some(FailureClass::Lost));
+    }
+    let store = Store::open(world.dir.path()).expect("a second look at the store");
+    let left = store.waiting_directories().await.expect("read");
+    assert!(left.directories.is_empty() && left.of_jobs.is_empty(), "{left:?}");
 }
 
 #[tokio::test]
