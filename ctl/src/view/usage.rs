@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "uses: 0s in user mode, 0s in the kernel, 5 MiB of memory",
+                "uses: 0µs in user mode, 0µs in the kernel, 5 MiB of memory",
                 "accelerator: amd0: 7 % busy, 1 GiB of its memory",
                 "accelerator: amd1: its driver tells nothing",
             ]
