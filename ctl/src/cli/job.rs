@@ -83,6 +83,8 @@ pub(crate) struct Job {
     #[arg(long, value_name = "JOB", value_delimiter = ',', help_heading = QUEUE)]
     pub(crate) after_ok: Vec<String>,
     /// Try it N times more after a failure of this class, such as lost=3
+    ///
+    /// Without it the supervisor's configuration decides for `submit`, and `run` tries once.
     #[arg(long, value_name = "CLASS=N", value_parser = input::retry, help_heading = QUEUE)]
     pub(crate) retry: Vec<(FailureClass, u32)>,
     /// The command and its arguments

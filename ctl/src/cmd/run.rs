@@ -12,9 +12,16 @@ use crate::say::say;
 use crate::status;
 use crate::submission::Submission;
 use crate::view::jobs;
+use fetchml_api::job::FailureClass;
 use std::pin::pin;
 
-pub(crate) async fn run(context: &Context, job: cli::Job) -> Result<u8> {
+pub(crate) async fn run(context: &Context, mut job: cli::Job) -> Result<u8> {
+    // Who waits at a terminal wants to know at once, and runs it again themselves.
+    for class in FailureClass::ALL.into_iter().filter(|class| class.can_be_retried()) {
+        if !job.retry.iter().any(|(asked, _)| *asked == class) {
+            job.retry.push((class, 0));
+        }
+    }
     let mut submission = Submission::prepare(job)?;
     let streams = Streams::standard().map_err(|e| Failure::output(&e))?;
     // A supervisor may have to be started first; until the job exists Ctrl-C

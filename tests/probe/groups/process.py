@@ -11,7 +11,8 @@ from harness import Want, attempt, call, call_result, errno_name, in_child, open
 
 #: docs/run-contract.md, "Environment", and what a shell adds.
 VARIABLES = {
-    "FETCHML_JOB_ID", "FETCHML_OUTPUT_DIR", "PATH", "HOME", "LANG", "PYTHONUNBUFFERED",
+    "FETCHML_ATTEMPT", "FETCHML_JOB_ID", "FETCHML_METRICS_FILE", "FETCHML_OUTPUT_DIR",
+    "PATH", "HOME", "LANG", "PYTHONUNBUFFERED",
     "PROBE_HOST", "PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE",
 }
 OF_PROFILE = {"gpu": {"CUDA_CACHE_PATH"}, "notebook": {"JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"}}

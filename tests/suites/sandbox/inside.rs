@@ -197,6 +197,7 @@ fn nothing_of_the_supervisor_leaks_in() {
         .filter(|k| !k.contains(' '))
         .collect();
     let known = [
+        "FETCHML_ATTEMPT",
         "FETCHML_JOB_ID",
         "FETCHML_METRICS_FILE",
         "FETCHML_OUTPUT_DIR",
