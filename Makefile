@@ -85,6 +85,7 @@ test-ml: build
 	tests/ml/run.py "$$(tests/ml/setup.sh)" $(WORKLOADS)
 
 bench: test-setup build
+	cargo bench --locked -p fetchml-tests --bench queue
 	cargo bench --locked -p fetchml-tests --bench spawn
 
 # cargo-fuzz wants flags of an unstable compiler; nothing of it goes into a build.

@@ -136,8 +136,8 @@ usage = job["usage"]
 print("uses", usage["processes"], usage["memory_bytes"] > 100000, usage["read_bytes"] is not None)
 '
 systemctl status fetchml-jobs --no-pager -n 0 | grep -A1 -o 'job-[0-9]*'
-systemd-cgls --no-pager --xattr -u fetchml-jobs.service | grep fetchml.name | sed 's/^/root: /'
-runuser -u alice -- systemd-cgls --no-pager --xattr -u fetchml-jobs.service | grep fetchml.name | sed 's/^/alice: /'
+systemd-cgls --no-pager --xattr=yes -u fetchml-jobs.service | grep fetchml.name | sed 's/^/root: /'
+runuser -u alice -- systemd-cgls --no-pager --xattr=yes -u fetchml-jobs.service | grep fetchml.name | sed 's/^/alice: /'
 runuser -u alice -- fetchmlctl cancel "$job"
 runuser -u alice -- fetchmlctl wait "$job" || true
 [ ! -e "/sys/fs/cgroup$path" ] && echo cgroup gone
