@@ -33,8 +33,7 @@ impl Job {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), BusError> {
         let reached = self.door.change(self.id, "cancel", &header, connection).await?;
-        self.door.engine().cancel(&reached.caller, self.id).await;
-        Ok(())
+        Ok(self.door.engine().cancel(&reached.caller, self.id).await?)
     }
 
     #[zbus(out_args("log"))]

@@ -163,8 +163,7 @@ impl Manager {
         id: u64,
     ) -> Result<(), BusError> {
         let reached = self.door.change(JobId(id), "cancel", &header, connection).await?;
-        self.door.engine().cancel(&reached.caller, JobId(id)).await;
-        Ok(())
+        Ok(self.door.engine().cancel(&reached.caller, JobId(id)).await?)
     }
 
     #[zbus(out_args("cancelled"))]

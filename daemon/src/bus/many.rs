@@ -121,17 +121,23 @@ impl Door {
     ) -> Result<u64, BusError> {
         let (place, _) = self.place(scope, id).await?;
         let members = self.members(scope, place).await?;
-        let live: Vec<_> = members.into_iter().filter(|(_, state)| !state.is_final()).collect();
-        self.cancel_all(caller, live.iter().map(|(id, _)| *id)).await;
-        Ok(live.len() as u64)
+        let live = members.into_iter().filter(|(_, state)| !state.is_final());
+        let live: Vec<_> = live.map(|(id, _)| id).collect();
+        let count = live.len() as u64;
+        self.cancel_all(caller, live).await?;
+        Ok(count)
     }
 
-    /// Asks for the end of jobs, and returns without waiting for it.
-    pub(super) async fn cancel_all(&self, caller: &Caller, jobs: impl Iterator<Item = JobId>) {
+    /// Asks for the end of all these jobs, and returns without waiting for it. The
+    /// first that failed is the answer.
+    async fn cancel_all(&self, caller: &Caller, jobs: Vec<JobId>) -> Result<(), BusError> {
         let engine = self.engine();
-        futures_util::stream::iter(jobs)
-            .for_each_concurrent(ENDS_AT_ONCE, |id| engine.cancel(caller, id))
+        let asked = futures_util::stream::iter(jobs)
+            .map(|id| async move { engine.cancel(caller, id).await })
+            .buffer_unordered(ENDS_AT_ONCE)
+            .fold(Ok(()), |all: Result<(), _>, one| std::future::ready(all.and(one)))
             .await;
+        Ok(asked?)
     }
 
     /// Ends what runs, and waits for it; nothing starts meanwhile.
@@ -141,7 +147,7 @@ impl Door {
         let active = engine.shown(Scope::All).await?.into_iter();
         let active = active.filter(|job| job.state != JobState::Queued).map(|job| job.id);
         let active: Vec<_> = active.collect();
-        self.cancel_all(caller, active.iter().copied()).await;
+        self.cancel_all(caller, active.clone()).await?;
         for id in active {
             engine.wait(Scope::All, id).await?;
         }

@@ -1,31 +1,64 @@
 //! The end of a job that somebody asked for.
 
 use super::live::Found;
-use super::{Engine, records, report};
+use super::{Engine, EngineError, records, report};
 use crate::access::Caller;
 use fetchml_api::job::JobId;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the answer waits for the end of a job that waited to be recorded and
+/// committed. Below what clients of a bus wait for an answer (25 s).
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Asks for the end of a job that the caller may end, and returns without
-    /// waiting for it. A job that is over stays as it is.
-    pub async fn cancel(self: &Arc<Self>, caller: &Caller, id: JobId) {
+    /// Asks for the end of a job that the caller may end. When this returns, a job that
+    /// waited is over, and of any other it is in the store that its end was asked for;
+    /// its end itself is not waited for. A job that is over stays as it is.
+    ///
+    /// # Errors
+    /// [`EngineError`] when it is not in the store yet. The job is stopped all the same.
+    pub async fn cancel(self: &Arc<Self>, caller: &Caller, id: JobId) -> Result<(), EngineError> {
+        let (engine, caller) = (self.clone(), caller.clone());
+        // A task of its own: a client that hangs up half-way must not leave a job
+        // that is neither in the queue nor over.
+        let asked = tokio::spawn(async move { engine.cancel_now(&caller, id).await });
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(aborted)) => {
+                Err(EngineError::Failed(format!("the cancellation was aborted: {aborted}")))
+            }
+            Err(_) => Err(EngineError::Failed(format!(
+                "job {id} will not run any more, but neither the audit log nor the job store \
+                 takes its end now; it is written as soon as they do, and a supervisor that is \
+                 restarted before that knows nothing of it"
+            ))),
+        }
+    }
+
+    async fn cancel_now(self: &Arc<Self>, caller: &Caller, id: JobId) -> Result<(), EngineError> {
         let found = self.live().request_cancel(id);
         if matches!(found, Found::Over) {
-            return;
+            return Ok(());
         }
         // Stopping is never refused for want of a record: a job that nobody can
         // stop is worse than a stop that is recorded only with the job's end.
         if let Err(error) = self.ledger.append(records::cancelled(caller, id)).await {
             tracing::error!(job = id.0, %error, "a cancellation could not be recorded");
         }
-        match found {
-            Found::Over | Found::Starting => {}
+        let running = match found {
+            Found::Over => return Ok(()),
             Found::Unqueued => {
-                let engine = self.clone();
-                tokio::spawn(async move { engine.end(id, report::cancelled_early()).await });
+                self.end_first(id, report::cancelled_early()).await;
+                return Ok(());
             }
-            Found::Running(running) => running.stop().await,
+            Found::Starting => None,
+            Found::Running(running) => Some(running),
+        };
+        let committed = self.store.ask_end(id).await;
+        if let Some(running) = running {
+            running.stop().await;
         }
+        Ok(committed?)
     }
 }

@@ -1,6 +1,7 @@
 //! The end of an attempt: of the job with it, or another try after a pause.
 
 use super::{Change, Engine, now_usec, records, report};
+use crate::queue::Doomed;
 use crate::store::{AttemptEnd, JobRecord, UserShare};
 use fetchml_api::audit::NewRecord;
 use fetchml_api::job::{ExitReport, FailureClass, JobId, JobState};
@@ -24,17 +25,25 @@ impl Engine {
     /// they succeed; the job keeps its place and its last committed state meanwhile.
     /// Jobs that had to see this one succeed end with it.
     pub(super) async fn end(self: &Arc<Self>, id: JobId, report: ExitReport) {
-        let mut ending = vec![(id, report)];
-        while let Some((id, report)) = ending.pop() {
-            let doomed = self.end_one(id, report).await;
-            for doomed in doomed {
-                ending.push((doomed.job, report::dependency_failed(doomed.dependency)));
-            }
+        let doomed = self.end_one(id, report).await;
+        self.end_doomed(doomed).await;
+    }
+
+    /// The same, but returns as soon as the job itself is over.
+    pub(super) async fn end_first(self: &Arc<Self>, id: JobId, report: ExitReport) {
+        let doomed = self.end_one(id, report).await;
+        let engine = self.clone();
+        tokio::spawn(async move { engine.end_doomed(doomed).await });
+    }
+
+    async fn end_doomed(self: &Arc<Self>, mut doomed: Vec<Doomed>) {
+        while let Some(Doomed { job, dependency, .. }) = doomed.pop() {
+            doomed.extend(self.end_one(job, report::dependency_failed(dependency)).await);
         }
         self.pump();
     }
 
-    async fn end_one(self: &Arc<Self>, id: JobId, report: ExitReport) -> Vec<crate::queue::Doomed> {
+    async fn end_one(self: &Arc<Self>, id: JobId, report: ExitReport) -> Vec<Doomed> {
         while let Err(error) = self.load(id).await {
             if matches!(error, super::EngineError::NoSuchJob(_)) {
                 return Vec::new();
@@ -86,7 +95,7 @@ impl Engine {
         self: &Arc<Self>,
         mut record: JobRecord,
         attempt: Option<AttemptEnd>,
-    ) -> Vec<crate::queue::Doomed> {
+    ) -> Vec<Doomed> {
         let id = record.id;
         record.not_before_usec = None;
         let refused = records::sandbox_denied(&record);

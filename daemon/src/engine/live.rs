@@ -88,7 +88,8 @@ impl Live {
         gpus: Vec<String>,
     ) -> &mut Active {
         let record = self.fresh.remove(&id).or(record);
-        let active = Active { uid, record, gpus, running: None, cancel_requested: false };
+        let cancel_requested = record.as_ref().is_some_and(|record| record.cancelled);
+        let active = Active { uid, record, gpus, running: None, cancel_requested };
         self.active.entry(id).or_insert(active)
     }
 

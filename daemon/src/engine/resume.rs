@@ -56,6 +56,13 @@ impl Engine {
         self.wait_in_line(record).await;
     }
 
+    /// Ends a job whose end somebody asked for before the last supervisor went away.
+    pub async fn cancel_again(self: &Arc<Self>, record: JobRecord) {
+        let id = record.id;
+        self.live().activate(id, record.uid, Some(record), Vec::new());
+        self.end(id, report::cancelled_early()).await;
+    }
+
     /// Ends a job that waited and cannot be started any more.
     pub async fn lose(self: &Arc<Self>, record: JobRecord, why: &str) {
         let id = record.id;
@@ -113,7 +120,7 @@ impl Engine {
                         tracing::error!(job = id.0, %error, "an adopted job could not be committed");
                     }
                 }
-                let (uid, state) = (record.uid, record.state);
+                let (uid, state, cancelled) = (record.uid, record.state, record.cancelled);
                 {
                     let mut live = self.live();
                     let entry = self.entry(&record, Vec::new(), &mut live);
@@ -125,7 +132,13 @@ impl Engine {
                 }
                 self.tell(id, uid, Change::State(state));
                 let engine = self.clone();
-                tokio::spawn(async move { engine.follow(id, running).await });
+                tokio::spawn(async move {
+                    // Nobody knows whether the agent was told before.
+                    if cancelled {
+                        running.stop().await;
+                    }
+                    engine.follow(id, running).await;
+                });
             }
             Adoption::NeverBegan => {
                 if record.state == JobState::Starting {

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{Seek, Write};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -181,7 +182,9 @@ impl Planned for SimulatedPlan {
                 "false" => Some(exited(1)),
                 _ => None,
             };
-            let attempt = Arc::new(Simulated { over: watch::Sender::new(over) });
+            let deaf = self.request.spec.command[0] == "deaf";
+            let over = watch::Sender::new(over);
+            let attempt = Arc::new(Simulated { over, deaf: deaf.into() });
             self.simulator.attempts().insert(job, attempt.clone());
             Ok(attempt as Arc<dyn Running>)
         })
@@ -191,10 +194,15 @@ impl Planned for SimulatedPlan {
 #[derive(Debug)]
 struct Simulated {
     over: watch::Sender<Option<ExitReport>>,
+    /// The next request to stop does not reach it.
+    deaf: AtomicBool,
 }
 
 impl Running for Simulated {
     fn stop(&self) -> BoxFuture<'_, ()> {
+        if self.deaf.swap(false, Ordering::Relaxed) {
+            return Box::pin(std::future::ready(()));
+        }
         let stopped = ExitReport {
             summary: "stopped".to_owned(),
             failure: Some(FailureClass::Cancelled),

@@ -43,6 +43,8 @@ pub struct Recovered {
     pub requeued: usize,
     /// Jobs that ran: still running, or ended meanwhile.
     pub adopted: usize,
+    /// Jobs that waited and whose end had been asked for.
+    pub cancelled: usize,
     /// Jobs that waited and are lost.
     pub lost: usize,
 }
@@ -75,6 +77,10 @@ pub async fn recover(
             }
         }
         match found {
+            _ if record.cancelled => {
+                recovered.cancelled += 1;
+                engine.cancel_again(record).await;
+            }
             Ok(directories) => {
                 recovered.requeued += 1;
                 waiting.push((record, directories));

@@ -170,6 +170,14 @@ impl Store {
         self.call(move |db| rows::set_place(db, id, priority, held)).await
     }
 
+    /// Remembers that somebody asked for the end of a job that is not over.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be committed.
+    pub async fn ask_end(&self, id: JobId) -> Result<(), StoreError> {
+        self.call(move |db| rows::ask_end(db, id)).await
+    }
+
     /// Takes back jobs that nobody was told of.
     ///
     /// # Errors

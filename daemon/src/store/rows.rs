@@ -75,6 +75,9 @@ pub struct JobRecord {
     pub gpu_names: Vec<String>,
     /// During which run of the machine the current attempt was started.
     pub boot_id: Option<String>,
+    /// Somebody asked for its end before it was over. Only [`super::Store::ask_end`]
+    /// writes it.
+    pub cancelled: bool,
 }
 
 impl JobRecord {
@@ -150,7 +153,7 @@ impl Default for Filter {
 
 const COLUMNS: &str = "id, uid, gid, state, reason, spec, attempt, submitted_usec, started_usec, \
                        finished_usec, host_uid, layers, report, priority, held, not_before_usec, \
-                       failures, dead, gpu_names, privileges, boot_id";
+                       failures, dead, gpu_names, privileges, boot_id, cancelled";
 
 pub(super) fn insert(db: &Connection, jobs: Vec<NewJob>) -> rusqlite::Result<Vec<JobRecord>> {
     let mut array = None;
@@ -199,6 +202,7 @@ fn insert_one(db: &Connection, job: NewJob) -> rusqlite::Result<JobRecord> {
         dead: false,
         gpu_names: Vec::new(),
         boot_id: None,
+        cancelled: false,
         spec: job.spec,
     };
     db.prepare_cached(
@@ -280,6 +284,16 @@ pub(super) fn set_place(
     if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
 }
 
+/// A job that is over stays as it is.
+pub(super) fn ask_end(db: &Connection, id: JobId) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE jobs SET cancelled = 1 \
+         WHERE id = ?1 AND state IN ('queued', 'starting', 'running')",
+    )?
+    .execute([key(id)])?;
+    Ok(())
+}
+
 pub(super) fn set(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
     let id = key(job.id);
     let (started, finished) = (job.started_usec.map(time), job.finished_usec.map(time));
@@ -287,8 +301,8 @@ pub(super) fn set(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
         .prepare_cached(
             "UPDATE jobs SET state = ?2, reason = ?3, attempt = ?4, started_usec = ?5, \
              finished_usec = ?6, host_uid = ?7, layers = ?8, report = ?9, priority = ?10, held = ?11, \
-             not_before_usec = ?12, failures = ?13, dead = ?14, gpu_names = ?15, boot_id = ?16 \
-             WHERE id = ?1",
+             not_before_usec = ?12, failures = ?13, dead = ?14, gpu_names = ?15, boot_id = ?16, \
+             cancelled = cancelled AND NOT ?17 WHERE id = ?1",
         )?
         .execute(params![
             id,
@@ -307,6 +321,7 @@ pub(super) fn set(db: &Connection, job: &JobRecord) -> rusqlite::Result<()> {
             job.dead,
             json(&job.gpu_names)?,
             job.boot_id,
+            job.state.is_final(),
         ])?;
     if changed != 1 {
         return Err(rusqlite::Error::StatementChangedRows(changed));
@@ -495,6 +510,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
         gpu_names: document(18, &row.get::<_, String>(18)?)?,
         privileges: document(19, &row.get::<_, String>(19)?)?,
         boot_id: row.get(20)?,
+        cancelled: row.get(21)?,
     })
 }
 

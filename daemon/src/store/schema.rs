@@ -80,6 +80,10 @@ const MIGRATIONS: &[&str] = &[
     -- During which run of the machine the current attempt was started.
     ALTER TABLE jobs ADD COLUMN boot_id TEXT;
 ",
+    "
+    -- Somebody asked for its end, and it is not over.
+    ALTER TABLE jobs ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// Opens the database and brings it up to date.

@@ -127,7 +127,9 @@ async fn a_cancellation_at_any_moment_of_the_start_is_kept() {
 async fn a_start_that_fails_ends_the_job_and_frees_its_slot() {
     let world = World::new(1).await;
     let manager = world.manager(1000).await;
-    let broken = submit(&manager, &["broken"]).await;
+    let mut once = command(&["broken"]);
+    once.insert("retry", Variant::from(HashMap::from([("infrastructure", 0_u32)])));
+    let (broken, _) = manager.submit_job(once, vec![]).await.expect("accepted");
     let job = described(&manager.wait_job(broken).await.expect("over"));
     let report = job.report.expect("a report");
     assert_eq!(report.failure, Some(FailureClass::Infrastructure));

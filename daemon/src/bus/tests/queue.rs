@@ -85,7 +85,7 @@ async fn a_job_between_two_tries_says_so_and_can_be_cancelled() {
         "failed, and is tried again after a pause; it did not run: clone: EAGAIN"
     );
     assert!(job.not_before_usec.is_some());
-    engine.cancel(&caller(1000), id).await;
+    engine.cancel(&caller(1000), id).await.expect("cancelled");
     let job = over(&world, id).await;
     assert_eq!((job.state, job.attempt), (JobState::Cancelled, 1));
     let attempts = engine.attempts(Scope::All, id).await.expect("attempts");

@@ -37,6 +37,47 @@ async fn running_jobs_are_adopted_and_waiting_ones_wait_again() {
 }
 
 #[tokio::test]
+async fn a_cancellation_that_was_answered_outlives_the_supervisor() {
+    let world = World::new(1).await;
+    let manager = world.manager(1000).await;
+    let running = submit(&manager, &["deaf"]).await;
+    let waiting = submit(&manager, &["sleep"]).await;
+    until("it runs", || world.simulator.started() == [JobId(running)]).await;
+    manager.cancel_job(waiting).await.expect("asked");
+    manager.cancel_job(running).await.expect("asked");
+    // What a supervisor would find that took the place of this one now.
+    let store = Store::open(world.dir.path()).expect("a second look at the store");
+    let over = store.job(JobId(waiting)).await.expect("read").expect("there");
+    assert_eq!(over.state, JobState::Cancelled);
+    let asked = store.job(JobId(running)).await.expect("read").expect("there");
+    assert!(asked.cancelled && asked.state == JobState::Running, "{asked:?}");
+    drop(store);
+
+    let world = restarted(world, 1).await;
+    let manager = world.manager(1000).await;
+    let job = described(&manager.wait_job(running).await.expect("over"));
+    assert_eq!(job.state, JobState::Cancelled);
+    assert_eq!(world.simulator.started(), [JobId(running)]);
+}
+
+#[tokio::test]
+async fn a_job_that_waits_and_was_cancelled_does_not_wait_again() {
+    let world = World::new(1).await;
+    let manager = world.manager(1000).await;
+    let mut held = command(&["true"]);
+    held.insert("hold", Variant::from(true));
+    let (waiting, _) = manager.submit_job(held, vec![]).await.expect("accepted");
+    let store = Store::open(world.dir.path()).expect("a second handle of the store");
+    store.ask_end(JobId(waiting)).await.expect("written");
+    drop(store);
+    let world = restarted(world, 1).await;
+    let manager = world.manager(1000).await;
+    let job = described(&manager.wait_job(waiting).await.expect("over"));
+    assert_eq!(job.state, JobState::Cancelled);
+    assert!(world.simulator.started().is_empty());
+}
+
+#[tokio::test]
 async fn a_waiting_job_keeps_its_directories_without_a_service_manager() {
     let place = tempfile::tempdir().expect("temporary directory");
     let open = |name: &str| {
