@@ -1,5 +1,5 @@
 //! One attempt, from the queue to its end. Reads top to bottom as a job lives:
-//! load → plan → commit → record → start → commit → follow → record → commit → tell.
+//! load → plan → record and commit → start → commit → follow → record → commit → tell.
 
 use super::launcher::{Planned, Running};
 use super::{Change, Engine, EngineError, directories, now_usec, records, report};
@@ -23,11 +23,7 @@ impl Engine {
         self.refuse_if_privileged_since(id).await?;
         let planned = self.plan(id)?;
         let (host_uid, layers) = (planned.host_uid(), planned.layers().to_vec());
-        let record = self.commit_starting(id, host_uid, layers).await?;
-        self.ledger.append(records::started(&record)).await.map_err(|error| {
-            let why = format!("its start could not be recorded in the audit log: {error}");
-            Box::new(report::not_run(FailureClass::Infrastructure, &why))
-        })?;
+        self.commit_starting(id, host_uid, layers).await?;
         self.refuse_if_cancelled(id)?;
         let running = planned.start().await?;
         self.commit_running(id, &running).await;
@@ -74,37 +70,49 @@ impl Engine {
         self.launcher.plan(request).map_err(|refusal| refused(&refusal.into()))
     }
 
+    /// Commits and records that an attempt begins, both at once: nothing follows from
+    /// one without the other, and the command needs both to be durable.
     async fn commit_starting(
         &self,
         id: JobId,
         host_uid: u32,
         layers: Vec<Layer>,
-    ) -> Result<JobRecord, Box<ExitReport>> {
-        let gpus = self.live().get(id).map(|active| active.gpus.clone()).unwrap_or_default();
-        let change = |record: &mut JobRecord| {
-            record.state = JobState::Starting;
-            "its sandbox is being built".clone_into(&mut record.reason);
-            record.attempt += 1;
-            record.started_usec = None;
-            record.not_before_usec = None;
-            record.report = None;
-            record.host_uid = Some(host_uid);
-            record.boot_id = crate::recover::this_boot();
-            record.layers = layers;
-            record.gpu_names = gpus;
+    ) -> Result<(), Box<ExitReport>> {
+        let (record, gpus) = {
+            let live = self.live();
+            let gpus = live.get(id).map(|active| active.gpus.clone());
+            (live.record(id).cloned(), gpus.unwrap_or_default())
         };
-        self.commit(id, change).await.map_err(|error| refused(&error))
+        let mut record = record.ok_or_else(|| refused(&EngineError::NoSuchJob(id)))?;
+        record.state = JobState::Starting;
+        "its sandbox is being built".clone_into(&mut record.reason);
+        record.attempt += 1;
+        record.started_usec = None;
+        record.not_before_usec = None;
+        record.report = None;
+        record.host_uid = Some(host_uid);
+        record.boot_id = crate::recover::this_boot();
+        record.layers = layers;
+        record.gpu_names = gpus;
+        let started = records::started(&record);
+        let (recorded, committed) = tokio::join!(self.ledger.append(started), self.commit(record));
+        committed.map_err(|error| refused(&error))?;
+        recorded.map_err(|error| {
+            let why = format!("its start could not be recorded in the audit log: {error}");
+            Box::new(report::not_run(FailureClass::Infrastructure, &why))
+        })
     }
 
     /// The command runs whether or not this can be committed; if not, nobody is told.
     async fn commit_running(&self, id: JobId, running: &Arc<dyn Running>) {
-        let change = |record: &mut JobRecord| {
+        let record = self.live().record(id).cloned();
+        if let Some(mut record) = record {
             record.state = JobState::Running;
             "its command runs".clone_into(&mut record.reason);
             record.started_usec = Some(now_usec());
-        };
-        if let Err(error) = self.commit(id, change).await {
-            tracing::error!(job = id.0, %error, "a running job could not be committed");
+            if let Err(error) = self.commit(record).await {
+                tracing::error!(job = id.0, %error, "a running job could not be committed");
+            }
         }
         let stop = self.live().get_mut(id).is_some_and(|job| {
             job.running = Some(running.clone());
@@ -115,20 +123,15 @@ impl Engine {
         }
     }
 
-    /// Changes a job's record in the store, then in memory, then tells.
-    async fn commit(
-        &self,
-        id: JobId,
-        change: impl FnOnce(&mut JobRecord),
-    ) -> Result<JobRecord, EngineError> {
-        let mut record = self.live().record(id).cloned().ok_or(EngineError::NoSuchJob(id))?;
-        change(&mut record);
+    /// Puts a job's record into the store, then into memory, then tells.
+    async fn commit(&self, record: JobRecord) -> Result<(), EngineError> {
+        let (id, uid, state) = (record.id, record.uid, record.state);
         self.store.update(record.clone()).await?;
         if let Some(job) = self.live().get_mut(id) {
-            job.record = Some(record.clone());
+            job.record = Some(record);
         }
-        self.tell(id, record.uid, Change::State(record.state));
-        Ok(record)
+        self.tell(id, uid, Change::State(state));
+        Ok(())
     }
 
     fn refuse_if_cancelled(&self, id: JobId) -> Result<(), Box<ExitReport>> {

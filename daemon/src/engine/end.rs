@@ -11,6 +11,14 @@ use std::time::Duration;
 /// Pause between two tries to record or commit an end.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// What is committed with the end beside the job's record.
+struct Ended {
+    /// The end of the attempt that was under way.
+    attempt: Option<AttemptEnd>,
+    /// Whether it counts for what its user has used.
+    ran: bool,
+}
+
 /// What follows from a report.
 enum Next {
     /// The job is over. `dead`: its tries are used up.
@@ -52,17 +60,27 @@ impl Engine {
             tokio::time::sleep(RETRY_PAUSE).await;
         }
         let Some(mut record) = self.live().record(id).cloned() else { return Vec::new() };
-        let attempt = take_end(&mut record, report);
+        let ended = Ended { attempt: take_end(&mut record, report), ran: self.give_back(id) };
         match self.what_next(&mut record) {
             Next::Over { dead } => {
                 record.dead = dead;
-                self.finish(record, attempt).await
+                self.finish(record, ended).await
             }
             Next::Again { pause, class } => {
-                self.try_again(record, attempt, pause, class).await;
+                self.try_again(record, ended, pause, class).await;
                 Vec::new()
             }
         }
+    }
+
+    /// No process of it is left: what it had the next job may have, whose start need
+    /// not wait for this end to be durable. Answers whether it had anything.
+    fn give_back(self: &Arc<Self>, id: JobId) -> bool {
+        let ran = self.live().queue.stopped(id, now_usec());
+        if ran {
+            self.pump();
+        }
+        ran
     }
 
     /// Counts the failure and decides.
@@ -91,20 +109,13 @@ impl Engine {
         Next::Again { pause: policy.pause(failures, random()), class }
     }
 
-    async fn finish(
-        self: &Arc<Self>,
-        mut record: JobRecord,
-        attempt: Option<AttemptEnd>,
-    ) -> Vec<Doomed> {
+    async fn finish(self: &Arc<Self>, mut record: JobRecord, ended: Ended) -> Vec<Doomed> {
         let id = record.id;
         record.not_before_usec = None;
         let refused = records::sandbox_denied(&record);
-        let ended = refused.into_iter().chain([records::completed(&record)]);
-        self.record_surely(id, ended).await;
-        // What it used is known to the queue alone, and the queue must not give the
-        // place away before the end is committed.
-        let share = self.share_after(&record);
-        self.commit_surely(&record, attempt, share).await;
+        let completed = refused.into_iter().chain([records::completed(&record)]);
+        self.record_surely(id, completed).await;
+        self.commit_surely(&record, ended).await;
         let record = Arc::new(record);
         let succeeded = record.state == JobState::Succeeded;
         let doomed = {
@@ -124,7 +135,7 @@ impl Engine {
     async fn try_again(
         self: &Arc<Self>,
         mut record: JobRecord,
-        attempt: Option<AttemptEnd>,
+        ended: Ended,
         pause: Duration,
         class: FailureClass,
     ) {
@@ -138,12 +149,10 @@ impl Engine {
         let refused = records::sandbox_denied(&record);
         let retried = records::retried(&record, class, pause);
         self.record_surely(id, refused.into_iter().chain([retried])).await;
-        let share = self.share_after(&record);
-        self.commit_surely(&record, attempt, share).await;
+        self.commit_surely(&record, ended).await;
         {
             let mut live = self.live();
             let entry = self.entry(&record, Vec::new(), &mut live);
-            live.queue.stopped(id, now_usec());
             live.requeue(entry, now_usec());
         }
         self.tell(id, uid, Change::State(JobState::Queued));
@@ -158,22 +167,16 @@ impl Engine {
         }
     }
 
-    async fn commit_surely(
-        &self,
-        record: &JobRecord,
-        attempt: Option<AttemptEnd>,
-        share: Option<UserShare>,
-    ) {
+    async fn commit_surely(&self, record: &JobRecord, Ended { attempt, ran }: Ended) {
+        // Not before: of two jobs of a user the one that is committed last has both.
+        let share = ran.then(|| UserShare {
+            uid: record.uid,
+            share: self.live().queue.share(record.uid, now_usec()),
+        });
         while let Err(error) = self.store.end(record.clone(), attempt, share).await {
             tracing::error!(job = record.id.0, %error, "the end of a job waits for the store");
             tokio::time::sleep(RETRY_PAUSE).await;
         }
-    }
-
-    /// What the user has used with this job taken into account.
-    fn share_after(&self, record: &JobRecord) -> Option<UserShare> {
-        let share = self.live().queue.share_after(record.id, now_usec())?;
-        Some(UserShare { uid: record.uid, share })
     }
 }
 

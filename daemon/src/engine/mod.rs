@@ -43,6 +43,9 @@ use tokio::sync::broadcast;
 /// Events a subscriber may lag behind before it has to look for itself.
 const EVENT_BACKLOG: usize = 4096;
 
+/// While the audit log cannot be written, jobs that wait are looked at this often.
+const AUDIT_PAUSE_USEC: u64 = 1_000_000;
+
 /// Something happened to a job, and is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -220,10 +223,15 @@ impl Engine {
             return;
         }
         let now = now_usec();
+        // No audit, no new work: what waits goes on waiting.
+        let recordable = self.ledger.state().is_ok();
         let (next, alarm) = {
             let mut live = self.live();
-            let next = live.take_next(now);
-            let wanted = live.queue.next_time();
+            let (next, wanted) = if recordable {
+                (live.take_next(now), live.queue.next_time())
+            } else {
+                (Vec::new(), Some(now.saturating_add(AUDIT_PAUSE_USEC)))
+            };
             let alarm = wanted.filter(|at| live.timer_usec.is_none_or(|set| *at < set));
             live.timer_usec = alarm.or(live.timer_usec);
             (next, alarm)

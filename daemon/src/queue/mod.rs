@@ -203,11 +203,15 @@ impl Queue {
         Some(entry)
     }
 
-    /// A running job gave back what it had; it is not over if it is to be tried again.
-    pub fn stopped(&mut self, job: JobId, now_usec: u64) {
-        let share = self.share_after(job, now_usec);
-        let Some(Running { entry, .. }) = self.running.remove(&job) else { return };
+    /// A running job gave back what it had, and its user has used that; it is not over
+    /// if it is to be tried again. False for one that does not run.
+    pub fn stopped(&mut self, job: JobId, now_usec: u64) -> bool {
+        let Some(Running { entry, started_usec, .. }) = self.running.remove(&job) else {
+            return false;
+        };
         let uid = entry.uid;
+        let ran_usec = now_usec.saturating_sub(started_usec);
+        let share = self.share(uid, now_usec).with(&entry.needs, ran_usec);
         if let Some(in_use) = self.in_use.get_mut(&uid) {
             in_use.give_back(&entry.needs);
             if in_use.jobs == 0 {
@@ -218,17 +222,8 @@ impl Queue {
             self.arrays.stopped(&array);
             self.refill(&array, None);
         }
-        self.shares.ended(uid, &entry.needs, share.unwrap_or_default());
-    }
-
-    /// What a user will have used when this job of theirs stops now; `None` for one
-    /// that does not run.
-    #[must_use]
-    pub fn share_after(&self, job: JobId, now_usec: u64) -> Option<Share> {
-        let Running { entry, started_usec, .. } = self.running.get(&job)?;
-        let ran = now_usec.saturating_sub(*started_usec);
-        let share = self.share(entry.uid, now_usec);
-        Some(share.with(&entry.needs, ran))
+        self.shares.ended(uid, &entry.needs, share);
+        true
     }
 
     /// A job is over, whether it ran or waited. Answers with the waiting jobs that fail

@@ -73,15 +73,20 @@ impl Peer {
     }
 
     /// Queues one `/bin/true`.
-    pub(crate) fn submit(&self) {
+    pub(crate) fn submit(&self) -> String {
         match self {
             Self::TaskSpooler { .. } => self.command(&["-n", "/bin/true"]),
             Self::Pueue { .. } => self.command(&["add", "--", "/bin/true"]),
-        };
+        }
     }
 
     /// Waits until nothing waits or runs.
     pub(crate) fn drain(&self) {
+        match self {
+            // For the newest.
+            Self::TaskSpooler { .. } => self.command(&["-w"]),
+            Self::Pueue { .. } => self.command(&["wait", "--all", "--quiet"]),
+        };
         let patience = Instant::now() + Duration::from_secs(900);
         while self.unfinished() > 0 && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(5));

@@ -2,6 +2,7 @@
 
 use super::*;
 use fetchml_api::audit::NewRecord;
+use fetchml_api::job::JobState;
 use futures_util::future::BoxFuture;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -249,6 +250,28 @@ impl Ledger for Failing {
     fn open_segments(&self) -> Result<Vec<(String, OwnedFd)>, String> {
         Ledger::open_segments(self.log.as_ref())
     }
+}
+
+#[tokio::test]
+async fn while_nothing_can_be_recorded_what_waits_goes_on_waiting() {
+    let dir = Arc::new(tempfile::tempdir().expect("temporary directory"));
+    let log = open_audit(dir.path());
+    let ledger = Arc::new(Failing { log, broken: AtomicBool::new(false), known: true });
+    let world = World::with(dir, 1, Simulator::default(), ledger.clone()).await;
+    let manager = world.manager(1000).await;
+    let running = submit(&manager, &["sleep"]).await;
+    let waiting = submit(&manager, &["true"]).await;
+    let running_id = fetchml_api::job::JobId(running);
+    until("it runs", || world.simulator.started() == [running_id]).await;
+    ledger.broken.store(true, Ordering::Relaxed);
+    // It gives its place back before its end can be recorded.
+    world.simulator.finish(running_id, crate::engine::simulator::exited(0));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let job = described(&manager.describe_job(waiting).await.expect("there"));
+    assert_eq!((job.state, job.attempt), (JobState::Queued, 0));
+    ledger.broken.store(false, Ordering::Relaxed);
+    let job = described(&manager.wait_job(waiting).await.expect("over"));
+    assert_eq!((job.state, job.attempt), (JobState::Succeeded, 1));
 }
 
 #[tokio::test]
