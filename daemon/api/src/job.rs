@@ -266,6 +266,9 @@ impl Layer {
     /// The layer of jobs that have accelerators or whose profile shows them. Its
     /// detail names those that the job sees, which is for each job to say.
     pub const DEVICES: &str = "devices";
+    /// The layer of jobs to which audited data is shown: that what they open of it is
+    /// recorded.
+    pub const DATA_AUDIT: &str = "data-audit";
 }
 
 /// Whether a layer of the sandbox was in force.

@@ -73,6 +73,8 @@ pub struct Storing {
 pub struct Audit {
     /// Copy each record to the journal (`journald`).
     pub journald: bool,
+    /// Directories of which it is recorded which files jobs open (`data`).
+    pub data: Vec<PathBuf>,
 }
 
 /// `[gpus]`
@@ -99,7 +101,7 @@ impl Default for Config {
                 handshake_timeout: Duration::from_secs(5),
                 idle_exit: Duration::from_secs(15),
             },
-            audit: Audit { journald: true },
+            audit: Audit { journald: true, data: Vec::new() },
             store: Storing { keep: None },
             retry: RetryPolicy::default(),
             rules: Rules::default(),

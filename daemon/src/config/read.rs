@@ -55,6 +55,8 @@ enum Kind {
     Text { set: fn(&mut Config, &str) },
     /// True or false.
     Switch { set: fn(&mut Config, bool) },
+    /// Absolute paths of directories.
+    Directories { set: fn(&mut Config, Vec<PathBuf>) },
 }
 
 struct Key {
@@ -129,6 +131,11 @@ const KEYS: &[Key] = &[
         table: "audit",
         name: "journald",
         kind: Kind::Switch { set: |c, on| c.audit.journald = on },
+    },
+    Key {
+        table: "audit",
+        name: "data",
+        kind: Kind::Directories { set: |c, paths| c.audit.data = paths },
     },
     Key { table: "gpus", name: "shared", kind: Kind::Switch { set: |c, on| c.gpus.shared = on } },
 ];
@@ -220,8 +227,23 @@ fn set(
         }
         (Kind::Switch { set }, DeValue::Boolean(on)) => set(config, *on),
         (Kind::Switch { .. }, _) => return Err(format!("{full} must be true or false")),
+        (Kind::Directories { set }, DeValue::Array(items)) => {
+            let paths = items.iter().map(|item| directory(full, item.get_ref()));
+            set(config, paths.collect::<Result<_, _>>()?);
+        }
+        (Kind::Directories { .. }, _) => {
+            return Err(format!("{full} must be a list of directories: [\"/srv/data\"]"));
+        }
     }
     Ok(())
+}
+
+fn directory(full: &str, value: &DeValue<'_>) -> Result<PathBuf, String> {
+    match value {
+        DeValue::String(text) if text.starts_with('/') => Ok(PathBuf::from(text.as_ref())),
+        DeValue::String(text) => Err(format!("{full} has {text:?}: write an absolute path")),
+        _ => Err(format!("{full} must hold nothing but paths in quotes")),
+    }
 }
 
 fn unknown(

@@ -164,8 +164,18 @@ impl Engine {
 
     /// Waits for the end of a running attempt and ends the job with it.
     pub(super) async fn follow(self: &Arc<Self>, id: JobId, running: Arc<dyn Running>) {
-        let report = running.finished().await;
+        // What it did is recorded before its end is.
+        let (report, ()) = tokio::join!(running.finished(), self.record_accesses(id, &*running));
         self.end(id, report).await;
+    }
+
+    async fn record_accesses(&self, id: JobId, running: &dyn Running) {
+        while let Some(accesses) = running.accesses().await {
+            let Some(record) = self.live().record(id).cloned() else { return };
+            let all = accesses.iter().map(|access| records::accessed(&record, access));
+            let all = all.map(|new| self.record_surely(id, std::iter::once(new)));
+            futures_util::future::join_all(all).await;
+        }
     }
 }
 

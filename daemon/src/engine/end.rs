@@ -158,7 +158,7 @@ impl Engine {
         self.tell(id, uid, Change::State(JobState::Queued));
     }
 
-    async fn record_surely(&self, id: JobId, records: impl Iterator<Item = NewRecord>) {
+    pub(super) async fn record_surely(&self, id: JobId, records: impl Iterator<Item = NewRecord>) {
         for new in records {
             while let Err(error) = self.ledger.append(new.clone()).await {
                 tracing::error!(job = id.0, %error, "the end of a job waits for the audit log");

@@ -4,7 +4,9 @@
 use crate::config::Config;
 use crate::queue::Capacity;
 use crate::supervise::Preview;
-use crate::supervise::{AdoptRequest, Adopted, Attempt, Host, Prepared, Refusal, StartRequest};
+use crate::supervise::{
+    Access, AdoptRequest, Adopted, Attempt, Host, Prepared, Refusal, StartRequest,
+};
 use fetchml_api::host::Finding;
 use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, Layer, LiveUsage};
 use fetchml_policies::Profile;
@@ -106,6 +108,11 @@ pub trait Running: fmt::Debug + Send + Sync {
     fn denied(&self) -> BoxFuture<'_, Vec<Denied>>;
     /// What it uses at this moment.
     fn usage(&self) -> LiveUsage;
+    /// What it did to audited data since the last call; waits for something. `None`
+    /// when it is over, or has no such data.
+    fn accesses(&self) -> BoxFuture<'_, Option<Vec<Access>>> {
+        Box::pin(std::future::ready(None))
+    }
     /// Its complete report, when it is over.
     fn finished(&self) -> BoxFuture<'_, ExitReport>;
 }
@@ -132,6 +139,7 @@ impl Launcher for Machine {
 
     fn configure(&self, config: &Config) {
         self.0.configure(config.gpus.shared);
+        self.0.audit_data(&config.audit.data);
     }
 
     fn capacity(&self) -> Capacity {
@@ -225,6 +233,10 @@ impl Running for Live {
 
     fn usage(&self) -> LiveUsage {
         self.0.usage()
+    }
+
+    fn accesses(&self) -> BoxFuture<'_, Option<Vec<Access>>> {
+        Box::pin(self.0.accesses())
     }
 
     fn finished(&self) -> BoxFuture<'_, ExitReport> {

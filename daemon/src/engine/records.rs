@@ -5,6 +5,7 @@
 use crate::access::{Caller, user_name};
 use crate::config::Config;
 use crate::store::JobRecord;
+use crate::supervise::Access;
 use fetchml_api::audit::{Actor, Event, NewRecord, Outcome};
 use fetchml_api::job::{Denied, FailureClass, JobId, JobState, Layer, LayerState};
 use std::time::Duration;
@@ -145,6 +146,23 @@ pub fn completed(record: &JobRecord) -> NewRecord {
         }
     }
     new
+}
+
+/// A job did something to a file of audited data.
+#[must_use]
+pub fn accessed(record: &JobRecord, access: &Access) -> NewRecord {
+    let of = |event: Event, action: &str, resource: &str| {
+        NewRecord::new(event, owner(record), action, resource)
+            .job(record.id)
+            .detail("attempt", record.attempt)
+    };
+    match access {
+        Access::Opened(path) => of(Event::FileRead, "open", &path.to_string_lossy()),
+        Access::Written(path) => of(Event::FileWrite, "write", &path.to_string_lossy()),
+        Access::Unseen(why) => of(Event::FileRead, "lose-sight", "audited data")
+            .result(Outcome::Failure)
+            .detail("reason", why),
+    }
 }
 
 /// The sandbox of a job that is over refused system calls. `None` when it did not.

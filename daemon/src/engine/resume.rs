@@ -4,8 +4,8 @@ use super::launcher::Adoption;
 use super::{Change, Engine, EngineError, now_usec, records, report};
 use crate::directories::{Directories, Directory};
 use crate::store::{JobRecord, UserShare, Waiting};
-use crate::supervise::AdoptRequest;
-use fetchml_api::job::{FailureClass, JobId, JobState};
+use crate::supervise::{Access, AdoptRequest};
+use fetchml_api::job::{FailureClass, JobId, JobState, Layer};
 use std::sync::Arc;
 
 impl Engine {
@@ -105,7 +105,13 @@ impl Engine {
                 _ => None,
             },
         };
-        match self.launcher.adopt(request).await {
+        let adoption = self.launcher.adopt(request).await;
+        let watched = record.layers.iter().any(|layer| layer.name == Layer::DATA_AUDIT);
+        if watched && !matches!(adoption, Adoption::NeverBegan) {
+            let gap = Access::Unseen("the supervisor was started again while the job ran".into());
+            self.record_surely(id, std::iter::once(records::accessed(&record, &gap))).await;
+        }
+        match adoption {
             Adoption::Ended(report) => {
                 self.live().activate(id, record.uid, Some(record), Vec::new());
                 self.end(id, *report).await;

@@ -6,7 +6,7 @@ use super::report;
 use crate::config::Config;
 use crate::queue::Capacity;
 use crate::supervise::Preview;
-use crate::supervise::{AdoptRequest, Refusal, StartRequest};
+use crate::supervise::{Access, AdoptRequest, Refusal, StartRequest};
 use fetchml_api::host::Finding;
 use fetchml_api::job::{
     Denied, ExitReport, FailureClass, JobId, JobSpec, JobState, Layer, LayerState, LiveUsage,
@@ -178,13 +178,18 @@ impl Planned for SimulatedPlan {
                     let report = report::not_run(FailureClass::Infrastructure, "clone: EAGAIN");
                     return Err(Box::new(report));
                 }
-                "true" => Some(exited(0)),
+                "true" | "read" => Some(exited(0)),
                 "false" => Some(exited(1)),
                 _ => None,
             };
             let deaf = self.request.spec.command[0] == "deaf";
             let over = watch::Sender::new(over);
-            let attempt = Arc::new(Simulated { over, deaf: deaf.into() });
+            let accesses = (self.request.spec.command[0] == "read").then(|| {
+                let file = "/srv/data/1.dcm";
+                vec![Access::Opened(file.into()), Access::Unseen("a flood".to_owned())]
+            });
+            let accesses = accesses.into();
+            let attempt = Arc::new(Simulated { over, deaf: deaf.into(), accesses });
             self.simulator.attempts().insert(job, attempt.clone());
             Ok(attempt as Arc<dyn Running>)
         })
@@ -196,6 +201,8 @@ struct Simulated {
     over: watch::Sender<Option<ExitReport>>,
     /// The next request to stop does not reach it.
     deaf: AtomicBool,
+    /// Of audited data.
+    accesses: Mutex<Option<Vec<Access>>>,
 }
 
 impl Running for Simulated {
@@ -216,6 +223,11 @@ impl Running for Simulated {
 
     fn denied(&self) -> BoxFuture<'_, Vec<Denied>> {
         Box::pin(async { Vec::new() })
+    }
+
+    fn accesses(&self) -> BoxFuture<'_, Option<Vec<Access>>> {
+        let accesses = self.accesses.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Box::pin(std::future::ready(accesses))
     }
 
     fn usage(&self) -> LiveUsage {

@@ -17,7 +17,7 @@ pub(crate) use mounts::{MountPlan, Overlay, detached_tree};
 use crate::cgroup::{Cgroups, JobCgroup};
 use crate::launch::devices::Devices;
 use crate::launch::{Account, Ids, LaunchTimes, Mark, NetworkKind};
-use crate::supervise::{Host, JobDirectory, Refusal, StartRequest, duration_words};
+use crate::supervise::{Host, JobDirectory, Opens, Refusal, StartRequest, duration_words};
 use caps::Capability;
 use fetchml_api::agent::AgentPlan;
 use fetchml_api::job::{JobSpec, Layer, LayerState, NetworkMode};
@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) overlay: Option<Overlay>,
     pub(crate) outputs: OwnedFd,
     pub(crate) mounts: Vec<MountPlan>,
+    /// What is opened of audited data, if the job has some.
+    pub(crate) opens: Option<Box<Opens>>,
     pub(crate) proc_masks: Arc<[ProcMask]>,
     /// The network namespace, made ahead; `None` leaves the job in the host's.
     pub(crate) network: Option<OwnedFd>,
@@ -89,8 +91,7 @@ pub(crate) struct Skeleton {
 impl Plan {
     /// Where the job's further directories go, for error messages.
     pub(crate) fn targets(&self) -> Vec<String> {
-        let root = |m: &MountPlan| if m.inside_work { "/work/" } else { "/" };
-        self.mounts.iter().map(|m| format!("{}{}", root(m), m.target.to_string_lossy())).collect()
+        self.mounts.iter().map(|m| m.target_path().to_string_lossy().into_owned()).collect()
     }
 }
 
@@ -210,6 +211,8 @@ pub(crate) fn build(
     let overlay = mounts.project.take().map(|lower| Overlay::new(lower, &work)).transpose()?;
     let outputs = mapped.tree(&directory.open_for_mount("outputs")?, "/outputs", true)?;
     times.pass(Mark::Trees);
+    let opens =
+        Opens::begin(&host.audited(), mounts::others(&request), &mounts.others)?.map(Box::new);
     let landlock = host.landlock().plan(&profile, network, &mounts)?;
     let allotment = host.allotment();
     let devices = Devices::of_job(host.view(), &allotment, &profile.devices, &request.gpus)?;
@@ -234,6 +237,7 @@ pub(crate) fn build(
         overlay,
         outputs,
         mounts: mounts.others,
+        opens,
         proc_masks: host.proc_masks(),
         network: own_network,
         rlimits: limits.rlimits(&profile, group_limits.pids.is_some()),
@@ -258,6 +262,7 @@ pub(crate) fn build(
     };
     let mut layers = layers(&plan, &profile, &filter, network, &limits, host);
     layers.extend(devices.layer());
+    layers.extend(plan.opens.as_ref().map(|opens| opens.layer()));
     plan.times.pass(Mark::Planned);
     Ok((plan, layers))
 }

@@ -11,8 +11,9 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
-use std::ffi::CString;
-use std::path::Path;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// One directory to attach.
 #[derive(Debug)]
@@ -22,6 +23,14 @@ pub(crate) struct MountPlan {
     pub(crate) target: CString,
     pub(crate) inside_work: bool,
     pub(crate) writable: bool,
+}
+
+impl MountPlan {
+    /// Where the job finds it.
+    pub(crate) fn target_path(&self) -> PathBuf {
+        let root = Path::new(if self.inside_work { "/work" } else { "/" });
+        root.join(OsStr::from_bytes(self.target.as_bytes()))
+    }
 }
 
 /// The layers of /work.
@@ -195,6 +204,12 @@ pub(super) fn user_mounts(request: &StartRequest, ids: &IdMaps<'_>) -> Result<Mo
         }
     }
     Ok(mounts)
+}
+
+/// Directories of a request that are no project.
+pub(super) fn others(request: &StartRequest) -> impl Iterator<Item = &OwnedFd> {
+    let all = request.spec.mounts.iter().zip(&request.directories);
+    all.filter(|(asked, _)| asked.mode != MountMode::Project).map(|(_, directory)| directory)
 }
 
 fn other(asked: &MountRequest, tree: OwnedFd) -> Result<MountPlan, Refusal> {

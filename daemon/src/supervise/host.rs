@@ -3,6 +3,7 @@
 use super::capacity;
 use super::directory::own_directory;
 use super::disk::Watch;
+use super::opens;
 use super::{
     AGENT_MARGIN, About, AdoptRequest, Adopted, Attempt, JobDirectory, LONGEST_GRACE_USEC,
     Prepared, Refusal, StartRequest, collect, report,
@@ -68,6 +69,7 @@ struct Inner {
     mapping: OnceLock<Finding>,
     machine_root: PathBuf,
     allotment: RwLock<Allotment>,
+    audited: RwLock<Arc<[PathBuf]>>,
 }
 
 impl Host {
@@ -93,6 +95,7 @@ impl Host {
             mapping: OnceLock::new(),
             machine_root: config.machine_root.clone(),
             allotment: RwLock::new(Allotment { accelerators, shared: false }),
+            audited: RwLock::default(),
         })))
     }
 
@@ -107,6 +110,7 @@ impl Host {
         directories: &[OwnedFd],
     ) -> Result<(), Refusal> {
         plan::check_directories(spec, profile, directories)?;
+        opens::check(&self.audited(), &spec.mounts, directories)?;
         plan::check_network(spec, profile)?;
         self.0.landlock.check(profile)?;
         if spec.gpus.count > 0 {
@@ -220,6 +224,7 @@ impl Host {
                     held: None.into(),
                     group,
                     disk,
+                    opens: None,
                     about,
                     host: self.clone(),
                 }))
@@ -266,6 +271,34 @@ impl Host {
             Ok(accelerators) => allotment.accelerators = accelerators,
             Err(error) => tracing::error!(%error, "accelerators stay as they were"),
         }
+    }
+
+    /// From now on it is recorded what jobs open below these directories of the host.
+    pub fn audit_data(&self, directories: &[PathBuf]) {
+        let named = directories.to_vec();
+        // Mounts are compared by where they really are.
+        let real = self.view().run(move || {
+            let resolve = |path: PathBuf| match path.canonicalize() {
+                Ok(real) => real,
+                Err(error) => {
+                    let path = path.display();
+                    tracing::warn!(%path, %error, "audited data ([audit] data) is not there");
+                    path.to_string().into()
+                }
+            };
+            Ok(named.into_iter().map(resolve).collect::<Arc<[_]>>())
+        });
+        match real {
+            Ok(real) => {
+                *self.0.audited.write().unwrap_or_else(PoisonError::into_inner) = real;
+            }
+            Err(error) => tracing::error!(%error, "audited data stays as it was"),
+        }
+    }
+
+    /// Directories of the host whose use is recorded.
+    pub(crate) fn audited(&self) -> Arc<[PathBuf]> {
+        Arc::clone(&self.0.audited.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What this machine has for jobs. How many at once is for others to say.

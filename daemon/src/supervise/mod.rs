@@ -12,14 +12,17 @@ mod disk;
 mod findings;
 mod host;
 mod look;
+mod opens;
 mod preview;
 mod report;
 
 pub use directory::JobDirectory;
 pub use host::{Host, HostConfig};
+pub use opens::Access;
 pub use preview::Preview;
 
 pub use crate::launch::{LaunchTimes, Mark};
+pub(crate) use opens::Opens;
 pub(crate) use report::duration_words;
 
 use crate::cgroup::JobCgroup;
@@ -162,10 +165,10 @@ impl Prepared {
         let profile = Arc::clone(&self.profile);
         let (plan, launched) = host.launcher().launch(plan, profile).await;
         let times = plan.as_ref().map_or_else(LaunchTimes::default, |p| p.times);
-        let (group, account) = plan.map_or((None, None), |plan| {
-            let Plan { cgroup, account, work, overlay, outputs, mounts, .. } = *plan;
+        let (group, account, opens) = plan.map_or((None, None, None), |plan| {
+            let Plan { cgroup, account, work, overlay, outputs, mounts, opens, .. } = *plan;
             host.launcher().tidy().soon((work, overlay, outputs, mounts));
-            (cgroup, Some(account))
+            (cgroup, Some(account), opens)
         });
         let problem = match launched {
             Ok(Launched { child, mounts }) => match readiness(child.pidfd) {
@@ -181,6 +184,7 @@ impl Prepared {
                         held: Some(Box::new(Held { account, mounts })).into(),
                         group,
                         disk,
+                        opens,
                         about,
                         host,
                     });
@@ -227,6 +231,9 @@ pub struct Attempt {
     group: Option<JobCgroup>,
     /// Where its use of the disk is limited.
     disk: Option<Watch>,
+    /// What it opens of audited data, if it has some; nothing of one that an earlier
+    /// run of the supervisor started.
+    opens: Option<Box<Opens>>,
     about: About,
     host: Host,
 }
@@ -264,11 +271,21 @@ impl Attempt {
         denied::in_words(self.host.library(), &self.about.profile, counted.as_ref())
     }
 
+    /// What it did to audited data since the last call; waits for something. `None` when
+    /// it is over, or has no such data.
+    pub async fn accesses(&self) -> Option<Vec<Access>> {
+        self.opens.as_ref()?.next().await
+    }
+
     /// Waits for the end; the report is complete and classified. To be called once.
     pub async fn finished(&self) -> ExitReport {
         // A pidfd is readable when its process has ended, and never stops being so.
         if self.pidfd.readable().await.is_err() {
             tracing::error!(job = self.about.job.0, "cannot wait for the agent");
+        }
+        // While its mounts are where the job saw them.
+        if let Some(opens) = &self.opens {
+            opens.finish();
         }
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (account, mounts) = held.map_or((None, None), |held| (held.account, held.mounts));

@@ -9,6 +9,7 @@ mod audit;
 mod bus;
 mod contract;
 mod crash;
+mod data;
 mod denied;
 mod escapes;
 mod inside;
@@ -16,6 +17,7 @@ mod output;
 mod probe;
 mod profiles;
 mod refused;
+mod resident;
 mod resources;
 
 use fetchml_tests::{Private, available};

@@ -2,99 +2,12 @@
 //! and bus. Limits that need the kernel's controllers are the machine's
 //! (`machine/limits.rs`).
 
-use fetchml_api::job::{ExitReport, FailureClass, JobId, JobSpec, Layer, Limits};
-use fetchml_policies::Library;
-use fetchmld::supervise::{Attempt, Host, HostConfig, StartRequest, Submitter};
+use crate::resident::{Resident, shell};
+use fetchml_api::job::{FailureClass, JobSpec, Layer, Limits};
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use tempfile::TempDir;
-
-/// A supervisor's machinery in this process.
-struct Resident {
-    place: TempDir,
-    library: Arc<Library>,
-    host: Host,
-    runtime: tokio::runtime::Runtime,
-}
-
-/// What a job left.
-struct Left {
-    report: ExitReport,
-    log: String,
-}
-
-impl Resident {
-    fn new() -> Option<Self> {
-        let place = tempfile::tempdir().unwrap();
-        fs::create_dir(place.path().join("state")).unwrap();
-        Self::at(place, "/".into())
-    }
-
-    /// In a place of the caller's making, on a machine whose accelerators are
-    /// looked for elsewhere.
-    fn at(place: TempDir, machine_root: PathBuf) -> Option<Self> {
-        crate::start()?;
-        let library = Arc::new(Library::load::<&Path>(&[]).unwrap());
-        let host = Host::prepare(&HostConfig {
-            state_dir: place.path().join("state"),
-            runtime_dir: place.path().join("run"),
-            agent_path: fetchml_tests::agent(),
-            library: Arc::clone(&library),
-            private: true,
-            machine_root,
-        })
-        .unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Some(Self { place, library, host, runtime })
-    }
-
-    fn run(&self, spec: JobSpec, attempt: u32, gpus: &[&str]) -> Left {
-        self.runtime.block_on(async {
-            let job = JobId(1);
-            let report = self.start(spec, attempt, gpus).await.finished().await;
-            let directory = self.host.job_directory(0, "default", job).unwrap();
-            let mut log = Vec::new();
-            fs::File::from(directory.open_log(attempt).unwrap()).read_to_end(&mut log).unwrap();
-            Left { report, log: String::from_utf8_lossy(&log).into_owned() }
-        })
-    }
-
-    async fn start(&self, spec: JobSpec, attempt: u32, gpus: &[&str]) -> Attempt {
-        let profile = self.library.profile(&spec.profile).unwrap();
-        self.host.check(&spec, &profile, &[]).unwrap();
-        let request = StartRequest {
-            job: JobId(1),
-            spec,
-            profile,
-            submitter: Submitter { uid: 0, gid: 0 },
-            directories: Vec::new(),
-            attempt,
-            gpus: gpus.iter().map(ToString::to_string).collect(),
-        };
-        match self.host.plan(request).unwrap().start().await {
-            Ok(attempt) => attempt,
-            Err(report) => panic!("{}", report.summary),
-        }
-    }
-
-    fn in_job(&self, path: &str) -> PathBuf {
-        self.place.path().join("state/users/0/default/1").join(path)
-    }
-}
-
-impl Drop for Resident {
-    fn drop(&mut self) {
-        self.host.leave();
-    }
-}
-
-fn shell(script: &str) -> JobSpec {
-    JobSpec::plain(["sh", "-c", script].map(str::to_owned).to_vec())
-}
 
 #[test]
 fn a_further_attempt_has_a_log_of_its_own_and_goes_on_with_the_files() {

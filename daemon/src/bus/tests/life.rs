@@ -140,6 +140,24 @@ async fn a_start_that_fails_ends_the_job_and_frees_its_slot() {
 }
 
 #[tokio::test]
+async fn what_a_job_did_to_audited_data_is_recorded_before_its_end() {
+    let world = World::new(1).await;
+    let manager = world.manager(1000).await;
+    let id = submit(&manager, &["read"]).await;
+    manager.wait_job(id).await.expect("over");
+    let events: Vec<_> = world.events().into_iter().filter(|(_, job)| *job == Some(id)).collect();
+    let kinds: Vec<_> = events.iter().map(|(kind, _)| *kind).collect();
+    let expected = [
+        Event::JobQueued,
+        Event::JobStarted,
+        Event::FileRead,
+        Event::FileRead,
+        Event::JobCompleted,
+    ];
+    assert_eq!(kinds, expected);
+}
+
+#[tokio::test]
 async fn jobs_are_listed_and_described_newest_last() {
     let world = World::new(4).await;
     let manager = world.manager(1000).await;
