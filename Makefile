@@ -31,8 +31,8 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 all: build
 
-# The agent is static: it is executed in a root file system that need not have
-# a C library of ours. A target of its own keeps its flags from the build of
+# The agent is static and uses no C library: it is executed in a root file system that
+# need not have one of ours. A target of its own keeps its flags from the build of
 # everything else, so that neither build undoes the other. A copy lies beside the
 # supervisor, which looks for it there.
 build:

@@ -1,6 +1,9 @@
 //! The job's command: from the plan to its exec.
 
 use super::SetupError;
+use alloc::ffi::CString;
+use alloc::vec;
+use alloc::vec::Vec;
 use fetchml_api::agent::{AgentPlan, AgentStep, CommandEnd, fd};
 use fetchml_sys::Errno;
 use fetchml_sys::clone::{CloneFlags, Stack, spawn};
@@ -9,7 +12,6 @@ use fetchml_sys::process::{self, CStringVector};
 use fetchml_sys::{confine, process::restore_sigpipe};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::fcntl_dupfd_cloexec;
-use std::ffi::CString;
 
 /// Of the command's process until its exec. It calls nothing deep.
 const STACK_BYTES: usize = 64 * 1024;

@@ -4,6 +4,7 @@
 //! The cost is the job's own: its thread waits some microseconds for the answer,
 //! and this process lives in the job's cgroup. What is kept is bounded.
 
+use alloc::vec::Vec;
 use fetchml_api::agent::{DeniedCalls, Refusals};
 use fetchml_api::denial::kept;
 use fetchml_sys::Errno;

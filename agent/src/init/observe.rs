@@ -16,7 +16,7 @@ pub(super) fn own_status() -> Result<Observed, Errno> {
             n => len += n,
         }
     }
-    let text = buffer.get(..len).and_then(|b| std::str::from_utf8(b).ok()).ok_or(Errno::INVAL)?;
+    let text = buffer.get(..len).and_then(|b| core::str::from_utf8(b).ok()).ok_or(Errno::INVAL)?;
     parse(text).ok_or(Errno::INVAL)
 }
 
@@ -59,6 +59,7 @@ pub(super) fn verify(seen: &Observed, plan: &AgentPlan) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     const LOCKED_IN: &str = "Name:\tfetchml-agent\nPid:\t1\nUid:\t1000\t1000\t1000\t1000\n\
         Gid:\t1000\t1000\t1000\t1000\nGroups:\t \nCapInh:\t0000000000000000\n\

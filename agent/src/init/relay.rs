@@ -1,11 +1,13 @@
 //! The job's output: pipes in, framed log out.
 
+use alloc::boxed::Box;
+use alloc::vec;
 use fetchml_api::log::{FrameHeader, HEADER_BYTES, MAX_PAYLOAD, Stream, TRAILER_BYTES};
 use fetchml_sys::Errno;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::IoSlice;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
-use std::io::IoSlice;
 
 /// Room in a pipe, so that a chatty job is rarely put to sleep. A wish: above
 /// the user's share of pipe memory (pipe(7)) the kernel leaves the default.
@@ -64,14 +66,11 @@ impl Pipe {
     }
 }
 
-/// Room for one payload, and so much that the allocator maps fresh pages for it
-/// (from 128 KiB on, mallopt(3)) rather than clear some of its own: of an agent whose
-/// job says little, none of it is ever touched.
-const BUFFER_BYTES: usize = 4 * MAX_PAYLOAD;
-
 /// The log file. Only whole frames stay in it.
 pub(super) struct Log {
     file: BorrowedFd<'static>,
+    /// Room for one payload. So large a block is fresh pages of the kernel's, and of an
+    /// agent whose job says little hardly one is ever touched.
     buffer: Box<[u8]>,
     end_of_last_frame: u64,
     limit_bytes: u64,
@@ -89,7 +88,7 @@ impl Log {
         let size = rustix::fs::fstat(file)?.st_size;
         Ok(Self {
             file,
-            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            buffer: vec![0; MAX_PAYLOAD].into_boxed_slice(),
             end_of_last_frame: u64::try_from(size).unwrap_or(0),
             limit_bytes,
             is_full: false,
@@ -100,7 +99,7 @@ impl Log {
 
     /// Where the next payload is to be read to.
     fn room(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(..MAX_PAYLOAD).unwrap_or_default()
+        &mut self.buffer
     }
 
     /// Appends the first `read` bytes of the buffer as one frame, as far as the limit

@@ -21,6 +21,7 @@ pub const STOP_OVER_DISK: u8 = b'F';
 /// [`DeniedCalls`], then the connection ends.
 pub const DENIED: u8 = b'D';
 
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// Longest report body, in bytes.
@@ -109,7 +110,7 @@ impl AgentPlan {
     /// # Errors
     /// None in practice: byte strings always have an encoding.
     pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_stdvec(self)
+        postcard::to_allocvec(self)
     }
 
     /// Reads a plan file.
@@ -200,7 +201,7 @@ impl DeniedCalls {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         // Numbers always have an encoding.
-        postcard::to_stdvec(self).unwrap_or_default()
+        postcard::to_allocvec(self).unwrap_or_default()
     }
 
     /// Reads an answer. `None` for anything but one whole answer within its bounds.
@@ -312,7 +313,7 @@ impl AgentReport {
     /// Never: every field has a bounded encoding.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let body = postcard::to_stdvec(self).unwrap_or_default();
+        let body = postcard::to_allocvec(self).unwrap_or_default();
         let mut out = REPORT_MAGIC.to_vec();
         out.extend_from_slice(&u16::try_from(body.len()).unwrap_or(0).to_le_bytes());
         out.extend_from_slice(&body);

@@ -14,15 +14,28 @@
 //! * [`array`]: the jobs that an array or a sweep stands for.
 //! * [`names`]: D-Bus names, paths and error names.
 //! * `proxy` (feature `bus`): the client side of the D-Bus interfaces.
+//!
+//! Without the feature `std` there is what the agent needs, which does without the
+//! standard library: [`agent`], [`denial`] and [`log`].
+
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
 
 pub mod agent;
+#[cfg(feature = "std")]
 pub mod array;
+#[cfg(feature = "std")]
 pub mod audit;
 pub mod denial;
+#[cfg(feature = "std")]
 pub mod host;
+#[cfg(feature = "std")]
 pub mod job;
 pub mod log;
+#[cfg(feature = "std")]
 pub mod names;
 #[cfg(feature = "bus")]
 pub mod proxy;
+#[cfg(feature = "std")]
 pub mod queueing;

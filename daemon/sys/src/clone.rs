@@ -6,9 +6,11 @@
 //! with namespaces.
 
 use crate::Errno;
+use crate::process::{EVERY_SIGNAL, block_signals, exit};
+use core::ffi::c_void;
+use core::ptr::null_mut;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use rustix::process::{Signal, getpid, getppid};
-use std::ffi::c_void;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 compile_error!("fetchml-sys knows the system-call convention of x86-64 Linux only");
@@ -57,23 +59,15 @@ impl Stack {
     /// ENOMEM.
     pub fn new(len: usize) -> Result<Self, Errno> {
         let len = len.next_multiple_of(4096) + Self::GUARD_BYTES;
+        let (protection, flags) = (
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE | MapFlags::STACK | MapFlags::NORESERVE,
+        );
         // SAFETY: a fresh anonymous mapping touches no existing memory.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(Errno::NOMEM);
-        }
+        let base = unsafe { mmap_anonymous(null_mut(), len, protection, flags) }?;
         let stack = Self { base, len };
         // SAFETY: the first page lies inside the mapping made above.
-        crate::check(unsafe { libc::mprotect(base, Self::GUARD_BYTES, libc::PROT_NONE) }.into())?;
+        unsafe { mprotect(base, Self::GUARD_BYTES, MprotectFlags::empty()) }?;
         Ok(stack)
     }
 }
@@ -82,7 +76,7 @@ impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: base and len are those of our own mapping; whoever used it as a
         // stack has exited, since spawn borrows it mutably until then.
-        unsafe { libc::munmap(self.base, self.len) };
+        let _ = unsafe { munmap(self.base, self.len) };
     }
 }
 
@@ -103,24 +97,22 @@ extern "C" fn run_body(arg: *mut c_void) -> ! {
     // SAFETY: spawn passes the address of a live `Body`; the parent thread
     // sleeps (CLONE_VFORK), so nobody else touches it.
     let body: &mut Body<'_> = unsafe { &mut *arg.cast::<Body<'_>>() };
-    let status = body();
-    // SAFETY: _exit ends this process only; no destructor or exit handler of the
-    // shared address space runs.
-    unsafe { libc::_exit(status) }
+    exit(body())
 }
 
 /// First and only function of a [`spawn_sleeper`] child.
 ///
 /// It has a copy of every descriptor of its parent. Were it to outlive a parent that
 /// is killed, locks and sockets of a supervisor that is gone would stay taken.
+#[cfg(feature = "std")]
 extern "C" fn sleep_for_ever(parent: *mut c_void) -> ! {
+    use rustix::process::{Signal, getppid};
     // rustix issues the system calls itself, so that the thread-local errno, which
     // this child shares with a running parent, is untouched.
     let dies_along = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let alone = getppid().is_none_or(|pid| pid.as_raw_nonzero().get() as usize != parent.addr());
     if dies_along.is_err() || alone {
-        // SAFETY: _exit ends this process only.
-        unsafe { libc::_exit(1) }
+        exit(1)
     }
     loop {
         rustix::event::pause();
@@ -149,16 +141,17 @@ pub fn spawn(
     // A signal handler of the supervisor must never run in the child: it would
     // act on the shared memory. Blocked signals stay pending for the parent.
     let _blocked = BlockedSignals::all();
-    let arg = std::ptr::from_mut(&mut body).cast();
+    let arg = core::ptr::from_mut(&mut body).cast();
     raw_clone(flags.0 | libc::CLONE_VFORK as u64, cgroup, stack, run_body, arg)
 }
 
 /// Starts a child that only sleeps, without suspending the caller. It must be
 /// killed and waited for before `stack` is used again or dropped.
+#[cfg(feature = "std")]
 pub(crate) fn spawn_sleeper(flags: CloneFlags, stack: &mut Stack) -> Result<Child, Errno> {
     let _blocked = BlockedSignals::all();
-    let parent = getpid().as_raw_nonzero().get() as usize;
-    raw_clone(flags.0, None, stack, sleep_for_ever, std::ptr::without_provenance_mut(parent))
+    let parent = rustix::process::getpid().as_raw_nonzero().get() as usize;
+    raw_clone(flags.0, None, stack, sleep_for_ever, core::ptr::without_provenance_mut(parent))
 }
 
 fn raw_clone(
@@ -175,7 +168,7 @@ fn raw_clone(
             | libc::CLONE_VM as u64
             | libc::CLONE_PIDFD as u64
             | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
-        pidfd: std::ptr::from_mut(&mut pidfd) as u64,
+        pidfd: core::ptr::from_mut(&mut pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
         exit_signal: libc::SIGCHLD as u64,
@@ -194,7 +187,7 @@ fn raw_clone(
     // (base and length are multiples of 4096). What `arg` points at outlives the
     // child's use of it: spawn's caller sleeps meanwhile, sleep_for_ever ignores it.
     unsafe {
-        std::arch::asm!(
+        core::arch::asm!(
             "syscall",
             "test rax, rax",
             "jnz 2f",
@@ -206,7 +199,7 @@ fn raw_clone(
             in("r8") arg,
             in("r9") entry,
             inlateout("rax") libc::SYS_clone3 => ret,
-            in("rdi") std::ptr::from_mut(&mut args),
+            in("rdi") core::ptr::from_mut(&mut args),
             in("rsi") size_of::<libc::clone_args>(),
             lateout("rcx") _,
             lateout("r11") _,
@@ -223,26 +216,17 @@ fn raw_clone(
 
 /// Blocks every signal of this thread until it is dropped.
 struct BlockedSignals {
-    before: libc::sigset_t,
+    before: u64,
 }
 
 impl BlockedSignals {
     fn all() -> Self {
-        // SAFETY: sigset_t is plain data; sigfillset initialises it.
-        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = unsafe { std::mem::zeroed() };
-        // SAFETY: the pointer is valid.
-        unsafe { libc::sigfillset(&raw mut all) };
-        // SAFETY: both pointers are valid; SIG_SETMASK on the own thread cannot fail.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
-        Self { before }
+        Self { before: block_signals(EVERY_SIGNAL) }
     }
 }
 
 impl Drop for BlockedSignals {
     fn drop(&mut self) {
-        // SAFETY: `before` was filled by pthread_sigmask.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut())
-        };
+        block_signals(self.before);
     }
 }

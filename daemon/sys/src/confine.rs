@@ -1,6 +1,7 @@
 //! What a process takes from itself: seccomp programs, Landlock, descriptors.
 
-use crate::{Errno, check};
+use crate::Errno;
+use crate::call::call;
 use rustix::fd::{AsRawFd, BorrowedFd};
 
 /// Installs a seccomp program for the calling thread: `program` is an array of
@@ -19,7 +20,7 @@ pub fn install_filter(program: &[u8]) -> Result<(), Errno> {
 }
 
 /// seccomp(2) with these flags; with `NEW_LISTENER` the result is a descriptor.
-pub(crate) fn set_filter(program: &[u8], flags: libc::c_ulong) -> Result<libc::c_long, Errno> {
+pub(crate) fn set_filter(program: &[u8], flags: libc::c_ulong) -> Result<usize, Errno> {
     const INSTRUCTION_BYTES: usize = size_of::<libc::sock_filter>();
     let (count, rest) = (program.len() / INSTRUCTION_BYTES, program.len() % INSTRUCTION_BYTES);
     let len = u16::try_from(count).map_err(|_| Errno::INVAL)?;
@@ -31,14 +32,12 @@ pub(crate) fn set_filter(program: &[u8], flags: libc::c_ulong) -> Result<libc::c
     let prog = libc::sock_fprog { len, filter: program.as_ptr().cast_mut().cast() };
     // SAFETY: prog describes `len` instructions inside `program`, which the
     // kernel only reads.
-    check(unsafe {
-        libc::syscall(
+    unsafe {
+        call(
             libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flags,
-            std::ptr::from_ref(&prog),
+            [libc::SECCOMP_SET_MODE_FILTER as usize, flags as usize, (&raw const prog) as usize],
         )
-    })
+    }
 }
 
 /// Allows `access` (bits of landlock(7)) to everything below the file or
@@ -57,18 +56,15 @@ pub fn landlock_allow_beneath(
         access: u64,
         parent: i32,
     }
-    const RULE_PATH_BENEATH: libc::c_int = 1;
+    const RULE_PATH_BENEATH: usize = 1;
     let rule = PathBeneath { access, parent: parent.as_raw_fd() };
     // SAFETY: rule has the layout of struct landlock_path_beneath_attr.
-    check(unsafe {
-        libc::syscall(
+    unsafe {
+        call(
             libc::SYS_landlock_add_rule,
-            ruleset.as_raw_fd(),
-            RULE_PATH_BENEATH,
-            std::ptr::from_ref(&rule),
-            0,
+            [ruleset.as_raw_fd() as usize, RULE_PATH_BENEATH, (&raw const rule) as usize, 0],
         )
-    })?;
+    }?;
     Ok(())
 }
 
@@ -81,10 +77,10 @@ pub fn landlock_allow_beneath(
 /// below level 7.
 pub fn landlock_restrict_self(ruleset: BorrowedFd<'_>, log: bool) -> Result<(), Errno> {
     // LANDLOCK_RESTRICT_SELF_LOG_NEW_EXEC_ON, Linux 6.15.
-    const LOG_NEW_EXEC_ON: libc::c_long = 1 << 1;
+    const LOG_NEW_EXEC_ON: usize = 1 << 1;
     let flags = if log { LOG_NEW_EXEC_ON } else { 0 };
     // SAFETY: no memory is passed.
-    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), flags) })?;
+    unsafe { call(libc::SYS_landlock_restrict_self, [ruleset.as_raw_fd() as usize, flags]) }?;
     Ok(())
 }
 
@@ -95,7 +91,7 @@ pub fn landlock_restrict_self(ruleset: BorrowedFd<'_>, log: bool) -> Result<(), 
 pub fn close_from(first: u32) -> Result<(), Errno> {
     // SAFETY: the caller is a child about to execute, or PID 1 of a job: nothing
     // in this process uses a descriptor above `first` any more.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })?;
+    unsafe { call(libc::SYS_close_range, [first as usize, u32::MAX as usize, 0]) }?;
     Ok(())
 }
 
@@ -104,10 +100,9 @@ pub fn close_from(first: u32) -> Result<(), Errno> {
 /// # Errors
 /// EINVAL before Linux 5.11.
 pub fn close_from_at_exec(first: u32) -> Result<(), Errno> {
+    let at_exec = libc::CLOSE_RANGE_CLOEXEC as usize;
     // SAFETY: no descriptor is closed now.
-    check(unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    })?;
+    unsafe { call(libc::SYS_close_range, [first as usize, u32::MAX as usize, at_exec]) }?;
     Ok(())
 }
 
@@ -122,7 +117,7 @@ pub fn place_descriptor(from: BorrowedFd<'_>, to: i32) -> Result<(), Errno> {
     }
     // SAFETY: dup2 replaces what was at `to`; the caller is a child about to
     // execute, where the fixed numbers belong to nobody yet.
-    check(unsafe { libc::dup2(from.as_raw_fd(), to) }.into())?;
+    unsafe { call(libc::SYS_dup2, [from.as_raw_fd() as usize, to as usize]) }?;
     Ok(())
 }
 
@@ -130,15 +125,8 @@ pub fn place_descriptor(from: BorrowedFd<'_>, to: i32) -> Result<(), Errno> {
 /// switched off.
 #[must_use]
 pub fn landlock_level() -> u32 {
-    const CREATE_RULESET_VERSION: u32 = 1;
+    const CREATE_RULESET_VERSION: usize = 1;
     // SAFETY: a null attribute of size 0 only asks for the version.
-    let ret = check(unsafe {
-        libc::syscall(
-            libc::SYS_landlock_create_ruleset,
-            std::ptr::null::<libc::c_void>(),
-            0,
-            CREATE_RULESET_VERSION,
-        )
-    });
+    let ret = unsafe { call(libc::SYS_landlock_create_ruleset, [0, 0, CREATE_RULESET_VERSION]) };
     ret.ok().and_then(|v| u32::try_from(v).ok()).unwrap_or(0)
 }

@@ -6,15 +6,16 @@
 //! allowed or done on behalf of the job, so that what the job's memory holds
 //! between the question and the answer does not matter.
 
-use crate::{Errno, check};
+use crate::Errno;
+use crate::call::call;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 // linux/seccomp.h: _IOWR('!', 0, struct seccomp_notif), _IOWR('!', 1, struct
 // seccomp_notif_resp), _IOW('!', 4, __u64).
-const NOTIF_RECV: libc::c_ulong = 0xc050_2100;
-const NOTIF_SEND: libc::c_ulong = 0xc018_2101;
-const NOTIF_SET_FLAGS: libc::c_ulong = 0x4008_2104;
-const SYNC_WAKE_UP: u64 = 1;
+const NOTIF_RECV: usize = 0xc050_2100;
+const NOTIF_SEND: usize = 0xc018_2101;
+const NOTIF_SET_FLAGS: usize = 0x4008_2104;
+const SYNC_WAKE_UP: usize = 1;
 
 const _: () = assert!(size_of::<libc::seccomp_notif>() == 0x50);
 const _: () = assert!(size_of::<libc::seccomp_notif_resp>() == 0x18);
@@ -66,7 +67,7 @@ impl Listener {
     /// there was no such thing.
     pub fn prefer_direct_switches(&self) {
         // SAFETY: this command takes its argument by value.
-        let _ = unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_SET_FLAGS, SYNC_WAKE_UP) };
+        let _ = unsafe { self.control(NOTIF_SET_FLAGS, SYNC_WAKE_UP) };
     }
 
     /// The next question. Blocks when there is none: poll first.
@@ -75,9 +76,9 @@ impl Listener {
     /// ENOENT when the asking process has gone meanwhile, EINTR.
     pub fn receive(&self) -> Result<Question, Errno> {
         // SAFETY: plain data, which the kernel wants to be zero.
-        let mut notice: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+        let mut notice: libc::seccomp_notif = unsafe { core::mem::zeroed() };
         // SAFETY: the pointer is to a structure of the size that the command encodes.
-        check(unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_RECV, &raw mut notice) }.into())?;
+        unsafe { self.control(NOTIF_RECV, (&raw mut notice) as usize) }?;
         Ok(Question { id: notice.id, call: notice.data.nr.cast_unsigned(), args: notice.data.args })
     }
 
@@ -90,7 +91,16 @@ impl Listener {
         let error = -i32::from(errno.max(1));
         let mut answer = libc::seccomp_notif_resp { id: question.id, val: 0, error, flags: 0 };
         // SAFETY: as in receive.
-        check(unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_SEND, &raw mut answer) }.into())?;
+        unsafe { self.control(NOTIF_SEND, (&raw mut answer) as usize) }?;
         Ok(())
+    }
+
+    /// ioctl(2).
+    ///
+    /// # Safety
+    /// The argument is what the command takes.
+    unsafe fn control(&self, command: usize, argument: usize) -> Result<usize, Errno> {
+        // SAFETY: as the caller says.
+        unsafe { call(libc::SYS_ioctl, [self.0.as_raw_fd() as usize, command, argument]) }
     }
 }

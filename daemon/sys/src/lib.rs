@@ -12,18 +12,39 @@
 //! Every function that a [`clone::spawn`] child may call is marked *child-safe*:
 //! it performs system calls on data that was prepared before and neither
 //! allocates nor locks.
+//!
+//! Without the feature `std` this is all that a program has: its start, its memory and
+//! the calls that the agent needs, none of which goes through the C library.
 
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+mod call;
 pub mod clone;
 pub mod confine;
 pub mod denied;
+#[cfg(feature = "std")]
 pub mod features;
+#[cfg(feature = "std")]
 pub mod handle;
+#[cfg(any(not(feature = "std"), test))]
+mod heap;
+#[cfg(feature = "std")]
 pub mod inherited;
+#[cfg(any(not(feature = "std"), test))]
+mod memory;
+#[cfg(feature = "std")]
 pub mod mount;
+#[cfg(feature = "std")]
 pub mod namespace;
+#[cfg(feature = "std")]
 pub mod net;
+#[cfg(feature = "std")]
 pub mod peer;
 pub mod process;
+#[cfg(not(feature = "std"))]
+mod start;
 #[cfg(feature = "watch")]
 pub mod watch;
 
@@ -33,6 +54,7 @@ pub type Errno = rustix::io::Errno;
 /// Turns the C convention (-1 and `errno`) into a result. Child-safe: a child of
 /// [`clone::spawn`] has its parent thread's `errno` to itself, since that thread
 /// sleeps until the child executes or exits.
+#[cfg(feature = "std")]
 fn check(ret: libc::c_long) -> Result<libc::c_long, Errno> {
     if ret < 0 {
         Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))

@@ -1,8 +1,11 @@
 //! Programs: executing one by descriptor, and what PID 1 of a job needs.
 
-use crate::{Errno, check};
+use crate::Errno;
+use crate::call::call;
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::{CStr, c_char};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ffi::{CStr, CString, c_char};
 
 /// An argument or environment vector in the form execve(2) takes, made before
 /// the clone.
@@ -29,7 +32,7 @@ impl CStringVector {
             .map(|s| CString::new(s.as_ref()).map_err(|_| Errno::INVAL))
             .collect::<Result<Vec<_>, _>>()?;
         let pointers =
-            strings.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect();
+            strings.iter().map(|s| s.as_ptr()).chain(core::iter::once(core::ptr::null())).collect();
         Ok(Self { _strings: strings, pointers })
     }
 }
@@ -42,44 +45,66 @@ pub fn execute_descriptor(
     env: &CStringVector,
 ) -> Errno {
     // SAFETY: both vectors are NULL-terminated arrays of NUL-terminated strings.
-    let ret = unsafe {
-        libc::syscall(
+    let executed = unsafe {
+        call(
             libc::SYS_execveat,
-            file.as_raw_fd(),
-            c"".as_ptr(),
-            argv.pointers.as_ptr(),
-            env.pointers.as_ptr(),
-            libc::AT_EMPTY_PATH,
+            [
+                file.as_raw_fd() as usize,
+                c"".as_ptr() as usize,
+                argv.pointers.as_ptr() as usize,
+                env.pointers.as_ptr() as usize,
+                libc::AT_EMPTY_PATH as usize,
+            ],
         )
     };
-    check(ret).err().unwrap_or(Errno::INVAL)
+    executed.err().unwrap_or(Errno::INVAL)
 }
 
 /// Executes a path. Returns only on failure. Child-safe.
 #[must_use]
 pub fn execute_path(path: &CStr, argv: &CStringVector, env: &CStringVector) -> Errno {
     // SAFETY: as in execute_descriptor.
-    let ret = unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
-    check(ret.into()).err().unwrap_or(Errno::INVAL)
+    let executed = unsafe {
+        call(
+            libc::SYS_execve,
+            [
+                path.as_ptr() as usize,
+                argv.pointers.as_ptr() as usize,
+                env.pointers.as_ptr() as usize,
+            ],
+        )
+    };
+    executed.err().unwrap_or(Errno::INVAL)
 }
+
+/// A set of signals as the kernel has it, one bit for each of its 64.
+pub(crate) const EVERY_SIGNAL: u64 = u64::MAX;
 
 /// Sets the signal mask of the calling thread to nothing or to everything. Child-safe.
 pub fn block_all_signals(block: bool) {
-    // SAFETY: sigset_t is plain data and initialised by the call that follows.
-    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-    if block {
-        // SAFETY: the pointer is valid.
-        unsafe { libc::sigfillset(&raw mut set) };
-    }
-    // SAFETY: the pointer is valid; SIG_SETMASK cannot fail.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+    block_signals(if block { EVERY_SIGNAL } else { 0 });
+}
+
+/// Sets the signal mask of the calling thread and returns what it was. Child-safe.
+pub(crate) fn block_signals(set: u64) -> u64 {
+    let mut before = 0u64;
+    let (new, old) = ((&raw const set) as usize, (&raw mut before) as usize);
+    // SAFETY: both are sets of the size that is passed; SIG_SETMASK cannot fail.
+    let _ = unsafe {
+        call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, new, old, size_of::<u64>()])
+    };
+    before
 }
 
 /// Gives SIGPIPE its default action back, which Rust's start-up changed to
 /// "ignored" and which exec would keep. Child-safe.
 pub fn restore_sigpipe() {
-    // SAFETY: SIG_DFL runs no code of ours.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    // struct sigaction of the kernel: SIG_DFL, no flags, no restorer, no mask.
+    let action = [0u64; 4];
+    let new = (&raw const action) as usize;
+    // SAFETY: it has the kernel's size, and SIG_DFL runs no code of ours.
+    let _ =
+        unsafe { call(libc::SYS_rt_sigaction, [libc::SIGPIPE as usize, new, 0, size_of::<u64>()]) };
 }
 
 /// Makes a function of the first argument the whole of a program, without what the
@@ -91,9 +116,9 @@ pub fn restore_sigpipe() {
 #[macro_export]
 macro_rules! program {
     ($start:path) => {
-        /// Called by the C library.
+        /// Called by the C library, or by the start of this crate where there is none.
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn main(count: i32, arguments: *const *const std::ffi::c_char) -> i32 {
+        unsafe extern "C" fn main(count: i32, arguments: *const *const core::ffi::c_char) -> i32 {
             // SAFETY: these are the arguments of main as the C library passes them.
             let first = unsafe { $crate::process::first_argument(count, arguments) };
             $crate::process::leave($start(first))
@@ -120,14 +145,22 @@ pub unsafe fn first_argument(count: i32, arguments: *const *const c_char) -> &'s
 
 /// Ends this process at once: no destructor and no exit handler runs.
 pub fn leave(status: u8) -> ! {
-    // SAFETY: the call has no conditions.
-    unsafe { libc::_exit(status.into()) }
+    exit(status.into())
+}
+
+/// The same, with any status. Child-safe: a process that shares the memory goes on.
+pub(crate) fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: the call has no conditions.
+        let _ = unsafe { call(libc::SYS_exit_group, [status as usize]) };
+    }
 }
 
 /// Gives every signal that this process was started to ignore its default action
 /// back, but for SIGPIPE: what is ignored stays so through every exec, and a shell
 /// ignores SIGINT and SIGQUIT for what it starts in the background. To be called
 /// before the process handles any signal.
+#[cfg(feature = "std")]
 pub fn stop_ignoring_signals() {
     for signal in (1..=libc::SIGRTMAX()).filter(|signal| *signal != libc::SIGPIPE) {
         // SAFETY: sigaction is plain data, all zero is a valid value.
@@ -146,15 +179,11 @@ pub fn stop_ignoring_signals() {
 /// # Errors
 /// EMFILE, ENOMEM.
 pub fn signal_descriptor() -> Result<OwnedFd, Errno> {
-    // SAFETY: sigset_t is plain data and initialised by sigfillset.
-    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is valid.
-    unsafe { libc::sigfillset(&raw mut set) };
-    // SAFETY: the set is valid and -1 asks for a new descriptor.
-    let fd = check(
-        unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) }
-            .into(),
-    )?;
+    let set = EVERY_SIGNAL;
+    let flags = (libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) as usize;
+    let (new, set) = (-1isize as usize, (&raw const set) as usize);
+    // SAFETY: the set has the size that is passed, and -1 asks for a new descriptor.
+    let fd = unsafe { call(libc::SYS_signalfd4, [new, set, size_of::<u64>(), flags]) }?;
     let fd = i32::try_from(fd).map_err(|_| Errno::BADF)?;
     // SAFETY: the kernel made a fresh descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -210,11 +239,11 @@ pub fn reap() -> Result<Option<Reaped>, Errno> {
     loop {
         let mut status = 0;
         // SAFETY: plain data, overwritten by the kernel.
-        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        let options = libc::WNOHANG | libc::__WALL;
-        // SAFETY: both pointers are valid.
-        let pid =
-            check(unsafe { libc::wait4(-1, &raw mut status, options, &raw mut usage) }.into())?;
+        let mut usage: libc::rusage = unsafe { core::mem::zeroed() };
+        let (any, options) = (-1isize as usize, (libc::WNOHANG | libc::__WALL) as usize);
+        let (told, used) = ((&raw mut status) as usize, (&raw mut usage) as usize);
+        // SAFETY: the kernel writes one status and one such structure.
+        let pid = unsafe { call(libc::SYS_wait4, [any, told, options, used]) }?;
         if pid == 0 {
             return Ok(None);
         }
@@ -226,7 +255,7 @@ pub fn reap() -> Result<Option<Reaped>, Errno> {
     }
 }
 
-fn reaped(pid: i64, status: i32, usage: &libc::rusage) -> Reaped {
+fn reaped(pid: usize, status: i32, usage: &libc::rusage) -> Reaped {
     let low = |n: i32| u8::try_from(n & 0xff).unwrap_or(u8::MAX);
     let usec = |t: libc::timeval| {
         u64::try_from(t.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(t.tv_usec).unwrap_or(0)
@@ -257,7 +286,7 @@ pub fn signal_all(signal: i32) -> Result<(), Errno> {
         return Err(Errno::BUSY);
     }
     // SAFETY: kill touches no memory of ours.
-    check(unsafe { libc::kill(-1, signal) }.into())?;
+    unsafe { call(libc::SYS_kill, [-1isize as usize, signal as usize]) }?;
     Ok(())
 }
 
@@ -283,13 +312,13 @@ pub fn forget_code() {
     const PAGE: usize = 4096;
     let start = (&raw const __executable_start).addr();
     let end = (&raw const etext).addr() / PAGE * PAGE;
-    let range = (&raw const __executable_start).cast_mut().cast();
+    let bytes = end.saturating_sub(start);
     // One page at a time from now on, not those around it as well.
     for advice in [libc::MADV_RANDOM, libc::MADV_DONTNEED] {
         // SAFETY: from the start of the image to the end of the code there are only
         // the file's headers, constants and code: mapped privately, never written,
         // and read from the file again when they are touched.
-        unsafe { libc::madvise(range, end.saturating_sub(start), advice) };
+        let _ = unsafe { call(libc::SYS_madvise, [start, bytes, advice as usize]) };
     }
 }
 
@@ -300,12 +329,9 @@ pub fn forget_code() {
 /// # Errors
 /// EDQUOT, ENOMEM.
 pub fn start_empty_session_keyring() -> Result<(), Errno> {
-    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
     // SAFETY: a null name asks for an anonymous keyring.
-    let ret = unsafe {
-        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<c_char>())
-    };
-    match check(ret) {
+    match unsafe { call(libc::SYS_keyctl, [KEYCTL_JOIN_SESSION_KEYRING, 0]) } {
         Ok(_) | Err(Errno::NOSYS) => Ok(()),
         Err(e) => Err(e),
     }

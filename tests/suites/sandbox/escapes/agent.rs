@@ -92,3 +92,33 @@ fn the_environment_of_a_job_reaches_no_helper() {
     assert!(outputs.says("debug.2"), "the loader of the command wrote nothing: {outputs}");
     assert!(!outputs.stdout.lines().any(|l| l.ends_with("debug.1")), "{outputs}");
 }
+
+/// Who found a hole in the agent would next need an address, or memory to put code in.
+#[test]
+fn the_agent_lies_elsewhere_in_each_job_and_keeps_code_and_data_apart() {
+    let private = private!();
+    let places = [(), ()].map(|()| {
+        let running = start(&private, &[], "sleep 100");
+        until_running(&private);
+        let (agent, _) = agent_and_command(&private);
+        let maps = fs::read_to_string(format!("/proc/{}/maps", agent.as_raw_nonzero())).unwrap();
+        private.ctl(["cancel", "@last"]).expect(0);
+        finish(running);
+        let mut image = Vec::new();
+        for line in maps.lines() {
+            let (place, rest) = line.split_once(' ').unwrap();
+            let rights = &rest[..4];
+            assert!(!(rights.contains('w') && rights.contains('x')), "{maps}");
+            if line.contains("/memfd:") {
+                image.push((place.to_owned(), rights));
+            } else {
+                assert!(!line.contains('/'), "a file that is not the agent's image:\n{maps}");
+            }
+        }
+        // Behind the code lies what the start of the program filled in and then closed.
+        let code = image.iter().rposition(|(_, rights)| *rights == "r-xp").unwrap();
+        assert_eq!(image.get(code + 1).map(|(_, rights)| *rights), Some("r--p"), "{maps}");
+        image.swap_remove(0).0
+    });
+    assert_ne!(places[0], places[1]);
+}
