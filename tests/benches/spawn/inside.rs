@@ -10,7 +10,12 @@ use std::time::Instant;
 /// Argument with which this program, as a job, times its own system calls.
 pub(crate) const ARGUMENT: &str = "time-calls";
 
+/// Argument with which this program, as a job, times reading files.
+pub(crate) const DATA_ARGUMENT: &str = "time-data";
+
 const JOBS: usize = 8;
+/// Below what the kernel remembers of opens that nobody has read yet.
+const DATA_FILES: usize = 10_000;
 
 pub(crate) fn section(resident: &Resident) -> String {
     let mut text = String::new();
@@ -26,7 +31,47 @@ pub(crate) fn section(resident: &Resident) -> String {
         let _ = writeln!(text, "{name:<22}{bare:>10.0}{inside:>9.0}{:>8.2}", inside / bare);
     }
     text.push('\n');
+    text.push_str(&data(resident));
     text
+}
+
+/// What a loader of many small files pays for having its opens recorded.
+fn data(resident: &Resident) -> String {
+    for n in 0..DATA_FILES {
+        fs::write(resident.data.join(n.to_string()), [0; 16 << 10]).expect("it can be written");
+    }
+    let run = |audited| {
+        let (output, told) = resident.run_on_data(&["/work/bench", DATA_ARGUMENT], audited);
+        (numbers(&output), told)
+    };
+    let ((plain, _), (audited, told)) = (run(false), run(true));
+    let mut text = format!(
+        "{DATA_FILES} files of 16 KiB, us a file     plain  audited  x plain ({told} told)\n"
+    );
+    for (name, (plain, audited)) in
+        ["first time", "each further"].iter().zip(plain.iter().zip(&audited))
+    {
+        let (plain, audited) = (plain / 1000.0, audited / 1000.0);
+        let _ = writeln!(text, "{name:<32}{plain:>10.2}{audited:>9.2}{:>8.2}", audited / plain);
+    }
+    text.push('\n');
+    text
+}
+
+/// The job: nanoseconds a file to open, read and close each, the first time and then.
+#[allow(clippy::print_stdout)]
+pub(crate) fn time_data() {
+    let names: Vec<_> = (0..DATA_FILES).map(|n| format!("/data/{n}")).collect();
+    let round = || {
+        let begun = Instant::now();
+        for name in &names {
+            std::hint::black_box(fs::read(name).expect("it can be read"));
+        }
+        begun.elapsed().as_nanos() / names.len() as u128
+    };
+    let first = round();
+    let further = (0..10).map(|_| round()).min().unwrap_or(0);
+    println!("{first} {further}");
 }
 
 /// PSS of the agents of several sleeping jobs.

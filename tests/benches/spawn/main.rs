@@ -48,6 +48,10 @@ fn main() {
         inside::time_calls();
         return;
     }
+    if std::env::args().nth(1).is_some_and(|a| a == inside::DATA_ARGUMENT) {
+        inside::time_data();
+        return;
+    }
     peers::enter_unified_view();
     // cargo passes --bench; a section's first letters may follow.
     let wanted = std::env::args().skip(1).find(|a| !a.starts_with('-'));

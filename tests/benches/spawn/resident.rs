@@ -21,6 +21,8 @@ pub(crate) struct Resident {
     library: Arc<Library>,
     pub(crate) runtime: tokio::runtime::Runtime,
     project: PathBuf,
+    /// A directory that a job may be shown besides.
+    pub(crate) data: PathBuf,
     next: AtomicU64,
 }
 
@@ -45,6 +47,8 @@ impl Resident {
         std::fs::create_dir(&project).expect("a directory can be made");
         stamp::place_in(&project);
         std::fs::copy("/proc/self/exe", project.join("bench")).expect("the bench can be copied");
+        let data = place.join("data");
+        std::fs::create_dir(&data).expect("a directory can be made");
         let config = HostConfig {
             state_dir: place.join("state"),
             runtime_dir: place.join("run"),
@@ -54,7 +58,7 @@ impl Resident {
             machine_root: "/".into(),
         };
         let host = Host::prepare(&config).expect("this machine can sandbox");
-        Self { host, library, runtime, project, next: AtomicU64::new(1) }
+        Self { host, library, runtime, project, data, next: AtomicU64::new(1) }
     }
 
     /// Runs one job to its end; it must succeed.
@@ -78,13 +82,45 @@ impl Resident {
 
     /// Starts one job.
     pub(crate) async fn start(&self, command: &[&str]) -> (JobId, Attempt) {
+        self.start_spec(spec(&self.project, command)).await
+    }
+
+    /// Runs a job that sees [`Resident::data`] as /data to its end, and answers what it
+    /// wrote and how many opens of that data were told.
+    pub(crate) fn run_on_data(&self, command: &[&str], audited: bool) -> (Vec<u8>, usize) {
+        let mut spec = spec(&self.project, command);
+        spec.mounts.push(MountRequest {
+            target: "/data".into(),
+            mode: MountMode::Ro,
+            label: self.data.display().to_string(),
+        });
+        let data = if audited { vec![self.data.clone()] } else { Vec::new() };
+        self.host.audit_data(&data);
+        self.runtime.block_on(async {
+            let (job, attempt) = self.start_spec(spec).await;
+            let told = async {
+                let mut told = 0;
+                while let Some(some) = attempt.accesses().await {
+                    told += some.len();
+                }
+                told
+            };
+            let (report, told) = tokio::join!(attempt.finished(), told);
+            assert_eq!(report.status, 0, "{}", report.summary);
+            (self.output_of(job), told)
+        })
+    }
+
+    async fn start_spec(&self, spec: JobSpec) -> (JobId, Attempt) {
         let job = JobId(self.next.fetch_add(1, Ordering::Relaxed));
+        let open =
+            |mount: &MountRequest| OwnedFd::from(File::open(&mount.label).expect("it opens"));
         let request = StartRequest {
             job,
-            spec: spec(&self.project, command),
+            directories: spec.mounts.iter().map(open).collect(),
+            spec,
             profile: self.library.profile("default").expect("it is there"),
             submitter: Submitter { uid: 0, gid: 0 },
-            directories: vec![OwnedFd::from(File::open(&self.project).expect("it opens"))],
             attempt: 1,
             gpus: Vec::new(),
         };
@@ -105,7 +141,11 @@ impl Resident {
 
     /// The first piece of a job's output.
     pub(crate) fn output(&self, life: &Life) -> Vec<u8> {
-        let directory = self.host.job_directory(0, "bench", life.job).expect("it is there");
+        self.output_of(life.job)
+    }
+
+    fn output_of(&self, job: JobId) -> Vec<u8> {
+        let directory = self.host.job_directory(0, "bench", job).expect("it is there");
         let mut log = File::from(directory.open_log(1).expect("the job has a log"));
         let mut frame = Vec::new();
         log.read_to_end(&mut frame).expect("it can be read");
