@@ -2,7 +2,8 @@
 # make test     everything, on this machine, in containers and in a machine
 # make test-ml  scikit-learn, PyTorch, XGBoost and others in the sandbox, from PyPI
 # make test-mutations  switch each layer of the sandbox off, see a test notice
-# make test-crash  kill the supervisor CRASH_KILLS (1000) times while clients use it
+# make test-crash  kill the supervisor CRASH_KILLS (1000) times while clients use it,
+#                  then cut the power of a machine RESETS (20) times
 # make check    formatting, lints, licences
 # make fuzz     readers of untrusted or foreign text, FUZZ_SECONDS each (cargo-fuzz)
 # make bench    cost of starting a job beside fork+exec, bwrap and crun
@@ -63,8 +64,9 @@ endif
 test-setup:
 	tests/setup.sh
 
-# About ten minutes. CRASH_SEED repeats the lots of a run, not the machine's timing.
-test-crash: test-setup build
+# About an hour, most of it for the emulated machine: FETCHML_TEST_ACCEL=kvm is faster
+# where it works. CRASH_SEED repeats the lots of a run, not the machine's timing.
+test-crash: test-setup deb
 	cargo bench --profile dev --locked -p fetchml-tests --bench crash
 
 # MUTATIONS='ids caps' tries only those whose name has one of these words.

@@ -1,40 +1,70 @@
-//! `make test-crash`: CRASH_KILLS kills (1000) from CRASH_SEED, then the time of a
-//! restart with 10,000 jobs that wait. Not part of `make test`, which has a short one.
+//! `make test-crash`: CRASH_KILLS kills (1000) from CRASH_SEED, the time of a restart
+//! with 10,000 jobs that wait, and RESETS (20) power cuts of an emulated machine. Not
+//! part of `make test`, which has a short one.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use fetchml_api::job::JobSpec;
-use fetchml_tests::campaign::{self, Campaign};
-use fetchml_tests::{Private, available};
+use fetchml_tests::campaign::{self, Campaign, Outcome, Resets};
+use fetchml_tests::machine::Fate;
+use fetchml_tests::{Private, available, package};
 use fetchmld::store::{NewJob, Store};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const WAITING: usize = 10_000;
 
 fn main() -> ExitCode {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let kills = number("CRASH_KILLS").unwrap_or(1000);
     let seed = number("CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    let Some(private) = available(Private::new()) else { return ExitCode::FAILURE };
-    println!("{kills} kills, CRASH_SEED={seed}");
+    let kills = number("CRASH_KILLS").unwrap_or(1000);
+    let resets = number("RESETS").unwrap_or(20);
+    let killed = kills == 0 || kill(Campaign { kills, seed });
+    if kills > 0 {
+        restart_with_a_queue();
+    }
+    let reset = resets == 0 || reset(Resets { resets, seed });
+    if killed && reset { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether all is as it should be.
+fn kill(campaign: Campaign) -> bool {
+    let Some(private) = available(Private::new()) else { return false };
+    println!("{} kills, CRASH_SEED={}", campaign.kills, campaign.seed);
     let begun = Instant::now();
-    let mut outcome = Campaign { kills, seed }.run(&private);
+    let mut outcome = campaign.run(&private);
     outcome.wrong.extend(campaign::leftovers(&private).into_iter().map(|l| format!("left: {l}")));
+    tell(&outcome, begun.elapsed());
+    outcome.wrong.is_empty()
+}
+
+fn reset(resets: Resets) -> bool {
+    println!("{} power cuts, CRASH_SEED={}", resets.resets, resets.seed);
+    let begun = Instant::now();
+    let cuts = AtomicU64::new(0);
+    let told = package().and_then(|package| {
+        resets.run(package, |fate| {
+            let cut = cuts.fetch_add(1, Ordering::Relaxed) + 1;
+            let Fate { flushes, kept, lost } = fate;
+            println!("cut {cut}: {flushes} flushes, {kept} writes are on the disk, {lost} are not");
+        })
+    });
+    let Some(outcome) = available(told) else { return false };
+    tell(&outcome, begun.elapsed());
+    outcome.wrong.is_empty()
+}
+
+fn tell(outcome: &Outcome, time: Duration) {
+    let Outcome { told, untold, cancelled, tried_again, given_up, early, .. } = outcome;
     println!(
-        "{} jobs told, {} untold, {} cancelled, {} kills during a start, in {:.0?}",
-        outcome.told,
-        outcome.untold,
-        outcome.cancelled,
-        outcome.early_kills,
-        begun.elapsed()
+        "{told} jobs told, {untold} untold, {cancelled} cancelled, {tried_again} tried again, \
+         {given_up} given up as lost, {early} times before it was up, in {time:.0?}"
     );
     println!("restart: median {:.1?}, longest {:.1?}", outcome.restart.0, outcome.restart.1);
     for wrong in &outcome.wrong {
         println!("WRONG: {wrong}");
     }
-    restart_with_a_queue();
-    if outcome.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn restart_with_a_queue() {

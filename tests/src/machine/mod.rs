@@ -1,7 +1,14 @@
 //! A Debian with its own kernel, under qemu.
 //!
 //! No network and no login: the scripts go in on a second disk, what they say
-//! comes out of a port, and the machine powers itself off.
+//! comes out of a port, and the machine powers itself off. [`power`] has one that keeps
+//! its disk, answers questions while it runs, and whose power can be cut.
+
+mod disk;
+pub mod power;
+mod talk;
+
+pub use disk::Fate;
 
 use crate::image::{self, Debian, Kind};
 use crate::{Output, Unavailable};
@@ -31,7 +38,11 @@ pub fn run_scripts(
     let cargo = pack(dir.path(), files, scripts);
     let port = dir.path().join("port");
     let console = dir.path().join("console");
-    let mut qemu = qemu(&image, &cargo, &port, &console)
+    // snapshot: what the machine writes is gone with it.
+    let disk = file(&image.join("disk.img"));
+    let mut qemu = qemu(&image, &port, &console)
+        .args(["-drive", &format!("if=virtio,format=raw,snapshot=on,file={disk}")])
+        .args(second_disk(&cargo))
         .current_dir(dir.path())
         .stdin(Stdio::null())
         .spawn()
@@ -60,18 +71,23 @@ pub fn run_scripts(
 /// The second disk: a tar archive with `script`, which runs the others.
 fn pack(dir: &Path, files: &[PathBuf], scripts: &[(&str, &str)]) -> PathBuf {
     let mut main = String::new();
-    let mut tar = Command::new("tar");
-    let disk = dir.join("cargo.tar");
-    tar.arg("-cf").arg(&disk).arg("--dereference").arg("-C").arg(dir).arg("script");
+    let mut all = files.to_vec();
     for (number, (name, text)) in scripts.iter().enumerate() {
         let file = format!("script-{number}");
         fs::write(dir.join(&file), text).expect("the temporary directory can be written");
         main.push_str(&format!(
             "echo '{MARK} begin {name}'\nsh ./{file} </dev/null 2>&1\nprintf '\\n{MARK} end %d\\n' $?\n"
         ));
-        tar.arg(file);
+        all.push(dir.join(file));
     }
-    fs::write(dir.join("script"), main).expect("the temporary directory can be written");
+    archive(dir, &all, &main)
+}
+
+fn archive(dir: &Path, files: &[PathBuf], script: &str) -> PathBuf {
+    let mut tar = Command::new("tar");
+    let disk = dir.join("cargo.tar");
+    tar.arg("-cf").arg(&disk).arg("--dereference").arg("-C").arg(dir).arg("script");
+    fs::write(dir.join("script"), script).expect("the temporary directory can be written");
     for file in files {
         let parent = file.parent().expect("a file has a directory");
         tar.arg("-C").arg(parent).arg(file.file_name().expect("a file has a name"));
@@ -87,9 +103,8 @@ fn pack(dir: &Path, files: &[PathBuf], scripts: &[(&str, &str)]) -> PathBuf {
 /// Without cx16, because the emulator of Debian 12 (7.2) with several threads
 /// does not execute cmpxchg16b atomically with interrupts, and a kernel that
 /// trusts it for its allocator dies.
-fn qemu(image: &Path, cargo: &Path, port: &Path, console: &Path) -> Command {
+fn qemu(image: &Path, port: &Path, console: &Path) -> Command {
     let accel = std::env::var("FETCHML_TEST_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".into());
-    let file = |path: &Path| path.display().to_string().replace(',', ",,");
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
@@ -100,16 +115,19 @@ fn qemu(image: &Path, cargo: &Path, port: &Path, console: &Path) -> Command {
         .arg("-initrd")
         .arg(image.join("initrd.img"))
         .args(["-append", "root=/dev/vda rw console=ttyS0 quiet mitigations=off panic=-1"])
-        // snapshot: what the machine writes is gone with it.
-        .args([
-            "-drive",
-            &format!("if=virtio,format=raw,snapshot=on,file={}", file(&image.join("disk.img"))),
-        ])
-        .args(["-drive", &format!("if=virtio,format=raw,readonly=on,file={}", file(cargo))])
         .args(["-serial", &format!("file:{}", file(console)), "-device", "virtio-serial-pci"])
         .args(["-chardev", &format!("file,id=port,path={}", file(port))])
         .args(["-device", "virtserialport,chardev=port,name=fetchml.test"]);
     command
+}
+
+fn second_disk(cargo: &Path) -> [String; 2] {
+    ["-drive".to_owned(), format!("if=virtio,format=raw,readonly=on,file={}", file(cargo))]
+}
+
+/// A path among qemu's options.
+fn file(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
 }
 
 /// Cuts what came out of the port into the outputs of the scripts.
