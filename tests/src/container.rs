@@ -4,7 +4,8 @@ use crate::cgroup::Cgroup;
 use crate::image::{self, Debian, Kind};
 use crate::{Output, Unavailable};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::{self, File};
+use std::cell::{Cell, RefCell};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,10 +18,11 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// A booted Debian. Ends with this value.
 #[derive(Debug)]
 pub struct Container {
-    nspawn: Child,
-    leader: u32,
+    name: String,
+    nspawn: RefCell<Child>,
+    leader: Cell<u32>,
     // Declared in the order in which they have to go: processes before files.
-    _cgroup: Cgroup,
+    cgroup: Cgroup,
     root: Tree,
 }
 
@@ -69,26 +71,29 @@ impl Container {
             format!("fetchml-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let root = Tree::copy(image, &name)?;
         let cgroup = Cgroup::create(&name)?;
-        let console = root.path.join("console.log");
-        let log = File::create(&console).map_err(|e| Unavailable::because("console.log", &e))?;
-        let log_too = log.try_clone().map_err(|e| Unavailable::because("console.log", &e))?;
-        let nspawn = nspawn(&root.path.join("root"), &name, cgroup.path())
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(log_too)
-            .spawn()
-            .map_err(|e| Unavailable::because("setpriv", &e))?;
-        let mut container = Self { nspawn, leader: 0, _cgroup: cgroup, root };
-        container.wait_until_booted(&console);
+        let nspawn = RefCell::new(spawn(&root, &name, &cgroup)?);
+        let container = Self { name, nspawn, leader: Cell::new(0), cgroup, root };
+        container.wait_until_booted();
         Ok(container)
     }
 
-    fn wait_until_booted(&mut self, console: &Path) {
+    /// Ends the system in an orderly way and boots it again, with a boot id of its own.
+    ///
+    /// # Panics
+    /// When it does not end or does not come up.
+    pub fn reboot(&self) {
+        assert!(self.stop(), "the container did not power off:\n{}", self.console());
+        let again = spawn(&self.root, &self.name, &self.cgroup);
+        *self.nspawn.borrow_mut() = again.unwrap_or_else(|why| panic!("{why}"));
+        self.wait_until_booted();
+    }
+
+    fn wait_until_booted(&self) {
         let end = Instant::now() + BOOT_TIMEOUT;
         let mut state = String::new();
-        while Instant::now() < end && self.nspawn.try_wait().is_ok_and(|ended| ended.is_none()) {
-            if let Some(leader) = leader_of(self.nspawn.id()) {
-                self.leader = leader;
+        while Instant::now() < end && !self.has_ended() {
+            if let Some(leader) = leader_of(self.nspawn.borrow().id()) {
+                self.leader.set(leader);
                 let output =
                     self.enter().args(["systemctl", "is-system-running", "--wait"]).output();
                 state = output
@@ -105,7 +110,7 @@ impl Container {
             panic!(
                 "the container did not come up ({state:?})\n{}\n{}",
                 failed.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default(),
-                fs::read_to_string(console).unwrap_or_default()
+                self.console()
             );
         }
     }
@@ -162,7 +167,7 @@ impl Container {
 
     fn enter(&self) -> Command {
         let mut process = Command::new("nsenter");
-        process.args(["--target", &self.leader.to_string(), "--all"]);
+        process.args(["--target", &self.leader.get().to_string(), "--all"]);
         process
     }
 
@@ -227,7 +232,7 @@ impl Container {
     ///
     /// # Panics
     /// When it does not end.
-    pub fn power_off(mut self) {
+    pub fn power_off(self) {
         assert!(self.stop(), "the container did not power off:\n{}", self.console());
     }
 
@@ -249,16 +254,20 @@ impl Container {
     }
 
     /// Asks `systemd-nspawn` to halt its payload; whether it did.
-    fn stop(&mut self) -> bool {
-        signal(self.nspawn.id(), Signal::TERM);
+    fn stop(&self) -> bool {
+        signal(self.nspawn.borrow().id(), Signal::TERM);
         let end = Instant::now() + STOP_TIMEOUT;
         while Instant::now() < end {
-            if self.nspawn.try_wait().is_ok_and(|ended| ended.is_some()) {
+            if self.has_ended() {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         false
+    }
+
+    fn has_ended(&self) -> bool {
+        self.nspawn.borrow_mut().try_wait().is_ok_and(|ended| ended.is_some())
     }
 }
 
@@ -267,10 +276,10 @@ impl Drop for Container {
         if std::thread::panicking() {
             self.tell();
         }
-        let ended = self.nspawn.try_wait().is_ok_and(|ended| ended.is_some());
-        if !ended && !self.stop() {
-            signal(self.nspawn.id(), Signal::KILL);
-            let _ = self.nspawn.wait();
+        if !self.has_ended() && !self.stop() {
+            let mut nspawn = self.nspawn.borrow_mut();
+            signal(nspawn.id(), Signal::KILL);
+            let _ = nspawn.wait();
         }
     }
 }
@@ -279,6 +288,19 @@ fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }
+}
+
+fn spawn(root: &Tree, name: &str, cgroup: &Cgroup) -> Result<Child, Unavailable> {
+    let because = |e: std::io::Error| Unavailable::because("console.log", &e);
+    let console = root.path.join("console.log");
+    let log = OpenOptions::new().create(true).append(true).open(console).map_err(because)?;
+    let log_too = log.try_clone().map_err(because)?;
+    nspawn(&root.path.join("root"), name, cgroup.path())
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(log_too)
+        .spawn()
+        .map_err(|e| Unavailable::because("setpriv", &e))
 }
 
 /// `systemd-nspawn` in a cgroup of its own, with nothing of this machine's

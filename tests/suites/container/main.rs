@@ -6,6 +6,7 @@
 mod buses;
 mod jobs;
 mod package;
+mod queue;
 mod support;
 mod trust;
 
@@ -33,6 +34,9 @@ on_both_releases! {
     jobs::killing_the_supervisor_loses_nothing,
     jobs::restarting_the_supervisor_keeps_jobs,
     jobs::stopping_the_jobs_unit_ends_them,
+    queue::directories_of_waiting_jobs_outlive_supervisor_and_machine,
+    queue::a_priority_above_the_usual_needs_an_authorization,
+    queue::a_drain_waits_and_a_shutdown_ends_what_runs,
     trust::others_may_not_submit,
     trust::users_see_only_their_own_jobs,
     trust::the_journal_has_each_record_and_explains_it,
