@@ -62,6 +62,10 @@ async fn tell(door: &Door, connection: &Connection, event: Event) -> Result<(), 
     let callers = door.callers();
     let may_know = |caller: &&std::sync::Arc<Caller>| door.access().sight(caller).covers(event.uid);
     let audience: Vec<_> = callers.iter().filter(may_know).collect();
+    // A tree of objects that is one caller's alone has only what that one may see.
+    if audience.is_empty() && !door.is_shared() {
+        return Ok(());
+    }
     match event.what {
         Change::New => objects::publish_new(door, connection, event.job).await?,
         Change::State(JobState::Starting) => {

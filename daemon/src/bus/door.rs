@@ -128,6 +128,11 @@ impl Door {
         &self.desk.access
     }
 
+    /// Whether callers of several users stand behind this connection.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.identity, Identity::Bus(_))
+    }
+
     /// Everybody who stands behind this connection now.
     pub(super) fn callers(&self) -> Vec<Arc<Caller>> {
         match &self.identity {

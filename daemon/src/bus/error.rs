@@ -10,6 +10,9 @@ use zbus::{DBusError, Message};
 const ACCESS_DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
 const INTERACTIVE_AUTHORIZATION_REQUIRED: &str =
     "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired";
+const UNKNOWN_OBJECT: &str = "org.freedesktop.DBus.Error.UnknownObject";
+const UNKNOWN_PROPERTY: &str = "org.freedesktop.DBus.Error.UnknownProperty";
+const PROPERTY_READ_ONLY: &str = "org.freedesktop.DBus.Error.PropertyReadOnly";
 
 /// An error as it goes over the bus.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +28,19 @@ impl BusError {
     /// The specification cannot be accepted as it stands.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self { name: name::INVALID_SPEC, message: message.into() }
+    }
+
+    /// No object is there for the caller: zbus says it in these words of one that never was.
+    pub(super) fn unknown_object(path: &str) -> Self {
+        Self { name: UNKNOWN_OBJECT, message: format!("Unknown object '{path}'") }
+    }
+
+    pub(super) fn unknown_property(property: &str) -> Self {
+        Self { name: UNKNOWN_PROPERTY, message: format!("Unknown property '{property}'") }
+    }
+
+    pub(super) fn read_only(property: &str) -> Self {
+        Self { name: PROPERTY_READ_ONLY, message: format!("Property '{property}' is read-only") }
     }
 
     pub(super) fn failed(message: impl Into<String>) -> Self {

@@ -3,6 +3,7 @@
 use super::door::Door;
 use super::error::BusError;
 use super::manager::json;
+use crate::engine::Shown;
 use crate::engine::launcher::Part;
 use fetchml_api::job::JobId;
 use zbus::message::Header;
@@ -23,6 +24,7 @@ impl Job {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<String, BusError> {
+        self.door.shown(self.id, &header, connection).await?;
         let reached = self.door.see(self.id, "describe", &header, connection).await?;
         json(&self.door.engine().describe(reached.scope, self.id).await?)
     }
@@ -32,6 +34,7 @@ impl Job {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), BusError> {
+        self.door.shown(self.id, &header, connection).await?;
         let reached = self.door.change(self.id, "cancel", &header, connection).await?;
         Ok(self.door.engine().cancel(&reached.caller, self.id).await?)
     }
@@ -42,6 +45,7 @@ impl Job {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedFd, BusError> {
+        self.door.shown(self.id, &header, connection).await?;
         let reached = self.door.see(self.id, "open", &header, connection).await?;
         Ok(self.door.engine().open(reached.scope, self.id, Part::Log).await?.into())
     }
@@ -61,7 +65,7 @@ impl Job {
         #[zbus(header)] header: Option<Header<'_>>,
         #[zbus(connection)] connection: &Connection,
     ) -> fdo::Result<String> {
-        Ok(self.record(header, connection).await?.spec.name)
+        Ok(self.record(header, connection).await?.name)
     }
 
     #[zbus(property(emits_changed_signal = "const"), name = "UID")]
@@ -90,12 +94,10 @@ impl Job {
         &self,
         header: Option<Header<'_>>,
         connection: &Connection,
-    ) -> fdo::Result<crate::store::JobRecord> {
+    ) -> fdo::Result<Shown> {
         let hidden = || fdo::Error::UnknownObject(format!("there is no job {}", self.id));
         // Without a header nobody asks; nothing here reads its own properties.
         let header = header.ok_or_else(hidden)?;
-        let caller = self.door.caller(&header, connection).await.map_err(|_| hidden())?;
-        let scope = self.door.access().sight(&caller);
-        self.door.engine().unfinished_job(scope, self.id).await.map_err(|_| hidden())
+        self.door.shown(self.id, &header, connection).await.map_err(|_| hidden())
     }
 }

@@ -17,6 +17,7 @@ mod spec;
 mod system;
 #[cfg(test)]
 mod tests;
+mod veil;
 
 pub use door::Desk;
 pub use error::BusError;

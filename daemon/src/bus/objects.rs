@@ -6,6 +6,7 @@ use super::door::Door;
 use super::error::BusError;
 use super::job::Job;
 use super::manager::path;
+use super::veil;
 use crate::engine::Shown;
 use fetchml_api::job::JobId;
 use fetchml_api::names::{JOB_INTERFACE, job_path};
@@ -73,7 +74,10 @@ pub(super) async fn publish(
     id: JobId,
 ) -> Result<(), BusError> {
     let job = Job { door: door.clone(), id };
-    connection.object_server().at(job_path(id), job).await?;
+    let was_there = connection.object_server().at(job_path(id), job).await?.is_some();
+    if door.is_shared() && !was_there {
+        veil::cover_job(door, connection, id).await?;
+    }
     // The job may have ended while its object was being put there.
     if !door.engine().is_live(id) {
         withdraw(connection, id).await?;

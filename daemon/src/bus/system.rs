@@ -5,6 +5,7 @@ use super::audit::Audit;
 use super::door::{BusCallers, Desk, Door};
 use super::manager::Manager;
 use super::objects::{self, Objects};
+use super::veil;
 use fetchml_api::names::{BUS_NAME, ROOT_PATH};
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub async fn serve_system(desk: Desk, bus: &Connection) -> zbus::Result<()> {
     server.at(ROOT_PATH, Objects { door: door.clone() }).await?;
     server.at(ROOT_PATH, Audit { door: door.clone() }).await?;
     server.at(ROOT_PATH, Manager { door: door.clone() }).await?;
+    veil::cover_tree(&door, bus).await?;
     let shown = door.engine().shown(crate::engine::Scope::All).await;
     for job in shown.map_err(|error| zbus::Error::Failure(error.to_string()))? {
         objects::publish(&door, bus, job.id)

@@ -6,6 +6,7 @@
 mod buses;
 mod jobs;
 mod package;
+mod privacy;
 mod queue;
 mod support;
 mod trust;
@@ -34,6 +35,9 @@ on_both_releases! {
     jobs::killing_the_supervisor_loses_nothing,
     jobs::restarting_the_supervisor_keeps_jobs,
     jobs::stopping_the_jobs_unit_ends_them,
+    privacy::a_job_of_another_is_one_that_is_not_there,
+    privacy::processes_are_hidden_where_the_machine_hides_them,
+    privacy::an_analyst_reads_everything_and_acts_on_nothing,
     queue::directories_of_waiting_jobs_outlive_supervisor_and_machine,
     queue::a_priority_above_the_usual_needs_an_authorization,
     queue::a_drain_waits_and_a_shutdown_ends_what_runs,

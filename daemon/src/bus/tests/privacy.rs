@@ -56,6 +56,10 @@ async fn objects_and_signals_of_foreign_jobs_stay_away() {
     let live = submit(&owner, &["sleep"]).await;
     let objects = managed(&stranger).await;
     assert!(objects.is_empty());
+    // The stranger was connected before, so that the tree could have grown.
+    let tree = super::shape::introspect(&stranger, "/").await;
+    assert!(tree.contains(fetchml_api::names::MANAGER_INTERFACE), "{tree}");
+    assert!(!tree.contains(&format!("<node name=\"{live}\">")), "{tree}");
     let path = format!("/org/fetchml/FetchML1/job/{live}");
     let peek = stranger
         .call_method(None::<&str>, path.as_str(), Some("org.fetchml.FetchML1.Job"), "Describe", &())

@@ -39,7 +39,7 @@ const JOB: &[(&str, &str, &str)] =
     &[("Describe", "", "s"), ("Cancel", "", ""), ("OpenLog", "", "h")];
 const AUDIT: &[(&str, &str, &str)] = &[("OpenSegments", "", "a(sh)"), ("Head", "", "ts")];
 
-async fn introspect(client: &Connection, path: &str) -> String {
+pub(super) async fn introspect(client: &Connection, path: &str) -> String {
     let reply = client
         .call_method(
             None::<&str>,
