@@ -6,6 +6,7 @@
 mod decide;
 mod drain;
 mod peers;
+mod slurm;
 mod waiting;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Other queues, as their users command them.
 
+use crate::slurm;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,16 +12,20 @@ pub(crate) enum Peer {
     TaskSpooler { socket: PathBuf },
     /// pueue: durable, no sandbox, no users.
     Pueue { home: PathBuf, daemon: Child },
+    /// Slurm: durable, no sandbox, users; with the waits of its scheduler taken out.
+    Slurm { home: PathBuf, daemons: Vec<Child> },
 }
 
 const TASK_SPOOLER: &str = "tsp";
 const PUEUE: &str = "pueue";
+const SLURM: &str = "slurmctld";
 
 /// Peers that are not installed.
 pub(crate) fn missing() -> Vec<&'static str> {
     [
         (TASK_SPOOLER, "task-spooler (apt-get install task-spooler)"),
-        (PUEUE, "pueue (cargo install pueue)"),
+        (PUEUE, "pueue (cargo install pueue --locked --version 4.0.4)"),
+        (SLURM, "Slurm (apt-get install slurmctld slurmd slurm-client munge)"),
     ]
     .into_iter()
     .filter(|(program, _)| !is_there(program))
@@ -30,7 +35,8 @@ pub(crate) fn missing() -> Vec<&'static str> {
 
 fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(system).any(|dir| dir.join(program).is_file())
 }
 
 impl Peer {
@@ -45,6 +51,9 @@ impl Peer {
         if is_there(PUEUE) {
             peers.extend(start_pueue(&home.join("pueue")));
         }
+        if is_there(SLURM) {
+            peers.extend(slurm::start(&home.join("slurm")));
+        }
         peers
     }
 
@@ -52,6 +61,7 @@ impl Peer {
         match self {
             Self::TaskSpooler { .. } => "task-spooler",
             Self::Pueue { .. } => "pueue",
+            Self::Slurm { .. } => "Slurm, tuned",
         }
     }
 
@@ -67,6 +77,7 @@ impl Peer {
                 command.arg("--config").arg(home.join("pueue.yml"));
                 command
             }
+            Self::Slurm { home, .. } => slurm::command(home),
         };
         let output = command.args(words).stdin(Stdio::null()).stderr(Stdio::null()).output();
         output.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default()
@@ -77,6 +88,9 @@ impl Peer {
         match self {
             Self::TaskSpooler { .. } => self.command(&["-n", "/bin/true"]),
             Self::Pueue { .. } => self.command(&["add", "--", "/bin/true"]),
+            Self::Slurm { .. } => {
+                self.command(&["sbatch", "-n1", "-o/dev/null", "--wrap=/bin/true"])
+            }
         }
     }
 
@@ -86,6 +100,8 @@ impl Peer {
             // For the newest.
             Self::TaskSpooler { .. } => self.command(&["-w"]),
             Self::Pueue { .. } => self.command(&["wait", "--all", "--quiet"]),
+            // It has nothing to wait with for what was submitted before.
+            Self::Slurm { .. } => String::new(),
         };
         let patience = Instant::now() + Duration::from_secs(900);
         while self.unfinished() > 0 && Instant::now() < patience {
@@ -104,6 +120,7 @@ impl Peer {
                 let unfinished = ["\"Queued\"", "\"Running\""];
                 unfinished.iter().map(|state| list.matches(state).count()).sum()
             }
+            Self::Slurm { .. } => self.command(&["squeue", "--noheader"]).lines().count(),
         }
     }
 }
@@ -141,6 +158,12 @@ impl Drop for Peer {
             Self::Pueue { daemon, .. } => {
                 let _ = daemon.kill();
                 let _ = daemon.wait();
+            }
+            Self::Slurm { daemons, .. } => {
+                for daemon in daemons.iter_mut().rev() {
+                    let _ = daemon.kill();
+                    let _ = daemon.wait();
+                }
             }
         }
     }
