@@ -2,7 +2,7 @@
 
 use super::{Answers, Kind, Outcome, Served, Told};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn check(served: &impl Served, answers: &Answers, outcome: &mut Outcome) {
     let told = &answers.told;
@@ -11,20 +11,60 @@ pub(super) fn check(served: &impl Served, answers: &Answers, outcome: &mut Outco
         let last = answers.refused.as_ref().map(ToString::to_string).unwrap_or_default();
         outcome.wrong.push(format!("no job was accepted: {last}"));
     }
-    for job in told.iter().filter(|job| job.kind == Kind::Endless && !job.cancelled) {
-        // A cancellation that nobody confirmed may have been lost.
-        served.ctl(&["cancel", &job.id]);
-    }
+    let mut all = match ended(served, told) {
+        Ok(all) => all,
+        Err(why) => {
+            outcome.wrong.push(why);
+            return;
+        }
+    };
     for job in told {
-        if let Err(why) = check_job(served, job, outcome) {
+        let ended = all.remove(&job.id).ok_or_else(|| "is not there".to_owned());
+        if let Err(why) = ended.and_then(|ended| check_job(served, job, &ended, outcome)) {
             outcome.wrong.push(format!("job {} ({}): {why}", job.id, job.tag));
         }
     }
-    check_untold(served, told, outcome);
+    // Jobs that were accepted while their client heard nothing of it are jobs as well.
+    outcome.untold = all.len();
+    for (id, ended) in all.iter().filter(|(_, ended)| ended.ran_too_often()) {
+        let about = ended.words();
+        outcome.wrong.push(format!("job {id}, of which no client was told: {about}"));
+    }
     let verified = served.verify();
     if verified.status != 0 {
         outcome.wrong.push(format!("the audit log: {verified}"));
     }
+}
+
+/// All jobs there are, each at its end.
+fn ended(served: &impl Served, told: &[Told]) -> Result<BTreeMap<String, Ended>, String> {
+    // A cancellation that was confirmed is not lost, whatever went away since.
+    let confirmed: BTreeSet<_> =
+        told.iter().filter(|job| job.cancelled).map(|job| job.id.as_str()).collect();
+    for job in list(served)? {
+        let id = job["id"].to_string();
+        let endless = job["spec"]["command"].to_string().contains("sleep 100000");
+        let over = job["finished_usec"].is_u64();
+        if endless && !over && !confirmed.contains(id.as_str()) {
+            served.ctl(&["cancel", &id]);
+        }
+        if !over {
+            served.ctl(&["wait", &id]);
+        }
+    }
+    let counts = served.counts();
+    let jobs = list(served)?.into_iter().map(|job| {
+        let id = job["id"].to_string();
+        let runs = counts.get(&id).copied().unwrap_or(0);
+        (id, Ended::of(&job, runs))
+    });
+    Ok(jobs.collect())
+}
+
+fn list(served: &impl Served) -> Result<Vec<Value>, String> {
+    let listed = served.ctl(&["--json", "list", "--limit", "1000000"]);
+    serde_json::from_str(&listed.stdout)
+        .map_err(|error| format!("the list of jobs cannot be read: {error}: {listed}"))
 }
 
 /// How a job ended, as it says itself.
@@ -34,55 +74,64 @@ struct Ended {
     attempt: u64,
     reason: String,
     runs: usize,
-    status: i32,
+    status: Option<i64>,
 }
 
 impl Ended {
-    fn of(served: &impl Served, id: &str) -> Result<Self, String> {
-        let waited = served.ctl(&["wait", id]);
-        let description = description(served, id)?;
+    fn of(job: &Value, runs: usize) -> Self {
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(Self {
-            state: word(&description["state"]),
-            class: word(&description["report"]["failure"]),
-            attempt: description["attempt"].as_u64().unwrap_or(0),
-            reason: word(&description["reason"]),
-            runs: served.count(id),
-            status: waited.status,
-        })
+        Self {
+            state: word(&job["state"]),
+            class: word(&job["report"]["failure"]),
+            attempt: job["attempt"].as_u64().unwrap_or(0),
+            reason: word(&job["reason"]),
+            runs,
+            status: job["report"]["exit_code"].as_i64(),
+        }
+    }
+
+    /// A run is one attempt's.
+    fn ran_too_often(&self) -> bool {
+        u64::try_from(self.runs).is_ok_and(|runs| runs > self.attempt)
     }
 
     fn words(&self) -> String {
         let Self { state, class, attempt, reason, runs, status } = self;
-        format!("{state} ({class}) with {status} in attempt {attempt}, ran {runs} times: {reason}")
+        format!(
+            "{state} ({class}) with {status:?} in attempt {attempt}, ran {runs} times: {reason}"
+        )
     }
 }
 
-fn check_job(served: &impl Served, job: &Told, outcome: &mut Outcome) -> Result<(), String> {
-    let ended = Ended::of(served, &job.id)?;
+fn check_job(
+    served: &impl Served,
+    job: &Told,
+    ended: &Ended,
+    outcome: &mut Outcome,
+) -> Result<(), String> {
     let about = ended.words();
     let most = 1 + if served.loses_jobs() { job.tries } else { 0 };
-    if ended.attempt > most || u64::try_from(ended.runs).is_ok_and(|runs| runs > ended.attempt) {
+    if ended.attempt > most || ended.ran_too_often() {
         return Err(format!("may be tried {most} times and run once in each: {about}"));
     }
     outcome.tried_again += usize::from(ended.attempt > 1);
     let (status, wanted) = match job.kind {
         Kind::Quick(0) | Kind::Slow(0) => (Some(0), "succeeded"),
-        Kind::Quick(status) | Kind::Slow(status) => (Some(i32::from(status)), "failed"),
+        Kind::Quick(status) | Kind::Slow(status) => (Some(i64::from(status)), "failed"),
         Kind::Endless => (None, "cancelled"),
     };
-    let log = served.ctl(&["logs", &job.id]).stdout;
     let whole = format!("begin {0}\nend {0}\n", job.tag);
     let given_up = served.loses_jobs() && ended.state == "failed" && ended.class == "lost";
     if given_up && ended.attempt == most && !job.cancelled {
         outcome.given_up += 1;
+        let log = served.ctl(&["logs", &job.id]).stdout;
         return if whole.starts_with(&log) {
             Ok(())
         } else {
             Err(format!("its log is {log:?}; {about}"))
         };
     }
-    if ended.state != wanted || status.is_some_and(|status| status != ended.status) {
+    if ended.state != wanted || status.is_some() && status != ended.status {
         return Err(format!("should be {wanted} with {status:?}, is {about}"));
     }
     if status.is_none() {
@@ -92,43 +141,6 @@ fn check_job(served: &impl Served, job: &Told, outcome: &mut Outcome) -> Result<
     if ended.runs == 0 {
         return Err(format!("ended without a run: {about}"));
     }
+    let log = served.ctl(&["logs", &job.id]).stdout;
     if log == whole { Ok(()) } else { Err(format!("its log is {log:?}; {about}")) }
-}
-
-fn description(served: &impl Served, id: &str) -> Result<Value, String> {
-    let output = served.ctl(&["--json", "status", id]);
-    let value: Value = serde_json::from_str(&output.stdout)
-        .map_err(|e| format!("has no status: {e}: {output}"))?;
-    Ok(if value.is_array() { value[0].clone() } else { value })
-}
-
-/// Jobs that were accepted while their client heard nothing of it are jobs as well.
-fn check_untold(served: &impl Served, told: &[Told], outcome: &mut Outcome) {
-    let listed = served.ctl(&["--json", "list", "--limit", "1000000"]);
-    let jobs: Vec<Value> = match serde_json::from_str(&listed.stdout) {
-        Ok(jobs) => jobs,
-        Err(error) => {
-            outcome.wrong.push(format!("the list of jobs cannot be read: {error}: {listed}"));
-            return;
-        }
-    };
-    let told: BTreeMap<_, _> = told.iter().map(|job| (job.id.as_str(), job)).collect();
-    for job in jobs {
-        let id = job["id"].to_string();
-        if told.contains_key(id.as_str()) {
-            continue;
-        }
-        outcome.untold += 1;
-        if job["spec"]["command"].to_string().contains("sleep 100000") {
-            served.ctl(&["cancel", &id]);
-        }
-        match Ended::of(served, &id) {
-            Ok(ended) if u64::try_from(ended.runs).is_ok_and(|runs| runs <= ended.attempt) => {}
-            Ok(ended) => {
-                let about = ended.words();
-                outcome.wrong.push(format!("job {id}, of which no client was told: {about}"));
-            }
-            Err(why) => outcome.wrong.push(format!("job {id}: {why}")),
-        }
-    }
 }

@@ -5,6 +5,7 @@ use super::{Lot, Outcome, Served, with_clients};
 use crate::Output;
 use crate::private::{Private, processes_with};
 use rustix::process::{Signal, kill_process};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -36,10 +37,13 @@ impl Served for Private {
         UnixStream::connect(self.socket()).is_ok()
     }
 
-    fn count(&self, id: &str) -> usize {
-        let users = self.dir().join("state/users/0/default");
-        let count = fs::read_to_string(users.join(id).join("outputs/count"));
-        count.map_or(0, |text| text.lines().count())
+    fn counts(&self) -> BTreeMap<String, usize> {
+        let jobs = fs::read_dir(self.dir().join("state/users/0/default"));
+        let counted = jobs.into_iter().flatten().flatten().filter_map(|job| {
+            let count = fs::read_to_string(job.path().join("outputs/count")).ok()?;
+            Some((job.file_name().into_string().ok()?, count.lines().count()))
+        });
+        counted.collect()
     }
 
     fn loses_jobs(&self) -> bool {

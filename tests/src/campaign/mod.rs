@@ -13,6 +13,7 @@ pub use kills::{Campaign, leftovers, listens, start};
 pub use resets::Resets;
 
 use crate::Output;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -60,8 +61,8 @@ trait Served: Sync {
     /// Whether it is worth asking.
     fn is_there(&self) -> bool;
 
-    /// Lines of a job's `/outputs/count`.
-    fn count(&self, id: &str) -> usize;
+    /// How many lines each job has in its `/outputs/count`.
+    fn counts(&self) -> BTreeMap<String, usize>;
 
     /// Whether jobs end with what goes away.
     fn loses_jobs(&self) -> bool;

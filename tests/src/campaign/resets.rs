@@ -5,6 +5,7 @@ use super::{Lot, Outcome, Served, with_clients};
 use crate::machine::Fate;
 use crate::machine::power::Machine;
 use crate::{Debian, Output, Unavailable};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,10 +59,14 @@ impl Served for Machine {
         Self::is_there(self)
     }
 
-    fn count(&self, id: &str) -> usize {
-        let pattern = format!("cat /var/lib/fetchml/users/*/default/{id}/outputs/count");
-        let count = self.ask("root", &["sh", "-c", &pattern]);
-        count.map_or(0, |output| output.stdout.lines().count())
+    fn counts(&self) -> BTreeMap<String, usize> {
+        const COUNT: &str = "cd /var/lib/fetchml/users && grep -c '' */default/*/outputs/count";
+        let counted = self.ask("root", &["sh", "-c", COUNT]).map(|output| output.stdout);
+        let lines = counted.iter().flat_map(|text| text.lines()).filter_map(|line| {
+            let (path, count) = line.rsplit_once(':')?;
+            Some((path.split('/').nth(2)?.to_owned(), count.parse().ok()?))
+        });
+        lines.collect()
     }
 
     fn loses_jobs(&self) -> bool {
