@@ -12,7 +12,7 @@ pub(crate) enum Peer {
     TaskSpooler { socket: PathBuf },
     /// pueue: durable, no sandbox, no users.
     Pueue { home: PathBuf, daemon: Child },
-    /// Slurm: durable, no sandbox, users; with the waits of its scheduler taken out.
+    /// Slurm: durable, no sandbox, users; with the shortest waits that it can be told.
     Slurm { home: PathBuf, daemons: Vec<Child> },
 }
 
@@ -61,7 +61,7 @@ impl Peer {
         match self {
             Self::TaskSpooler { .. } => "task-spooler",
             Self::Pueue { .. } => "pueue",
-            Self::Slurm { .. } => "Slurm, tuned",
+            Self::Slurm { .. } => "Slurm, shortest waits",
         }
     }
 
@@ -117,7 +117,8 @@ impl Peer {
             }
             Self::Pueue { .. } => {
                 let list = self.command(&["status", "--json"]);
-                let unfinished = ["\"Queued\"", "\"Running\""];
+                // With the colon: a group that is not paused says that it is "Running" too.
+                let unfinished = ["\"Queued\":", "\"Running\":"];
                 unfinished.iter().map(|state| list.matches(state).count()).sum()
             }
             Self::Slurm { .. } => self.command(&["squeue", "--noheader"]).lines().count(),

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// As it comes Slurm starts a job every few seconds. These are the settings with which it
-/// starts them as soon as it can.
+/// As it comes Slurm looks for a job to start every few seconds. These are the shortest
+/// waits that it can be told; it still has one of a second.
 const AT_ONCE: &str = "batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf_interval=1";
 
 /// Starts it, or says why it is not measured.
