@@ -41,7 +41,8 @@ struct Write {
 pub(super) fn replay(log: &Path, disk: &Path, lot: &mut Lot) -> io::Result<Option<Fate>> {
     let log = File::open(log)?;
     let [magic, _version, entries] = words(&log, 0)?;
-    if magic != MAGIC {
+    // Before the first flush nothing is there but the entries.
+    if magic != MAGIC && magic != 0 {
         return Ok(None);
     }
     let disk = OpenOptions::new().write(true).open(disk)?;
@@ -164,5 +165,18 @@ mod tests {
     #[test]
     fn a_log_with_a_gap_is_not_used() {
         assert_eq!(disk_after(&[(0, 0, Some(1)), (0, FLUSH, None)], 3, 0), None);
+    }
+
+    #[test]
+    fn before_the_first_flush_everything_may_be_lost() {
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        let (from, to) = (dir.path().join("log"), dir.path().join("disk"));
+        let mut bytes = log(&[(0, 0, Some(1))], 0);
+        bytes[..512].fill(0);
+        std::fs::write(&from, bytes).expect("written");
+        std::fs::write(&to, vec![0; 512]).expect("written");
+        let fates = (0..100).map(|seed| replay(&from, &to, &mut Lot::new(seed)).expect("replayed"));
+        let lost = fates.filter(|fate| fate.is_some_and(|fate| fate.lost == 1)).count();
+        assert!((1..100).contains(&lost), "{lost} of 100");
     }
 }
