@@ -303,6 +303,10 @@ impl Tail {
             report.verdict = Verdict::Tampered(truncated(end, header.last, report.torn_bytes > 0));
             return report;
         }
+        if end > header.last {
+            report.verdict = Verdict::Tampered(inserted(header.last));
+            return report;
+        }
         report.verdict = header.judge(&known, tree, end, &mut report);
         report
     }
@@ -391,6 +395,11 @@ fn truncated(end: u64, last: u64, torn: bool) -> Finding {
             false => format!("the export ends at record {end}: {} missing", span(end + 1, last)),
         },
     }
+}
+
+fn inserted(last: u64) -> Finding {
+    let words = format!("the export says that it ends with record {last}, and goes on");
+    Finding { damage: Damage::Inserted, seq: last + 1, line: 0, words }
 }
 
 fn forged(end: u64, place: usize, error: &NoteError) -> Finding {

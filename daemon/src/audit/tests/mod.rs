@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod journal;
+mod segments;
 
 use super::*;
 use fetchml_api::audit::{Actor, Anchor, Event, Record, Verdict, Verifier};
@@ -27,12 +28,20 @@ impl Scene {
         Self { _root: root, dir }
     }
 
+    fn options(&self) -> Options {
+        Options::with_key_file(self.dir.with_extension("key"))
+    }
+
+    fn with_journal(&self) -> Options {
+        Options { journald: true, ..self.options() }
+    }
+
     fn open(&self) -> (Audit, OpenReport) {
-        Audit::open(&self.dir, false).unwrap()
+        Audit::open(&self.dir, &self.options()).unwrap()
     }
 
     fn refusal(&self) -> AuditError {
-        Audit::open(&self.dir, false).unwrap_err()
+        Audit::open(&self.dir, &self.options()).unwrap_err()
     }
 
     fn segment(&self) -> PathBuf {
@@ -343,7 +352,7 @@ const CRASH_DIR: &str = "FETCHML_TEST_AUDIT_CRASH_DIR";
 #[test]
 fn child_that_is_killed() {
     let Some(dir) = std::env::var_os(CRASH_DIR).map(PathBuf::from) else { return };
-    let (audit, _) = Audit::open(&dir, false).unwrap();
+    let (audit, _) = Audit::open(&dir, &Options::with_key_file(dir.with_extension("key"))).unwrap();
     let acknowledged =
         OpenOptions::new().append(true).create(true).open(dir.with_extension("acks")).unwrap();
     runtime().block_on(async {
