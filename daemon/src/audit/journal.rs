@@ -70,11 +70,6 @@ impl Journal {
         }
     }
 
-    /// Sends records once more that journald did not keep.
-    pub(super) fn replay(&mut self, records: Vec<(Head, Box<[u8]>)>) {
-        self.send(records.iter().map(|(head, line)| (*head, &**line)));
-    }
-
     pub(super) fn send<'a>(&mut self, records: impl Iterator<Item = (Head, &'a [u8])>) {
         let Way::Thread { copies, .. } = &self.way else { return };
         for (head, line) in records {

@@ -55,7 +55,9 @@ impl KeySource {
             (false, ..) => Some("is no plain file".to_owned()),
             (_, false, _) => Some(format!("belongs to user {}", found.uid())),
             // systemd gives read access to the group of the service, which is root's.
-            (_, _, mode) if mode & 0o037 != 0 => Some(format!("has mode {:04o}", found.mode() & 0o7777)),
+            (_, _, mode) if mode & 0o037 != 0 => {
+                Some(format!("has mode {:04o}", found.mode() & 0o7777))
+            }
             _ => None,
         };
         if let Some(why) = why {

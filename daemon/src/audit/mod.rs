@@ -111,8 +111,6 @@ enum Request {
     Checkpoint(oneshot::Sender<Result<String, AuditError>>),
     /// Delete what was sealed longer ago than this.
     Prune(Duration, oneshot::Sender<Result<usize, AuditError>>),
-    /// Send these records to the journal once more.
-    Replay(Vec<(Head, Box<[u8]>)>),
 }
 
 /// What the writer tells everybody.
@@ -202,14 +200,6 @@ impl Audit {
         answer.await.map_err(|_| AuditError::Closed)?
     }
 
-    /// Sends copies of records to the journal once more, without waiting.
-    pub fn replay(&self, records: Vec<(Head, Box<[u8]>)>) {
-        if let Some(requests) = &self.requests {
-            // A writer that is gone has told why.
-            drop(requests.send(Request::Replay(records)));
-        }
-    }
-
     /// The public keys by which the log is known, the one in use last.
     ///
     /// # Errors
@@ -255,7 +245,8 @@ impl Audit {
     /// # Errors
     /// [`AuditError`] when one cannot be opened.
     pub fn open_files(&self, after: &str) -> Result<Vec<(String, OwnedFd)>, AuditError> {
-        let mut names: Vec<String> = self.directory.segments()?.into_iter().map(segment_name).collect();
+        let mut names: Vec<String> =
+            self.directory.segments()?.into_iter().map(segment_name).collect();
         names.extend(self.directory.notes()?.into_iter().map(notes_name));
         names.retain(|name| name.as_str() > after);
         names.sort_unstable();

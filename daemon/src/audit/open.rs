@@ -168,7 +168,11 @@ fn set_aside(
 }
 
 /// Length of the segment and of its last line.
-pub(super) fn end_of(directory: &Directory, name: &str, segment: &File) -> Result<(u64, usize), AuditError> {
+pub(super) fn end_of(
+    directory: &Directory,
+    name: &str,
+    segment: &File,
+) -> Result<(u64, usize), AuditError> {
     let io = |step| AuditError::io::<std::io::Error>(step, directory.path().join(name));
     let len = segment.metadata().map_err(io("examine"))?.len();
     let window = len.min(u64::try_from(MAX_LINE_BYTES).unwrap_or(u64::MAX) + 2);
@@ -188,13 +192,17 @@ fn note_opening(
 ) -> Result<(), AuditError> {
     let mut records = Vec::new();
     if begins {
-        records.push(own_record(Event::LogOpened, "open"));
+        let record = own_record(Event::LogOpened, "open");
+        records.push(match &new_key {
+            Some((key, _)) => record.detail("key", key),
+            None => record,
+        });
     }
     if let Some(torn) = torn {
         let record = own_record(Event::LogRepaired, "repair").result(Outcome::Failure);
         records.push(record.detail("torn_bytes", torn.bytes).detail("set_aside_as", &torn.file));
     }
-    if let Some((key, replaced)) = new_key {
+    if let Some((key, replaced)) = new_key.filter(|_| !begins) {
         let record = own_record(Event::KeyCreated, "use-key").detail("key", key);
         records.push(match replaced {
             Some(replaced) => record.detail("replaces", replaced.short()),

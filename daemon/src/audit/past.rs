@@ -6,8 +6,8 @@ use super::directory::{Directory, notes_name, segment_name};
 use super::open::READ_BYTES;
 use fetchml_api::audit::merkle::Tree;
 use fetchml_api::audit::{
-    Anchor, Beginning, Checkpoint, Gap, Head, Id128, MAX_LINE_BYTES, Mark, PublicKey, Trail, Verdict,
-    Verifier,
+    Anchor, Beginning, Checkpoint, Gap, Head, Id128, MAX_LINE_BYTES, Mark, PublicKey, Trail,
+    Verdict, Verifier,
 };
 use std::fs::File;
 use std::io::Read;
@@ -128,7 +128,9 @@ impl Past {
             }
             let seal = self.seal_of(*number).and_then(|seal| Some((seal, seal.sealed.as_ref()?)));
             let Some((seal, sealed)) = seal else {
-                return Err(directory.damaged(format!("{name} was never sealed, but another follows")));
+                return Err(
+                    directory.damaged(format!("{name} was never sealed, but another follows"))
+                );
             };
             let file = directory.open_to_read(&name)?;
             if !ends_with(&file, sealed.bytes, seal).unwrap_or(false) {

@@ -53,8 +53,11 @@ impl Log {
         let Some(last) = count.checked_sub(1).map(|at| self.seals[at].clone()) else {
             return Ok(0);
         };
-        let numbers: Vec<u64> =
-            self.seals[..count].iter().filter_map(|s| s.sealed.as_ref()).map(|s| s.segment).collect();
+        let numbers: Vec<u64> = self.seals[..count]
+            .iter()
+            .filter_map(|s| s.sealed.as_ref())
+            .map(|s| s.segment)
+            .collect();
         let pruned = own_record(Event::LogPruned, "prune")
             .detail("first", self.first)
             .detail("last", last.size)

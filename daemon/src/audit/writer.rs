@@ -121,10 +121,6 @@ impl Writer {
         // Whoever gave up has no ear.
         match request {
             Request::Append(append) => drop(append.reply.send(Err(AuditError::Closed))),
-            Request::Replay(records) => {
-                self.journal.replay(records);
-                self.shared.status().journal = self.journal.copy();
-            }
             Request::Checkpoint(reply) => {
                 let made = match unwell {
                     Some(why) => Err(why),

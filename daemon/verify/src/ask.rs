@@ -48,7 +48,8 @@ pub fn read_arguments(words: impl Iterator<Item = OsString>) -> Result<Asked, Un
     let mut words = words;
     let mut only_paths = false;
     while let Some(word) = words.next() {
-        let Some(option) = word.to_str().filter(|text| text.starts_with("--") && !only_paths) else {
+        let Some(option) = word.to_str().filter(|text| text.starts_with("--") && !only_paths)
+        else {
             asked.paths.push(word.into());
             continue;
         };
@@ -65,7 +66,9 @@ pub fn read_arguments(words: impl Iterator<Item = OsString>) -> Result<Asked, Un
             "--json" => asked.json = true,
             "--help" => asked.only = Some(HELP.to_owned()),
             "--version" => {
-                asked.only = Some(concat!("fetchml-audit-verify ", env!("CARGO_PKG_VERSION"), "\n").to_owned());
+                asked.only = Some(
+                    concat!("fetchml-audit-verify ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
+                );
             }
             "--key" => asked.known.keys.extend(key_or_file(&value()?)?),
             "--anchor" => asked.known.anchors.extend(anchor_or_file(&value()?)?),
@@ -111,7 +114,11 @@ fn one_or_file<T: std::str::FromStr<Err: std::fmt::Display>>(
     };
     let content = match std::fs::read_to_string(Path::new(text)) {
         Ok(content) => content,
-        Err(_) => return Err(Unreadable(format!("{text:?} is {error}; and no file of that name can be read"))),
+        Err(_) => {
+            return Err(Unreadable(format!(
+                "{text:?} is {error}; and no file of that name can be read"
+            )));
+        }
     };
     let lines = content.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
     let read: Result<Vec<T>, _> =

@@ -53,8 +53,11 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found, Unreadable> {
             found.pieces.push(Piece { name, file: open(path)? });
         }
     }
-    let beside = |path: &Path| path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }.to_owned());
-    if let Some(folder) = paths.first().filter(|path| !path.is_dir()).and_then(|path| beside(path)) {
+    let beside = |path: &Path| {
+        path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }.to_owned())
+    };
+    if let Some(folder) = paths.first().filter(|path| !path.is_dir()).and_then(|path| beside(path))
+    {
         if !found.pieces.iter().any(Piece::is_notes) {
             let names = names(&folder, |name| name.ends_with(".notes"))?;
             add(&mut found, &folder, names)?;

@@ -6,7 +6,7 @@ mod ask;
 mod files;
 mod words;
 
-pub use ask::{Asked, HELP, key_or_file, anchor_or_file, read_arguments};
+pub use ask::{Asked, HELP, anchor_or_file, key_or_file, read_arguments};
 pub use words::{json, text, word};
 
 use fetchml_api::audit::{Checkpoints, ExcerptHeader, Known, Report};

@@ -28,7 +28,8 @@ pub fn text(report: &Report) -> String {
         None => writeln!(text, "no record holds"),
     };
     if let Some(signed) = report.signed {
-        let _ = writeln!(text, "signed up to record {signed}, by {} checkpoints", report.checkpoints);
+        let _ =
+            writeln!(text, "signed up to record {signed}, by {} checkpoints", report.checkpoints);
     }
     for remark in &report.remarks {
         let _ = writeln!(text, "note: {remark}");

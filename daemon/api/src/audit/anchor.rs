@@ -51,7 +51,9 @@ impl fmt::Display for AnchorLine {
 
 /// A text is no anchor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an anchor: one is a line that begins with {WORD}, as `fetchmlctl audit anchor` prints it")]
+#[error(
+    "not an anchor: one is a line that begins with {WORD}, as `fetchmlctl audit anchor` prints it"
+)]
 pub struct NoAnchor;
 
 impl FromStr for AnchorLine {

@@ -82,8 +82,6 @@ events! {
     AuditRead, AUDIT_READ, "audit_read", "f12037fbe1f15f3e61b3b05dc187d163";
     /// Somebody verified the log.
     AuditVerified, AUDIT_VERIFIED, "audit_verified", "b54c2d2533644f6fa205509e8e0d2a29";
-    /// The journal's copies of records were compared with the log.
-    JournalCompared, JOURNAL_COMPARED, "journal_compared", "21095fdb8e4af1aa0bcef481e79a5b1c";
     /// New jobs are not started from now on, or are again.
     QueueDrained, QUEUE_DRAINED, "queue_drained", "3c106e809e87dc834c0fdc40c44dbefa";
     /// A job that waits or has failed was changed: moved, held, put back, dropped.

@@ -164,7 +164,8 @@ impl Examination {
         let mut report = verifier.finish();
         let end = report.end.map_or(0, |end| end.seq);
         let held = checkpoints.marks.iter().filter(|mark| mark.seq <= end);
-        report.checkpoints = checkpoints.count.min(u64::try_from(held.clone().count()).unwrap_or(0));
+        report.checkpoints =
+            checkpoints.count.min(u64::try_from(held.clone().count()).unwrap_or(0));
         if !checkpoints.known.keys.is_empty() {
             report.signed = held.map(|mark| mark.seq).max();
         }

@@ -26,7 +26,9 @@ use super::note::{Checkpoint, Kind, MAX_NOTE_BYTES, Note};
 use super::remark::Remark;
 use super::trail::{NoteError, Trail};
 use super::verify::{Beginning, Damage, Finding, Gap, span};
-use super::{Anchor, Hash, Head, Id128, MAX_INTEGER, Record, RecordError, Report, Verdict, Verifier};
+use super::{
+    Anchor, Hash, Head, Id128, MAX_INTEGER, Record, RecordError, Report, Verdict, Verifier,
+};
 use std::fmt::Write as _;
 
 const FIRST_LINE: &str = "fetchml-audit-export 1";
@@ -86,7 +88,9 @@ impl Excerpt {
         let size = checkpoint.size;
         if first == 0 || first > last || last > size || first <= before.size() {
             let begin = before.size() + 1;
-            return no(format!("records {first} to {last} were asked for, there are {begin} to {size}"));
+            return no(format!(
+                "records {first} to {last} were asked for, there are {begin} to {size}"
+            ));
         }
         let mut provers = Vec::new();
         for anchor in anchors {
@@ -136,11 +140,13 @@ impl Excerpt {
         if self.tree.size() != self.checkpoint.size || self.tree.root() != self.checkpoint.root {
             return Err(NoExport("the log is not what its checkpoint says: verify it".to_owned()));
         }
-        let texts = |hashes: &[Hash]| hashes.iter().fold(String::new(), |mut text, hash| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, " {}", encode(&hash.0));
-            text
-        });
+        let texts = |hashes: &[Hash]| {
+            hashes.iter().fold(String::new(), |mut text, hash| {
+                // Writing to a string cannot fail.
+                let _ = write!(text, " {}", encode(&hash.0));
+                text
+            })
+        };
         let extension = self.extension.finish().unwrap_or_default();
         let mut text = format!(
             "{FIRST_LINE}\nlog {}\nfirst {}\nlast {}\npeaks{}\nextension{}\n",
@@ -188,7 +194,8 @@ impl ExcerptHeader {
     /// # Errors
     /// [`NoExport`] when it has another form.
     pub fn read(next_line: &mut impl FnMut(usize) -> Option<String>) -> Result<Self, NoExport> {
-        let mut line = || next_line(MAX_HEADER_LINE).ok_or_else(|| NoExport("it ends early".into()));
+        let mut line =
+            || next_line(MAX_HEADER_LINE).ok_or_else(|| NoExport("it ends early".into()));
         if line()? != FIRST_LINE {
             return Err(NoExport(format!("it does not begin with {FIRST_LINE:?}")));
         }
@@ -250,7 +257,9 @@ impl ExcerptHeader {
         };
         let inside = known.anchors.iter().filter(|a| (self.first..=self.last).contains(&a.size));
         let mut marks: Vec<_> = inside.map(AnchorLine::mark).collect();
-        marks.extend(known.heads.iter().map(|h| super::Mark::of_head(*h, "the head that was noted")));
+        marks.extend(
+            known.heads.iter().map(|h| super::Mark::of_head(*h, "the head that was noted")),
+        );
         marks.retain(|mark| mark.seq <= self.last);
         Tail { verifier: verifier.comparing(marks).with_tree(), header: self, known, malformed }
     }
@@ -264,9 +273,9 @@ fn value<T: std::str::FromStr>(line: &str, name: &str) -> Result<T, NoExport> {
 }
 
 fn hashes(line: &str, name: &str) -> Result<Vec<Hash>, NoExport> {
-    let rest = line.strip_prefix(name).ok_or_else(|| NoExport(format!("there is no line {name:?}")))?;
-    let read: Option<Vec<_>> =
-        rest.split(' ').skip(1).map(|text| decode(text).map(Hash)).collect();
+    let rest =
+        line.strip_prefix(name).ok_or_else(|| NoExport(format!("there is no line {name:?}")))?;
+    let read: Option<Vec<_>> = rest.split(' ').skip(1).map(|text| decode(text).map(Hash)).collect();
     read.ok_or_else(|| NoExport(format!("a hash in the line {name:?} cannot be read")))
 }
 
@@ -357,7 +366,10 @@ impl ExcerptHeader {
                 damage: Damage::Foreign,
                 seq: self.first,
                 line: 1,
-                words: format!("this is of log {}, the anchor of log {}", self.log_id, anchor.log_id),
+                words: format!(
+                    "this is of log {}, the anchor of log {}",
+                    self.log_id, anchor.log_id
+                ),
             }));
         }
         if (self.first..=end).contains(&size) {

@@ -109,9 +109,9 @@ impl fmt::Debug for PublicKey {
 impl FromStr for PublicKey {
     type Err = KeyError;
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let parts = text.split_once('+').and_then(|(name, rest)| {
-            rest.split_once('+').map(|(id, encoded)| (name, id, encoded))
-        });
+        let parts = text
+            .split_once('+')
+            .and_then(|(name, rest)| rest.split_once('+').map(|(id, encoded)| (name, id, encoded)));
         let Some((name, _, encoded)) = parts else {
             return Err(bad("it has not the form NAME+ID+KEY"));
         };

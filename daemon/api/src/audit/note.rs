@@ -179,18 +179,8 @@ impl Checkpoint {
         if next.is_some_and(|key: PublicKey| key.role() != Role::Session) {
             return None;
         }
-        let read = Self {
-            log_id,
-            size,
-            root,
-            kind,
-            head,
-            boot_id,
-            time_usec,
-            previous,
-            next,
-            sealed,
-        };
+        let read =
+            Self { log_id, size, root, kind, head, boot_id, time_usec, previous, next, sealed };
         (read.body() == body).then_some(read)
     }
 }
@@ -263,7 +253,9 @@ impl Note {
     #[must_use]
     pub fn is_by(&self, key: &PublicKey) -> bool {
         let body = self.text.find("\n\n").map_or("", |end| &self.text[..=end]);
-        key.role() == self.signer && key.id() == self.id && key.made(body.as_bytes(), &self.signature)
+        key.role() == self.signer
+            && key.id() == self.id
+            && key.made(body.as_bytes(), &self.signature)
     }
 }
 

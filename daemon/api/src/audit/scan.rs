@@ -256,8 +256,7 @@ mod tests {
             new = new.result(Outcome::Denied);
         }
         let mut line = Vec::new();
-        let origin =
-            Origin { log_id: Id128([7; 16]), host: name.clone(), boot_id: Id128([9; 16]) };
+        let origin = Origin { log_id: Id128([7; 16]), host: name.clone(), boot_id: Id128([9; 16]) };
         let stamp = Stamp { time_usec: numbers.1, boottime_usec: numbers.1 / 2 };
         Chain::begin(origin).append(&new, stamp, &mut line);
         line.pop();

@@ -5,9 +5,9 @@
 //! of a segment names the key of the next one. Whoever has stolen a session's key
 //! can sign nothing of an earlier segment with it.
 
+use super::Hash;
 use super::key::{PublicKey, Role};
 use super::note::{Checkpoint, Kind, Note, split};
-use super::Hash;
 
 /// What is wrong with a note.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -147,6 +147,7 @@ fn a_crash_while_the_log_began_leaves_nothing_in_the_way() {
         let scene = Scene::new();
         drop(scene.open());
         fs::remove_file(scene.segment()).unwrap();
+        fs::remove_file(scene.dir.join("000000000001.notes")).unwrap();
         let empty = format!("{:020} {}\n", 0, "0".repeat(64));
         fs::write(scene.dir.join("head"), empty).unwrap();
         if let Some(bytes) = segment {
@@ -185,7 +186,7 @@ fn damage_keeps_the_log_closed_and_is_named() {
         (|s| fs::write(s.dir.join("head"), "6 abc\n").unwrap(), "head does not hold"),
         (
             |s| fs::write(s.dir.join("000000000002.log"), "x\n").unwrap(),
-            "record 7 (line 7) was changed",
+            "000000000001.log was never sealed, but another follows",
         ),
         (
             |s| fs::write(s.segment(), [s.bytes(), b"\n".to_vec()].concat()).unwrap(),

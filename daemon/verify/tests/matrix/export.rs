@@ -99,8 +99,12 @@ fn an_export_that_was_changed_is_found() {
 #[test]
 fn an_anchor_outside_an_export_needs_its_proof() {
     let (machine, early) = machine();
-    let arguments =
-        ["--key".to_owned(), machine.public().to_string(), "--anchor".to_owned(), early.to_string()];
+    let arguments = [
+        "--key".to_owned(),
+        machine.public().to_string(),
+        "--anchor".to_owned(),
+        early.to_string(),
+    ];
     let (said, status) = verify(&export(&machine, (20, 25), &[early]), &arguments);
     assert_eq!(status, 0, "{said}");
     let (said, status) = verify(&export(&machine, (20, 25), &[]), &arguments);

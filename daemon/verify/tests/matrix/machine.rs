@@ -163,7 +163,8 @@ impl Machine {
 
     pub fn record(&mut self, event: Event, action: &str, details: &[(&str, String)]) -> Head {
         let n = self.chain.head().seq + 1;
-        let mut new = NewRecord::new(event, Actor::uid(1000).named("alice"), action, &format!("job/{n}"));
+        let mut new =
+            NewRecord::new(event, Actor::uid(1000).named("alice"), action, &format!("job/{n}"));
         new = new.job(JobId(n));
         for (name, value) in details {
             new = new.detail(name, value);
@@ -258,7 +259,8 @@ impl Machine {
         self.clock = 1_000_000;
         let mut boot_id = [0; 16];
         boot_id[..8].copy_from_slice(&self.boot.to_le_bytes());
-        let origin = Origin { log_id: self.log_id, host: self.host.clone(), boot_id: Id128(boot_id) };
+        let origin =
+            Origin { log_id: self.log_id, host: self.host.clone(), boot_id: Id128(boot_id) };
         self.chain = Chain::resume(origin, self.head());
     }
 
@@ -279,7 +281,10 @@ impl Machine {
         let torn = self.dice.below(60);
         let segment = &mut left.segments.last_mut().unwrap().1;
         if torn > 0 {
-            segment.extend(&b"{\"action\":\"start\",\"actor\":{\"uid\":1000},\"boot_id\":\"0101"[..torn.min(50)]);
+            segment.extend(
+                &b"{\"action\":\"start\",\"actor\":{\"uid\":1000},\"boot_id\":\"0101"
+                    [..torn.min(50)],
+            );
         } else if self.dice.below(3) == 0 {
             let cut = self.dice.below(200);
             let notes = &mut left.notes.last_mut().unwrap().1;

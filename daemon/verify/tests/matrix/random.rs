@@ -145,7 +145,11 @@ fn forge(machine: &mut Machine, dice: &mut Dice) -> &'static str {
         _ => checkpoint.time_usec += 1,
     }
     let seed = dice.seed();
-    let role = if checkpoint.next.is_some() && checkpoint.sealed.is_none() { Role::Log } else { Role::Session };
+    let role = if checkpoint.next.is_some() && checkpoint.sealed.is_none() {
+        Role::Log
+    } else {
+        Role::Session
+    };
     notes[which] = checkpoint.sign(&SigningKey::from_seed(role, &seed)).text().to_owned();
     machine.files.notes[place].1 = notes.concat().into_bytes();
     "a forged checkpoint"
@@ -184,7 +188,11 @@ fn every_change_is_found_and_named() {
                 let last = &whole.notes.last().unwrap().1;
                 let now = &machine.files.notes.last().unwrap().1;
                 let only_the_end = records && now.len() < last.len() && last.starts_with(now);
-                assert!(only_the_end || unseen(&machine.files, &whole, anchor.size), "seed {seed}, {how}: {}", report.verdict);
+                assert!(
+                    only_the_end || unseen(&machine.files, &whole, anchor.size),
+                    "seed {seed}, {how}: {}",
+                    report.verdict
+                );
             }
             other => panic!("seed {seed}, {how}: {other}"),
         }
