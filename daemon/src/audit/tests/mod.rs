@@ -347,6 +347,29 @@ fn a_full_disk_refuses_records_and_the_gap_is_recorded() {
     drop(scene.open());
 }
 
+#[test]
+fn a_file_system_that_became_read_only_refuses_records_until_it_is_not() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("skipped: mounting a tmpfs needs root");
+        return;
+    };
+    let scene = Scene { dir: disk.0.path().join("audit"), _root: tempfile::tempdir().unwrap() };
+    let (audit, _) = scene.open();
+    let durable = append(&audit, 1).unwrap().seq;
+    drop(audit);
+    let remount = |how: &str| {
+        let done = Command::new("mount").args(["-o", how]).arg(disk.0.path()).status();
+        assert!(done.unwrap().success(), "{how}");
+    };
+    remount("remount,ro");
+    let refused = scene.refusal();
+    assert!(refused.to_string().contains("Read-only file system"), "{refused}");
+    remount("remount,rw");
+    let (audit, report) = scene.open();
+    assert_eq!(report.head.seq, durable);
+    assert_eq!((append(&audit, 2).unwrap().seq, verdict(&audit)), (durable + 1, Verdict::Intact));
+}
+
 const CRASH_DIR: &str = "FETCHML_TEST_AUDIT_CRASH_DIR";
 
 /// The body of a child process of the next test; nothing by itself.

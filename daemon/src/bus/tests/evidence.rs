@@ -49,7 +49,7 @@ async fn root_reads_a_log_that_proves_itself_and_says_who_read_it() {
     audit.report_verification(0, "every record is there").await.expect("recorded");
     assert_eq!(world.count(Event::AuditVerified), 1);
     let nonsense = refusal(audit.report_verification(9, "x").await);
-    assert_eq!(nonsense.0, "InvalidArguments", "{nonsense:?}");
+    assert_eq!(nonsense.0, "InvalidSpec", "{nonsense:?}");
 }
 
 #[tokio::test]
