@@ -20,6 +20,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
 TRIPLE := x86_64-unknown-linux-gnu
 AGENT := $(TARGET)/$(TRIPLE)/release/fetchml-agent
+VERIFIER := $(TARGET)/$(TRIPLE)/release/fetchml-audit-verify
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 DEB := build/fetchml_$(VERSION)_amd64.deb
 STAGE := build/deb
@@ -35,11 +36,14 @@ all: build
 # The agent is static and uses no C library: it is executed in a root file system that
 # need not have one of ours. A target of its own keeps its flags from the build of
 # everything else, so that neither build undoes the other. A copy lies beside the
-# supervisor, which looks for it there.
+# supervisor, which looks for it there. The verifier is static as well, and must run
+# where evidence is looked at; built alone, so that the agent stays without a library.
 build:
 	cargo build --release --locked -p fetchmld -p fetchmlctl
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked -p fetchml-agent --target $(TRIPLE)
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked -p fetchml-audit-verify --target $(TRIPLE)
 	cp -u $(AGENT) $(RELEASE)/fetchml-agent
+	cp -u $(VERIFIER) $(RELEASE)/fetchml-audit-verify
 
 demo: build
 	docs/examples/demo.sh
@@ -89,11 +93,12 @@ test-ml: build
 bench: test-setup build
 	cargo bench --locked -p fetchml-tests --bench queue
 	cargo bench --locked -p fetchml-tests --bench spawn
+	cargo bench --locked -p fetchml-tests --bench audit
 
 # cargo-fuzz wants flags of an unstable compiler; nothing of it goes into a build.
 # The corpus is what earlier runs found worth keeping; new finds lie in build/fuzz.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := agent profile seccomp import
+FUZZ_TARGETS := agent profile seccomp import audit
 fuzz:
 	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	mkdir -p build/fuzz
@@ -105,6 +110,7 @@ fuzz:
 install: build
 	install -D -m 0755 $(RELEASE)/fetchmld $(DESTDIR)/usr/sbin/fetchmld
 	install -D -m 0755 $(RELEASE)/fetchmlctl $(DESTDIR)/usr/bin/fetchmlctl
+	install -D -m 0755 $(VERIFIER) $(DESTDIR)/usr/bin/fetchml-audit-verify
 	install -D -m 0755 $(AGENT) $(DESTDIR)/usr/libexec/fetchml/fetchml-agent
 	install -d $(DESTDIR)/usr/share/fetchml/policies/profiles $(DESTDIR)/usr/share/fetchml/policies/seccomp
 	install -m 0644 policies/profiles/*.toml $(DESTDIR)/usr/share/fetchml/policies/profiles/

@@ -181,6 +181,14 @@ pub(crate) fn state(word: &str) -> Result<JobState, String> {
     })
 }
 
+/// A time as RFC 3339 writes it, in microseconds since the epoch.
+pub(crate) fn time_usec(text: &str) -> Result<u64, String> {
+    let time: jiff::Timestamp = text
+        .parse()
+        .map_err(|_| "not a time: write it as 2026-11-01T08:30:00Z or with an offset".to_owned())?;
+    u64::try_from(time.as_microsecond()).map_err(|_| "a time before 1970".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ pub(crate) use job::{Job, Submit};
 pub(crate) use queue::{
     Cancel, Dead, DeadList, Drain, Form, Jobs, List, Priority, Shutdown, SomeJobs, Sure,
 };
-pub(crate) use records::{Audit, AuditShow, Explain, Import, Policy};
+pub(crate) use records::{Audit, AuditExport, AuditShow, AuditVerify, Explain, Import, Policy};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;

@@ -9,21 +9,65 @@ pub(crate) enum Audit {
     /// Print the records of the audit log
     #[command(before_help = "Example: fetchmlctl audit show --tail 20")]
     Show(AuditShow),
-    /// Verify the chain and name the first bad record
+    /// Verify the log and name the first bad record
     ///
     /// The exit status is 0 when the log is intact, 1 when it was tampered with,
     /// 2 when it is incomplete or nothing says where it must end, and 3 when it
-    /// cannot be read. The end is known from the supervisor, for files from the
-    /// file `head` beside them, and better from a note made elsewhere with --head.
-    #[command(before_help = "Example: fetchmlctl audit verify --file 000000000001.log")]
-    Verify {
-        /// Verify these segment files, in this order, instead of the supervisor's
-        #[arg(long = "file", value_name = "FILE", action = ArgAction::Append, value_hint = ValueHint::FilePath)]
-        files: Vec<PathBuf>,
-        /// This record was written, whatever the log says: its number and hash
-        #[arg(long, value_name = "NUMBER:HASH", value_parser = input::head)]
-        head: Option<fetchml_api::audit::Head>,
-    },
+    /// cannot be read. Without a path, the supervisor's own log is verified with the
+    /// keys that it names itself; who does not trust this machine gives --key and
+    /// --anchor as they were noted elsewhere. The program fetchml-audit-verify does
+    /// the same on a machine that has nothing else.
+    #[command(before_help = "Example: fetchmlctl audit verify export.audit --key audit.pub")]
+    Verify(AuditVerify),
+    /// Print the public key of the log, to be kept elsewhere
+    ///
+    /// One line for each key that was in use, the one in use now last.
+    #[command(before_help = "Example: fetchmlctl audit key > audit.pub")]
+    Key,
+    /// Print a line that says what the log is now, to be kept elsewhere
+    ///
+    /// Given to `audit verify --anchor` later, it shows whether the log was cut or
+    /// written anew since.
+    #[command(before_help = "Example: fetchmlctl audit anchor >> /mnt/elsewhere/anchors")]
+    Anchor,
+    /// Write some records to one file that proves itself with the public key
+    #[command(before_help = "Example: fetchmlctl audit export --from 120 --to 240 export.audit")]
+    Export(AuditExport),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditVerify {
+    /// An export, segments in their order, or the directory of a log
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The same as PATH
+    #[arg(long = "file", value_name = "FILE", action = ArgAction::Append, value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// A public key of the log or a file of them, as `audit key` prints them
+    #[arg(long = "key", value_name = "KEY|FILE", action = ArgAction::Append, value_hint = ValueHint::FilePath)]
+    pub(crate) keys: Vec<String>,
+    /// A line that `audit anchor` printed, or a file of them
+    #[arg(long = "anchor", value_name = "LINE|FILE", action = ArgAction::Append, value_hint = ValueHint::FilePath)]
+    pub(crate) anchors: Vec<String>,
+    /// This record was written, whatever the log says: its number and hash
+    #[arg(long, value_name = "NUMBER:HASH", value_parser = input::head)]
+    pub(crate) head: Option<fetchml_api::audit::Head>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditExport {
+    /// First record: its number, or a time such as 2026-11-01T00:00:00Z
+    #[arg(long, value_name = "NUMBER|TIME", default_value = "1")]
+    pub(crate) from: String,
+    /// Last record: its number or a time; without it, the last one there is
+    #[arg(long, value_name = "NUMBER|TIME")]
+    pub(crate) to: Option<String>,
+    /// Prove that the export goes on from this anchor as well, or from those of a file
+    #[arg(long = "anchor", value_name = "LINE|FILE", action = ArgAction::Append)]
+    pub(crate) anchors: Vec<String>,
+    /// Where to write it; a file that exists is not replaced
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -160,4 +204,22 @@ pub(crate) struct AuditShow {
     /// Only records of this event, such as job_started
     #[arg(long, value_name = "EVENT")]
     pub(crate) event: Option<String>,
+    /// Only records of this user, by name or number
+    #[arg(long, value_name = "USER")]
+    pub(crate) actor: Option<String>,
+    /// Only records with this result: success, failure or denied
+    #[arg(long, value_name = "RESULT", value_parser = ["success", "failure", "denied"])]
+    pub(crate) result: Option<String>,
+    /// Only records from this time on, such as 2026-11-01T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = input::time_usec)]
+    pub(crate) since: Option<u64>,
+    /// Only records up to this time
+    #[arg(long, value_name = "TIME", value_parser = input::time_usec)]
+    pub(crate) until: Option<u64>,
+    /// Print new records as they are written, until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// As comma-separated values with a header
+    #[arg(long, conflicts_with = "follow")]
+    pub(crate) csv: bool,
 }

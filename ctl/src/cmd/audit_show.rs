@@ -3,6 +3,7 @@
 use crate::cli::AuditShow;
 use crate::context::Context;
 use crate::error::{Failure, Result};
+use crate::follow::signals::Signals;
 use crate::link::Link;
 use crate::say::say;
 use crate::view::audit;
@@ -11,6 +12,12 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// How often a followed log is looked at, and how many looks there are between two
+/// for a new segment.
+const PAUSE: Duration = Duration::from_millis(250);
+const LOOKS: u32 = 8;
 
 pub(crate) async fn run(context: &Context, show: &AuditShow) -> Result<u8> {
     if let Some(event) = show.event.as_deref().filter(|name| Event::from_name(name).is_none()) {
@@ -18,25 +25,58 @@ pub(crate) async fn run(context: &Context, show: &AuditShow) -> Result<u8> {
         return Err(Failure::usage(format!("unknown event {event:?}"))
             .hint(format!("use one of {}", known.join(", "))));
     }
-    let mut chosen = Chosen { context, show, kept: VecDeque::new() };
-    for (name, file) in segments(&context.link).await? {
-        let unreadable = |e: io::Error| Failure::io("cannot read", &name, &e);
-        let mut reader = BufReader::with_capacity(MAX_LINE_BYTES, file);
-        let mut line = Vec::new();
-        while next_line(&mut reader, &mut line).map_err(unreadable)? {
-            chosen.take(&line)?;
-        }
+    let mut chosen = Chosen { context, show, kept: VecDeque::new(), following: false };
+    if show.csv {
+        context.print(audit::CSV_HEADER)?;
+    }
+    let mut last = None;
+    for (name, file) in segments(&context.link, "").await? {
+        let mut lines = Lines::new(file);
+        chosen.take_all(&name, &mut lines)?;
+        last = Some((name, lines));
     }
     for line in std::mem::take(&mut chosen.kept) {
         chosen.print(&line)?;
     }
-    Ok(0)
+    match last {
+        Some(last) if show.follow => follow(&mut chosen, last).await,
+        _ => Ok(0),
+    }
 }
 
-/// The supervisor's segments in order.
-pub(crate) async fn segments(link: &Link) -> Result<Vec<(String, File)>> {
-    let segments = link.segments().await?;
-    Ok(segments.into_iter().map(|(name, fd)| (name, File::from(OwnedFd::from(fd)))).collect())
+/// New lines as they come, and the next segment when there is one.
+async fn follow(chosen: &mut Chosen<'_>, (mut name, mut lines): (String, Lines)) -> Result<u8> {
+    let context = chosen.context;
+    let mut signals = Signals::catch().map_err(|e| Failure::io("cannot catch", "Ctrl-C", &e))?;
+    chosen.following = true;
+    let mut looks = 0;
+    loop {
+        chosen.take_all(&name, &mut lines)?;
+        looks += 1;
+        if looks % LOOKS == 0 {
+            for (next, file) in segments(&context.link, &name).await? {
+                chosen.take_all(&name, &mut lines)?;
+                (name, lines) = (next, Lines::new(file));
+                chosen.take_all(&name, &mut lines)?;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            _ = signals.next() => return Ok(0),
+        }
+    }
+}
+
+/// The supervisor's files in order, those after this name.
+pub(crate) async fn files(link: &Link, after: &str) -> Result<Vec<(String, File)>> {
+    let files = link.audit_files(after).await?;
+    Ok(files.into_iter().map(|(name, fd)| (name, File::from(OwnedFd::from(fd)))).collect())
+}
+
+async fn segments(link: &Link, after: &str) -> Result<Vec<(String, File)>> {
+    let mut files = files(link, after).await?;
+    files.retain(|(name, _)| name.ends_with(".log"));
+    Ok(files)
 }
 
 /// The end of the log as the supervisor knows it.
@@ -48,23 +88,48 @@ pub(crate) async fn head(link: &Link) -> Result<Head> {
     Ok(Head { seq, hash })
 }
 
-/// One line without its end. A line that no record can be is cut, not kept.
-fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> io::Result<bool> {
-    line.clear();
-    let limit = MAX_LINE_BYTES as u64 + 1;
-    let count = reader.by_ref().take(limit).read_until(b'\n', line)?;
-    if count as u64 == limit && !line.ends_with(b"\n") {
-        let mut rest = Vec::new();
-        while reader.by_ref().take(limit).read_until(b'\n', &mut rest)? > 0
-            && !rest.ends_with(b"\n")
-        {
-            rest.clear();
+/// Whole lines of a file that may grow.
+pub(crate) struct Lines {
+    reader: BufReader<File>,
+    line: Vec<u8>,
+    whole: bool,
+}
+
+impl Lines {
+    pub(crate) fn new(file: File) -> Self {
+        let reader = BufReader::with_capacity(MAX_LINE_BYTES, file);
+        Self { reader, line: Vec::new(), whole: true }
+    }
+
+    /// The line that was read, without its end.
+    pub(crate) fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// One more line, if it is there to its end. One that no record can be is cut,
+    /// not kept.
+    pub(crate) fn next(&mut self) -> io::Result<bool> {
+        if self.whole {
+            self.line.clear();
+        }
+        self.whole = false;
+        loop {
+            let room = (MAX_LINE_BYTES + 1).saturating_sub(self.line.len()).max(1);
+            let before = self.line.len();
+            let limit = u64::try_from(room).unwrap_or(u64::MAX);
+            if self.reader.by_ref().take(limit).read_until(b'\n', &mut self.line)? == 0 {
+                return Ok(false);
+            }
+            if self.line.ends_with(b"\n") {
+                self.line.pop();
+                self.whole = true;
+                return Ok(true);
+            }
+            if before > MAX_LINE_BYTES {
+                self.line.truncate(before);
+            }
         }
     }
-    if line.ends_with(b"\n") {
-        line.pop();
-    }
-    Ok(count > 0)
 }
 
 /// Records that were asked for, on their way out.
@@ -72,14 +137,23 @@ struct Chosen<'a> {
     context: &'a Context,
     show: &'a AuditShow,
     kept: VecDeque<Vec<u8>>,
+    /// What was there has been printed: everything from now on is.
+    following: bool,
 }
 
 impl Chosen<'_> {
+    fn take_all(&mut self, name: &str, lines: &mut Lines) -> Result<()> {
+        while lines.next().map_err(|e| Failure::io("cannot read", name, &e))? {
+            self.take(lines.line())?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, line: &[u8]) -> Result<()> {
         if !self.wanted(line) {
             return Ok(());
         }
-        let Some(tail) = self.show.tail else {
+        let Some(tail) = self.show.tail.filter(|_| !self.following) else {
             return self.print(line);
         };
         self.kept.push_back(line.to_vec());
@@ -91,12 +165,21 @@ impl Chosen<'_> {
 
     /// A line that is no record is shown unless something was asked for that it cannot be.
     fn wanted(&self, line: &[u8]) -> bool {
-        if self.show.job.is_none() && self.show.event.is_none() {
+        let AuditShow { job, event, actor, result, since, until, .. } = self.show;
+        let all = job.is_none() && event.is_none() && actor.is_none() && result.is_none();
+        if all && since.is_none() && until.is_none() {
             return true;
         }
         Record::parse(line).is_ok_and(|record| {
-            self.show.job.is_none_or(|job| record.job == Some(job))
-                && self.show.event.as_deref().is_none_or(|event| &*record.event == event)
+            job.is_none_or(|job| record.job == Some(job))
+                && event.as_deref().is_none_or(|event| &*record.event == event)
+                && result.as_deref().is_none_or(|result| record.result.to_string() == result)
+                && since.is_none_or(|since| record.time_usec >= since)
+                && until.is_none_or(|until| record.time_usec <= until)
+                && actor.as_deref().is_none_or(|actor| {
+                    record.actor.user.as_deref() == Some(actor)
+                        || record.actor.uid.to_string() == actor
+                })
         })
     }
 
@@ -105,6 +188,7 @@ impl Chosen<'_> {
             return self.context.print(&format!("{}\n", String::from_utf8_lossy(line)));
         }
         match Record::parse(line) {
+            Ok(record) if self.show.csv => self.context.print(&audit::csv(&record)),
             Ok(record) => self.context.print(&audit::record(&record, self.context.style)),
             Err(error) => {
                 say(&format_args!(

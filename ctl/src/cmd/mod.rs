@@ -1,6 +1,9 @@
 //! The verbs, one a file, and the way from the command line to them.
 
 mod attempts;
+mod audit_anchor;
+mod audit_export;
+mod audit_key;
 mod audit_show;
 mod audit_verify;
 mod backup;
@@ -144,9 +147,10 @@ async fn with_supervisor(verb: Verb, context: &Context) -> Result<u8> {
         Verb::Backup { file } => backup::run(context, &file).await,
         Verb::Outputs(outputs) => outputs::run(context, &outputs).await,
         Verb::Audit(Audit::Show(show)) => audit_show::run(context, &show).await,
-        Verb::Audit(Audit::Verify { files, head }) => {
-            audit_verify::run(context, &files, head).await
-        }
+        Verb::Audit(Audit::Verify(verify)) => audit_verify::run(context, &verify).await,
+        Verb::Audit(Audit::Key) => audit_key::run(context).await,
+        Verb::Audit(Audit::Anchor) => audit_anchor::run(context).await,
+        Verb::Audit(Audit::Export(export)) => audit_export::run(context, &export).await,
         Verb::Policy(policy) => policy::run(context, &policy).await,
         Verb::Doctor => doctor::run(context).await,
         // Handled before there was a context.

@@ -177,15 +177,53 @@ impl Link {
             .map_err(|e| Failure::bus(format_args!("cannot open the files of job {id}"), &e))
     }
 
-    /// The segments of the audit log in order.
-    pub(crate) async fn segments(&self) -> Result<Vec<(String, zbus::OwnedFd)>> {
+    /// Segments and checkpoints of the audit log in the order of their names, those
+    /// after this one.
+    pub(crate) async fn audit_files(&self, after: &str) -> Result<Vec<(String, zbus::OwnedFd)>> {
+        let audit = self.supervisor().await?.audit;
+        let mut files: Vec<(String, zbus::OwnedFd)> = Vec::new();
+        loop {
+            let last = files.last().map_or(after, |(name, _)| name.as_str());
+            let reply = if self.ask {
+                audit.open_files(last).await
+            } else {
+                audit.inner().call("OpenFiles", &(last,)).await
+            };
+            let more = reply.map_err(|e| Failure::bus("cannot read the audit log", &e))?;
+            if more.is_empty() {
+                return Ok(files);
+            }
+            files.extend(more);
+        }
+    }
+
+    /// A checkpoint of the audit log as it is now.
+    pub(crate) async fn checkpoint(&self) -> Result<String> {
         let audit = self.supervisor().await?.audit;
         let reply = if self.ask {
-            audit.open_segments().await
+            audit.checkpoint().await
         } else {
-            audit.inner().call("OpenSegments", &()).await
+            audit.inner().call("Checkpoint", &()).await
         };
-        reply.map_err(|e| Failure::bus("cannot read the audit log", &e))
+        reply.map_err(|e| Failure::bus("cannot make a checkpoint of the audit log", &e))
+    }
+
+    /// Public keys by which the audit log is known, the one in use last.
+    pub(crate) async fn audit_keys(&self) -> Result<Vec<String>> {
+        let audit = self.supervisor().await?.audit;
+        let reply = audit.public_keys().await;
+        reply.map_err(|e| Failure::bus("cannot read the keys of the audit log", &e))
+    }
+
+    /// Has it recorded that the log was verified.
+    pub(crate) async fn report_verification(&self, status: u8, words: &str) -> Result<()> {
+        let audit = self.supervisor().await?.audit;
+        let reply = if self.ask {
+            audit.report_verification(status, words).await
+        } else {
+            audit.inner().call("ReportVerification", &(status, words)).await
+        };
+        reply.map_err(|e| Failure::bus("the verification could not be recorded", &e))
     }
 
     /// Number and hash of the last durable audit record.

@@ -32,6 +32,47 @@ pub(crate) fn record(record: &Record<'_>, style: Style) -> String {
     line
 }
 
+/// The first line of comma-separated values.
+pub(crate) const CSV_HEADER: &str = "seq,time,event,action,result,uid,user,key_id,resource,job,transport,source_uid,pid,ip,details\n";
+
+/// One record as comma-separated values (RFC 4180).
+pub(crate) fn csv(record: &Record<'_>) -> String {
+    let number = |n: Option<u64>| n.map_or_else(String::new, |n| n.to_string());
+    let text = |t: &Option<fetchml_api::audit::Text<'_>>| {
+        t.as_deref().map_or_else(String::new, str::to_owned)
+    };
+    let details: Vec<_> = record.details.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    let source = &record.source;
+    let fields = [
+        record.seq.to_string(),
+        exact_time(record.time_usec),
+        record.event.to_string(),
+        record.action.to_string(),
+        record.result.to_string(),
+        record.actor.uid.to_string(),
+        text(&record.actor.user),
+        text(&record.actor.key_id),
+        record.resource.to_string(),
+        number(record.job),
+        source.transport.to_string(),
+        number(source.uid.map(u64::from)),
+        number(source.pid.map(u64::from)),
+        text(&source.ip),
+        details.join("; "),
+    ];
+    fields.map(|field| quoted(&visible(&field))).join(",") + "\n"
+}
+
+/// A spreadsheet must not take a field for a formula.
+fn quoted(field: &str) -> String {
+    let formula = field.starts_with(['=', '+', '-', '@']);
+    if !formula && !field.contains(['"', ',']) {
+        return field.to_owned();
+    }
+    let guard = if formula { "'" } else { "" };
+    format!("\"{guard}{}\"", field.replace('"', "\"\""))
+}
+
 /// The judgement in one word and in words.
 pub(crate) fn verdict(report: &Report, style: Style) -> String {
     let tone = match report.verdict {
@@ -39,48 +80,13 @@ pub(crate) fn verdict(report: &Report, style: Style) -> String {
         Verdict::Incomplete(_) => Tone::Careful,
         Verdict::Tampered(_) | Verdict::Unreadable(_) => Tone::Bad,
     };
-    let word = style.paint(tone, word(&report.verdict));
+    let word = style.paint(tone, fetchml_audit_verify::word(&report.verdict));
     let mut text = format!("{word}: {}\n", visible(&report.verdict.to_string()));
-    // Writing to a string cannot fail.
-    let _ = match &report.end {
-        Some(end) => {
-            writeln!(text, "{} records hold; the last has the hash {}", report.records, end.hash)
-        }
-        None => writeln!(text, "no record holds"),
-    };
-    text
-}
-
-fn word(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Intact => "intact",
-        Verdict::Incomplete(_) => "incomplete",
-        Verdict::Tampered(_) => "tampered",
-        Verdict::Unreadable(_) => "unreadable",
+    for line in fetchml_audit_verify::text(report).lines() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}", visible(line));
     }
-}
-
-/// The judgement for a program.
-pub(crate) fn json(report: &Report) -> String {
-    let bad = match &report.verdict {
-        Verdict::Tampered(finding) => serde_json::json!({
-            "damage": format!("{:?}", finding.damage).to_lowercase(),
-            "seq": finding.seq,
-            "line": finding.line,
-        }),
-        _ => serde_json::Value::Null,
-    };
-    serde_json::json!({
-        "verdict": word(&report.verdict),
-        "exit_code": report.verdict.exit_code(),
-        "words": report.verdict.to_string(),
-        "records": report.records,
-        "log_id": report.log_id,
-        "end": report.end,
-        "first_bad": bad,
-        "torn_bytes": report.torn_bytes,
-    })
-    .to_string()
+    text
 }
 
 #[cfg(test)]
@@ -104,11 +110,23 @@ mod tests {
             log_id: None,
             end: None,
             torn_bytes: 0,
+            first: 1,
+            signed: None,
+            checkpoints: 0,
+            remarks: Vec::new(),
         };
         assert!(verdict(&report, PLAIN).starts_with("tampered: records 7 and 8 were swapped\n"));
-        let value: serde_json::Value = serde_json::from_str(&json(&report)).expect("JSON");
+        let json = fetchml_audit_verify::json(&report);
+        let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(value["first_bad"]["damage"], "reordered");
         assert_eq!(value["first_bad"]["seq"], 7);
         assert_eq!(value["exit_code"], 1);
+    }
+
+    #[test]
+    fn a_field_is_no_formula_and_no_two_fields() {
+        assert_eq!(quoted("plain text"), "plain text");
+        assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(quoted("=1+1"), "\"'=1+1\"");
     }
 }

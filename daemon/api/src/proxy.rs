@@ -237,7 +237,25 @@ pub trait Audit {
     #[zbus(allow_interactive_auth)]
     fn open_segments(&self) -> zbus::Result<Vec<(String, OwnedFd)>>;
 
+    /// Segments (`.log`) and checkpoints (`.notes`) in the order of their names, those
+    /// after this name, at most 16 at once: ask again with the last name until there
+    /// are none. The first call, with an empty name, is recorded.
+    #[zbus(allow_interactive_auth)]
+    fn open_files(&self, after: &str) -> zbus::Result<Vec<(String, OwnedFd)>>;
+
     /// Sequence number and hash (hexadecimal) of the last durable record.
     #[zbus(allow_interactive_auth)]
     fn head(&self) -> zbus::Result<(u64, String)>;
+
+    /// Signs what the log is now and answers with the signed note ([`crate::audit::Note`]).
+    #[zbus(allow_interactive_auth)]
+    fn checkpoint(&self) -> zbus::Result<String>;
+
+    /// Public keys by which the log is known, the one in use last.
+    fn public_keys(&self) -> zbus::Result<Vec<String>>;
+
+    /// Records that the caller verified the log: exit status (0 intact, 1 tampered,
+    /// 2 incomplete, 3 unreadable) and words.
+    #[zbus(allow_interactive_auth)]
+    fn report_verification(&self, status: u8, words: &str) -> zbus::Result<()>;
 }

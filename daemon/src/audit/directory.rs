@@ -2,18 +2,32 @@
 //! nothing but plain files of one name is opened: no link leads elsewhere.
 
 use super::AuditError;
-use fetchml_api::audit::Head;
+use fetchml_api::audit::{Head, PublicKey};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = "lock";
 const HEAD: &str = "head";
-/// Name of the first segment; later ones count up.
-pub(super) const FIRST_SEGMENT: &str = "000000000001.log";
+const KEYS: &str = "keys";
+/// Public keys come into use one by one, by hand.
+const MAX_KEYS_BYTES: u64 = 64 << 10;
+/// All checkpoints of one segment; at 64 MiB and one for each record they would be less.
+const MAX_NOTES_BYTES: u64 = 256 << 20;
+
+/// Name of a segment; they count up from 1.
+pub(super) fn segment_name(number: u64) -> String {
+    format!("{number:012}.log")
+}
+
+/// Name of the checkpoints of a segment.
+pub(super) fn notes_name(number: u64) -> String {
+    format!("{number:012}.notes")
+}
+
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// The directory, locked against other writers for as long as it lives.
@@ -77,20 +91,30 @@ impl Directory {
         AuditError::Damaged { path: self.path.clone(), what: what.into() }
     }
 
-    /// Names of the segments, in order.
-    pub(super) fn segments(&self) -> Result<Vec<String>, AuditError> {
+    /// Numbers of the segments, in order.
+    pub(super) fn segments(&self) -> Result<Vec<u64>, AuditError> {
+        self.numbers(".log")
+    }
+
+    /// Numbers of the segments that have checkpoints, in order; those of deleted ones
+    /// are among them.
+    pub(super) fn notes(&self) -> Result<Vec<u64>, AuditError> {
+        self.numbers(".notes")
+    }
+
+    fn numbers(&self, suffix: &str) -> Result<Vec<u64>, AuditError> {
         let entries = Dir::read_from(&self.fd).map_err(self.io("list", ""))?;
-        let mut names = Vec::new();
+        let mut numbers = Vec::new();
         for entry in entries {
             let entry = entry.map_err(self.io("list", ""))?;
             let name = entry.file_name().to_string_lossy();
-            let number = name.strip_suffix(".log").unwrap_or_default();
+            let number = name.strip_suffix(suffix).unwrap_or_default();
             if number.len() == 12 && number.bytes().all(|b| b.is_ascii_digit()) {
-                names.push(name.into_owned());
+                numbers.extend(number.parse::<u64>());
             }
         }
-        names.sort_unstable();
-        Ok(names)
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
     /// NONBLOCK: a pipe of that name must be refused, not waited for.
@@ -115,6 +139,48 @@ impl Directory {
 
     pub(super) fn create(&self, name: &str) -> Result<File, AuditError> {
         self.open_file(name, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL)
+    }
+
+    pub(super) fn open_or_create(&self, name: &str) -> Result<File, AuditError> {
+        self.open_file(name, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE)
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Result<(), AuditError> {
+        rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()).map_err(self.io("delete", name))
+    }
+
+    /// The checkpoints of a segment.
+    pub(super) fn read_notes(&self, number: u64) -> Result<Vec<u8>, AuditError> {
+        self.read_bounded(&notes_name(number), MAX_NOTES_BYTES)
+    }
+
+    fn read_bounded(&self, name: &str, limit: u64) -> Result<Vec<u8>, AuditError> {
+        let file = self.open_to_read(name)?;
+        let length = file.metadata().map_err(self.io("examine", name))?.len();
+        if length > limit {
+            return Err(self.damaged(format!("{name} has {length} bytes, the most is {limit}")));
+        }
+        let mut bytes = Vec::new();
+        file.take(limit).read_to_end(&mut bytes).map_err(self.io("read", name))?;
+        Ok(bytes)
+    }
+
+    /// Public keys that were in use, in order.
+    pub(super) fn read_keys(&self) -> Result<Vec<PublicKey>, AuditError> {
+        if !self.has(KEYS)? {
+            return Ok(Vec::new());
+        }
+        let bytes = self.read_bounded(KEYS, MAX_KEYS_BYTES)?;
+        let keys = std::str::from_utf8(&bytes).ok().and_then(super::keys::read_list);
+        keys.ok_or_else(|| self.damaged("the file keys does not hold public keys"))
+    }
+
+    /// One more, durable.
+    pub(super) fn add_key(&self, key: &PublicKey) -> Result<(), AuditError> {
+        let mut file = self.open_or_create(KEYS)?;
+        file.write_all(format!("{key}\n").as_bytes()).map_err(self.io("write", KEYS))?;
+        file.sync_all().map_err(self.io("sync", KEYS))?;
+        self.sync()
     }
 
     pub(super) fn has(&self, name: &str) -> Result<bool, AuditError> {

@@ -50,6 +50,17 @@ pub enum AuditError {
         /// The first bad record, in words.
         what: String,
     },
+    /// The key that signs checkpoints cannot be used.
+    #[error(
+        "the key of the audit log, {path}, cannot be used: {why}; it must be a plain file of the \
+         supervisor's user with mode 0600 that holds one key"
+    )]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it. Never quotes it.
+        why: String,
+    },
     /// The machine does not say which boot this is.
     #[error("cannot read {path}: {why}")]
     Clock {

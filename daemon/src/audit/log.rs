@@ -1,8 +1,10 @@
 //! The segment that is written, and its end.
 
 use super::directory::{Directory, HeadFile};
+use super::notes::{Notes, State};
 use super::{AuditError, clock};
-use fetchml_api::audit::{Chain, Head, NewRecord};
+use fetchml_api::audit::merkle::Tree;
+use fetchml_api::audit::{Chain, Checkpoint, Head, Kind, NewRecord, Note, SigningKey};
 use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
@@ -30,44 +32,32 @@ impl Batch {
 /// The log, open for appending.
 #[derive(Debug)]
 pub(super) struct Log {
-    directory: Arc<Directory>,
-    name: String,
-    segment: File,
-    head_file: HeadFile,
-    chain: Chain,
+    pub(super) directory: Arc<Directory>,
+    pub(super) number: u64,
+    pub(super) name: String,
+    pub(super) segment: File,
+    pub(super) head_file: HeadFile,
+    pub(super) chain: Chain,
+    /// Over all records, those of other segments as well.
+    pub(super) tree: Tree,
+    pub(super) notes: Notes,
+    /// Seals of the segments that are complete and still there, in order.
+    pub(super) seals: Vec<Checkpoint>,
+    /// Number of the first record that is still there.
+    pub(super) first: u64,
+    /// A segment of this length is full.
+    pub(super) segment_bytes: u64,
     /// Length of the segment up to the last durable record.
-    good_bytes: u64,
-    /// Length of the last durable record with its newline.
-    last_line_bytes: usize,
+    pub(super) good_bytes: u64,
+    /// Length of the last durable record with its newline; 0 in a new segment.
+    pub(super) last_line_bytes: usize,
     /// Bytes of a failed write may stand after `good_bytes`.
-    dirty: bool,
+    pub(super) dirty: bool,
     /// Kept between batches for its memory.
-    batch: Batch,
+    pub(super) batch: Batch,
 }
 
 impl Log {
-    pub(super) fn new(
-        directory: Arc<Directory>,
-        name: String,
-        segment: File,
-        head_file: HeadFile,
-        chain: Chain,
-        good_bytes: u64,
-        last_line_bytes: usize,
-    ) -> Self {
-        Self {
-            directory,
-            name,
-            segment,
-            head_file,
-            chain,
-            good_bytes,
-            last_line_bytes,
-            dirty: false,
-            batch: Batch::default(),
-        }
-    }
-
     pub(super) fn directory(&self) -> Arc<Directory> {
         Arc::clone(&self.directory)
     }
@@ -81,7 +71,7 @@ impl Log {
         &self.batch
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join(&self.name)
     }
 
@@ -107,6 +97,9 @@ impl Log {
         if let Err(error) = self.store() {
             self.chain.rewind(before);
             return Err(error);
+        }
+        for (head, _) in &self.batch.records {
+            self.tree.push(head.hash);
         }
         self.good_bytes += u64::try_from(self.batch.bytes.len()).unwrap_or(u64::MAX);
         self.last_line_bytes =
@@ -161,6 +154,41 @@ impl Log {
         self.head_file.write(self.chain.head())
     }
 
+    /// Does something with the checkpoints, which say what the log is now.
+    pub(super) fn with_notes<T>(
+        &mut self,
+        act: impl FnOnce(&mut Notes, &State<'_>) -> Result<T, AuditError>,
+    ) -> Result<T, AuditError> {
+        let state = State {
+            origin: self.chain.origin(),
+            head: self.chain.head(),
+            tree: &self.tree,
+            time_usec: clock::stamp().time_usec,
+        };
+        act(&mut self.notes, &state)
+    }
+
+    /// The log is open: the log's own key says so.
+    pub(super) fn start(&mut self, key: &SigningKey) -> Result<(), AuditError> {
+        self.with_notes(|notes, state| notes.start(state, key))
+    }
+
+    /// Signs what the log is now.
+    pub(super) fn checkpoint(&mut self, kind: Kind) -> Result<&Note, AuditError> {
+        let again = self.notes.last().is_some_and(|note| {
+            note.checkpoint.kind == kind && note.checkpoint.size == self.chain.head().seq
+        });
+        if !again {
+            self.with_notes(|notes, state| notes.note(state, kind))?;
+        }
+        Ok(self.notes.last().expect("one was just written, if there was none"))
+    }
+
+    /// Records that no checkpoint covers yet.
+    pub(super) fn uncovered(&self) -> u64 {
+        self.chain.head().seq.saturating_sub(self.notes.covered())
+    }
+
     /// Opens the segment anew after a failure and makes sure that it ends with
     /// the last durable record: after a failed fdatasync the page cache may
     /// show what the disk does not hold.
@@ -172,6 +200,10 @@ impl Log {
             self.cut_back()?;
         }
         self.expect_untouched()?;
+        if self.good_bytes == 0 {
+            self.dirty = false;
+            return Ok(());
+        }
         let mut line = vec![0; self.last_line_bytes];
         let start =
             self.good_bytes - u64::try_from(line.len()).unwrap_or(u64::MAX).min(self.good_bytes);

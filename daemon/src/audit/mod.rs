@@ -11,15 +11,20 @@
 //!
 //! In the directory: `lock` (one writer), `head` (number and hash of the last
 //! record, without which a missing end would not show), the segments
-//! `000000000001.log` and so on, and torn ends that were set aside. The format
-//! and its verification are in [`fetchml_api::audit`].
+//! `000000000001.log` and so on, the checkpoints of each (`000000000001.notes`),
+//! `keys` (public keys that were in use), and torn ends that were set aside. The
+//! format and its verification are in [`fetchml_api::audit`].
 
 mod clock;
 mod directory;
 mod error;
 mod journal;
+mod keys;
 mod log;
+mod notes;
 mod open;
+mod past;
+mod rotate;
 mod writer;
 
 #[cfg(test)]
@@ -27,16 +32,62 @@ mod tests;
 
 pub use error::AuditError;
 pub use journal::JournalCopy;
+pub use keys::{CREDENTIAL, KeySource};
 pub use open::{OpenReport, TornEnd};
 
-use directory::Directory;
-use fetchml_api::audit::{Hash, Head, NewRecord};
+use directory::{Directory, notes_name, segment_name};
+use fetchml_api::audit::{Hash, Head, NewRecord, PublicKey};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// Years that records must be kept (45 CFR 164.316(b)(2)(i)), in days.
+pub const LEAST_KEEP_DAYS: u64 = 2192;
+/// A checkpoint is made after so many records…
+const CHECKPOINT_RECORDS: u64 = 1000;
+/// … or so long after the first that none covers.
+const CHECKPOINT_PAUSE: Duration = Duration::from_secs(10);
+/// Descriptors that one message of a bus carries (`max_message_unix_fds`).
+const FILES_AT_ONCE: usize = 16;
+
+/// How a log is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Copy each record to the journal.
+    pub journald: bool,
+    /// Length of a segment.
+    pub segment_bytes: u64,
+    /// The key that signs.
+    pub key: KeySource,
+    /// Records between checkpoints.
+    pub checkpoint_records: u64,
+    /// The time that a record waits for a checkpoint.
+    pub checkpoint_pause: Duration,
+}
+
+impl Options {
+    /// The defaults, without a copy to the journal.
+    #[must_use]
+    pub fn new(key: KeySource) -> Self {
+        Self {
+            journald: false,
+            segment_bytes: 64 << 20,
+            key,
+            checkpoint_records: CHECKPOINT_RECORDS,
+            checkpoint_pause: CHECKPOINT_PAUSE,
+        }
+    }
+
+    /// The defaults with a key in a file.
+    #[must_use]
+    pub fn with_key_file(path: PathBuf) -> Self {
+        Self::new(KeySource::File(path))
+    }
+}
 
 /// Proof that a record is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +99,18 @@ pub struct Receipt {
 }
 
 /// One record and who waits for it.
-struct Request {
+struct Append {
     record: NewRecord,
     reply: oneshot::Sender<Result<Receipt, AuditError>>,
+}
+
+/// What the writer is asked for.
+enum Request {
+    Append(Append),
+    /// A checkpoint of what is durable now, as it is stored.
+    Checkpoint(oneshot::Sender<Result<String, AuditError>>),
+    /// Delete what was sealed longer ago than this.
+    Prune(Duration, oneshot::Sender<Result<usize, AuditError>>),
 }
 
 /// What the writer tells everybody.
@@ -81,16 +141,17 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Opens the log in `directory`, or begins one, after verifying all of it.
-    /// Blocks; meant for start-up.
+    /// Opens the log in `directory`, or begins one, after verifying its last segment,
+    /// and that the earlier ones are as they were sealed. Blocks; meant for start-up.
     ///
     /// # Errors
     /// [`AuditError`]: another writer has it, the directory is not safe or not
-    /// writable, or the log is damaged. The supervisor must not take work then.
-    pub fn open(directory: &Path, journald: bool) -> Result<(Self, OpenReport), AuditError> {
-        let (log, mut report) = open::open(directory)?;
+    /// writable, there is no key, or the log is damaged. The supervisor must not take
+    /// work then.
+    pub fn open(directory: &Path, options: &Options) -> Result<(Self, OpenReport), AuditError> {
+        let (log, mut report) = open::open(directory, options)?;
         let mut journal =
-            if journald { journal::Journal::connect() } else { journal::Journal::off() };
+            if options.journald { journal::Journal::connect() } else { journal::Journal::off() };
         journal.send(log.last_batch().records());
         report.journal = journal.copy();
         let directory = log.directory();
@@ -99,7 +160,7 @@ impl Audit {
             failure: None,
             journal: journal.copy(),
         })));
-        let (requests, writer) = writer::spawn(log, journal, Arc::clone(&shared))?;
+        let (requests, writer) = writer::spawn(log, journal, Arc::clone(&shared), options)?;
         Ok((Self { directory, shared, requests: Some(requests), writer: Some(writer) }, report))
     }
 
@@ -109,10 +170,42 @@ impl Audit {
     /// # Errors
     /// [`AuditError`] when it is not durable; what it is about must not happen.
     pub async fn append(&self, record: NewRecord) -> Result<Receipt, AuditError> {
+        self.ask(|reply| Request::Append(Append { record, reply })).await
+    }
+
+    /// Signs what the log is now, durable, and answers with the signed note.
+    ///
+    /// # Errors
+    /// [`AuditError`] when it cannot be written.
+    pub async fn checkpoint(&self) -> Result<String, AuditError> {
+        self.ask(Request::Checkpoint).await
+    }
+
+    /// Deletes segments that were sealed longer ago than this, with a record that
+    /// says so. Answers how many.
+    ///
+    /// # Errors
+    /// [`AuditError`] when that cannot be recorded or done.
+    pub async fn prune(&self, keep: Duration) -> Result<usize, AuditError> {
+        self.ask(|reply| Request::Prune(keep, reply)).await
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, AuditError>>) -> Request,
+    ) -> Result<T, AuditError> {
         let (reply, answer) = oneshot::channel();
         let requests = self.requests.as_ref().ok_or(AuditError::Closed)?;
-        requests.send(Request { record, reply }).map_err(|_| AuditError::Closed)?;
+        requests.send(request(reply)).map_err(|_| AuditError::Closed)?;
         answer.await.map_err(|_| AuditError::Closed)?
+    }
+
+    /// The public keys by which the log is known, the one in use last.
+    ///
+    /// # Errors
+    /// [`AuditError`] when they cannot be read.
+    pub fn keys(&self) -> Result<Vec<PublicKey>, AuditError> {
+        self.directory.read_keys()
     }
 
     /// Whether records can be written. Cheap; recovers by itself.
@@ -143,14 +236,33 @@ impl Audit {
     /// # Errors
     /// [`AuditError`] when one cannot be opened.
     pub fn open_segments(&self) -> Result<Vec<(String, OwnedFd)>, AuditError> {
-        let names = self.directory.segments()?;
-        names
-            .into_iter()
-            .map(|name| {
-                let file = self.directory.open_to_read(&name)?;
-                Ok((name, OwnedFd::from(file)))
-            })
-            .collect()
+        self.open_all(self.directory.segments()?.into_iter().map(segment_name))
+    }
+
+    /// Segments and checkpoints in the order of their names, those after this name
+    /// and as many as one message carries, opened for reading.
+    ///
+    /// # Errors
+    /// [`AuditError`] when one cannot be opened.
+    pub fn open_files(&self, after: &str) -> Result<Vec<(String, OwnedFd)>, AuditError> {
+        let mut names: Vec<String> =
+            self.directory.segments()?.into_iter().map(segment_name).collect();
+        names.extend(self.directory.notes()?.into_iter().map(notes_name));
+        names.retain(|name| name.as_str() > after);
+        names.sort_unstable();
+        names.truncate(FILES_AT_ONCE);
+        self.open_all(names.into_iter())
+    }
+
+    fn open_all(
+        &self,
+        names: impl Iterator<Item = String>,
+    ) -> Result<Vec<(String, OwnedFd)>, AuditError> {
+        let open = |name: String| {
+            let file = self.directory.open_to_read(&name)?;
+            Ok((name, OwnedFd::from(file)))
+        };
+        names.map(open).collect()
     }
 }
 

@@ -1,20 +1,21 @@
 //! Opening: begin a log, or verify one and go on with it.
 
-use super::directory::{Directory, FIRST_SEGMENT};
+use super::directory::{Directory, notes_name, segment_name};
 use super::journal::JournalCopy;
-use super::log::Log;
-use super::{AuditError, clock};
+use super::log::{Batch, Log};
+use super::notes::Notes;
+use super::past::Past;
+use super::{AuditError, Options, clock, keys};
 use fetchml_api::audit::{
-    Actor, Anchor, Chain, Event, Gap, Head, Id128, MAX_LINE_BYTES, NewRecord, Origin, Outcome,
-    Verdict, Verifier,
+    Actor, Chain, Event, Head, Id128, MAX_LINE_BYTES, NewRecord, Origin, Outcome, PublicKey, Role,
 };
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-const READ_BYTES: usize = 1 << 20;
+pub(super) const READ_BYTES: usize = 1 << 20;
 
 /// The end of a log that a crash tore, set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,18 +43,11 @@ pub struct OpenReport {
     pub journal: JournalCopy,
 }
 
-/// What was read of an existing log.
-struct Found {
-    log_id: Option<Id128>,
-    end: Option<Head>,
-    torn_bytes: u64,
-}
-
-pub(super) fn open(path: &Path) -> Result<(Log, OpenReport), AuditError> {
+pub(super) fn open(path: &Path, options: &Options) -> Result<(Log, OpenReport), AuditError> {
     let directory = Arc::new(Directory::open(path)?);
-    let names = directory.segments()?;
-    let stored = directory.read_head()?;
-    let anchor = match (stored, names.is_empty()) {
+    let key = options.key.read()?;
+    let mut past = Past::read(&directory)?;
+    let anchor = match (directory.read_head()?, past.segments.is_empty()) {
         (Some(head), _) => head,
         (None, true) => Chain::begin(origin(Id128([0; 16]))?).head(),
         (None, false) => {
@@ -62,8 +56,9 @@ pub(super) fn open(path: &Path) -> Result<(Log, OpenReport), AuditError> {
             );
         }
     };
-    let found = verify(&directory, &names, anchor)?;
-    let name = names.last().map_or(FIRST_SEGMENT, String::as_str).to_owned();
+    past.drop_begun_segment(&directory)?;
+    past.expect_sealed(&directory)?;
+    let found = past.verify_last(&directory, anchor)?;
     let log_id = found.log_id.map_or_else(|| new_id(path), Ok)?;
     let origin = origin(log_id)?;
     let chain = match found.end {
@@ -72,22 +67,45 @@ pub(super) fn open(path: &Path) -> Result<(Log, OpenReport), AuditError> {
     };
     // The head first: from the first record on, a missing end must show.
     let head_file = directory.create_head(chain.head())?;
-    let segment = if names.is_empty() {
-        directory.create(&name)?
-    } else {
-        directory.open_to_append(&name)?
-    };
+    let number = past.number();
+    let name = segment_name(number);
+    let segment = directory.open_or_create(&name)?;
     let torn = set_aside(&directory, &name, &segment, found.torn_bytes)?;
+    past.cut_torn_note(&directory)?;
+    let session = keys::random(Role::Session, path)?;
+    let notes = Notes::new(&directory, &notes_name(number), past.trail.link(), session)?;
     directory.sync()?;
     let (good_bytes, last_line_bytes) = end_of(&directory, &name, &segment)?;
-    let mut log = Log::new(directory, name, segment, head_file, chain, good_bytes, last_line_bytes);
-    let verified = found.end.map_or(0, |head| head.seq);
-    note_opening(&mut log, verified == 0, torn.as_ref())?;
+    let mut log = Log {
+        directory,
+        number,
+        name,
+        segment,
+        head_file,
+        chain,
+        tree: found.tree,
+        notes,
+        first: past.first_record(),
+        seals: past.seals,
+        segment_bytes: options.segment_bytes,
+        good_bytes,
+        last_line_bytes,
+        dirty: false,
+        batch: Batch::default(),
+    };
+    let begins = found.end.is_none();
+    let new_key = !past.keys.contains(&key.public());
+    let replaced = past.keys.last().copied();
+    if new_key {
+        log.directory.add_key(&key.public())?;
+    }
+    note_opening(&mut log, begins, torn.as_ref(), new_key.then_some((key.public(), replaced)))?;
+    log.start(&key)?;
     let report = OpenReport {
         log_id,
         head: log.head(),
-        created: verified == 0,
-        verified,
+        created: begins,
+        verified: found.verified,
         torn,
         journal: JournalCopy::Off,
     };
@@ -101,35 +119,15 @@ fn origin(log_id: Id128) -> Result<Origin, AuditError> {
 
 fn new_id(path: &Path) -> Result<Id128, AuditError> {
     let mut id = [0u8; 16];
-    // Sixteen bytes are never cut short (getrandom(2)).
-    rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())
-        .map_err(AuditError::io("draw random bytes for", path.to_owned()))?;
+    fill_random(&mut id, path)?;
     Ok(Id128(id))
 }
 
-/// Reads all segments. Only a torn end is forgiven.
-fn verify(directory: &Directory, names: &[String], anchor: Head) -> Result<Found, AuditError> {
-    let mut verifier = Verifier::new(Anchor::AtLeast(anchor));
-    let mut buffer = vec![0; READ_BYTES];
-    for name in names {
-        let mut file = directory.open_to_read(name)?;
-        let io = |error| AuditError::io("read", directory.path().join(name))(error);
-        loop {
-            match file.read(&mut buffer).map_err(io)? {
-                0 => break,
-                n => verifier.feed(&buffer[..n]),
-            }
-        }
-        // What was read may not be on disk yet if its writer was killed.
-        file.sync_data().map_err(AuditError::io("sync", directory.path().join(name)))?;
-    }
-    let report = verifier.finish();
-    match report.verdict {
-        Verdict::Intact | Verdict::Incomplete(Gap::TornTail { .. }) => {
-            Ok(Found { log_id: report.log_id, end: report.end, torn_bytes: report.torn_bytes })
-        }
-        bad => Err(directory.damaged(bad.to_string())),
-    }
+/// Up to 256 bytes are never cut short (getrandom(2)).
+pub(super) fn fill_random(bytes: &mut [u8], path: &Path) -> Result<(), AuditError> {
+    rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(AuditError::io("draw random bytes for", path.to_owned()))?;
+    Ok(())
 }
 
 /// Moves bytes without an end into a file of their own. They are copied and
@@ -170,7 +168,11 @@ fn set_aside(
 }
 
 /// Length of the segment and of its last line.
-fn end_of(directory: &Directory, name: &str, segment: &File) -> Result<(u64, usize), AuditError> {
+pub(super) fn end_of(
+    directory: &Directory,
+    name: &str,
+    segment: &File,
+) -> Result<(u64, usize), AuditError> {
     let io = |step| AuditError::io::<std::io::Error>(step, directory.path().join(name));
     let len = segment.metadata().map_err(io("examine"))?.len();
     let window = len.min(u64::try_from(MAX_LINE_BYTES).unwrap_or(u64::MAX) + 2);
@@ -182,14 +184,30 @@ fn end_of(directory: &Directory, name: &str, segment: &File) -> Result<(u64, usi
 }
 
 /// The records that the log itself has to tell.
-fn note_opening(log: &mut Log, begins: bool, torn: Option<&TornEnd>) -> Result<(), AuditError> {
+fn note_opening(
+    log: &mut Log,
+    begins: bool,
+    torn: Option<&TornEnd>,
+    new_key: Option<(PublicKey, Option<PublicKey>)>,
+) -> Result<(), AuditError> {
     let mut records = Vec::new();
     if begins {
-        records.push(own_record(Event::LogOpened, "open"));
+        let record = own_record(Event::LogOpened, "open");
+        records.push(match &new_key {
+            Some((key, _)) => record.detail("key", key),
+            None => record,
+        });
     }
     if let Some(torn) = torn {
         let record = own_record(Event::LogRepaired, "repair").result(Outcome::Failure);
         records.push(record.detail("torn_bytes", torn.bytes).detail("set_aside_as", &torn.file));
+    }
+    if let Some((key, replaced)) = new_key.filter(|_| !begins) {
+        let record = own_record(Event::KeyCreated, "use-key").detail("key", key);
+        records.push(match replaced {
+            Some(replaced) => record.detail("replaces", replaced.short()),
+            None => record,
+        });
     }
     if !records.is_empty() {
         log.append(records.iter())?;

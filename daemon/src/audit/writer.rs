@@ -3,8 +3,8 @@
 use super::journal::Journal;
 use super::log::Log;
 use super::open::own_record;
-use super::{AuditError, Receipt, Request, Shared};
-use fetchml_api::audit::Event;
+use super::{Append, AuditError, Options, Receipt, Request, Shared};
+use fetchml_api::audit::{Event, Kind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -27,16 +27,29 @@ struct Writer {
     journal: Journal,
     shared: Arc<Shared>,
     failure: Option<Failure>,
+    checkpoint_records: u64,
+    checkpoint_pause: Duration,
+    /// When the first record that no checkpoint covers was written.
+    uncovered_since: Option<Instant>,
 }
 
 pub(super) fn spawn(
     log: Log,
     journal: Journal,
     shared: Arc<Shared>,
+    options: &Options,
 ) -> Result<(Sender<Request>, JoinHandle<()>), AuditError> {
     let (requests, waiting) = channel();
     let path = log.directory().path().to_owned();
-    let mut writer = Writer { log, journal, shared, failure: None };
+    let mut writer = Writer {
+        log,
+        journal,
+        shared,
+        failure: None,
+        checkpoint_records: options.checkpoint_records,
+        checkpoint_pause: options.checkpoint_pause,
+        uncovered_since: None,
+    };
     let thread = std::thread::Builder::new()
         .name("audit".to_owned())
         .spawn(move || writer.run(&waiting))
@@ -47,7 +60,8 @@ pub(super) fn spawn(
 impl Writer {
     fn run(&mut self, waiting: &Receiver<Request>) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
-        while self.wait(waiting, &mut batch) {
+        let mut others = Vec::new();
+        while self.wait(waiting, &mut batch, &mut others) {
             if self.failure.is_some() {
                 self.try_again();
             }
@@ -59,28 +73,106 @@ impl Writer {
                 None if !batch.is_empty() => self.write(&mut batch),
                 None => {}
             }
+            for other in others.drain(..) {
+                self.answer(other);
+            }
+            self.checkpoint_when_due();
+        }
+        if self.failure.is_none()
+            && let Err(why) = self.log.checkpoint(Kind::Stop)
+        {
+            tracing::error!(error = %why, "the audit log could not be closed with a checkpoint");
         }
     }
 
     /// Takes all that wait. While the log cannot be written, also comes back
-    /// to try again when nobody asks. `false` at the end.
-    fn wait(&self, waiting: &Receiver<Request>, batch: &mut Vec<Request>) -> bool {
-        let first = match &self.failure {
+    /// to try again when nobody asks, and when a checkpoint is due. `false` at the end.
+    fn wait(
+        &self,
+        waiting: &Receiver<Request>,
+        batch: &mut Vec<Append>,
+        others: &mut Vec<Request>,
+    ) -> bool {
+        let until = match (&self.failure, self.uncovered_since) {
+            (Some(failure), _) => Some(failure.retry_at),
+            (None, Some(since)) => Some(since + self.checkpoint_pause),
+            (None, None) => None,
+        };
+        let first = match until {
             None => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(failure) => {
-                waiting.recv_timeout(failure.retry_at.saturating_duration_since(Instant::now()))
-            }
+            Some(until) => waiting.recv_timeout(until.saturating_duration_since(Instant::now())),
+        };
+        let mut sort = |request| match request {
+            Request::Append(append) => batch.push(append),
+            other => others.push(other),
         };
         match first {
-            Ok(request) => batch.push(request),
+            Ok(request) => sort(request),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
-        batch.extend(waiting.try_iter().take(MAX_BATCH - 1));
+        waiting.try_iter().take(MAX_BATCH - 1).for_each(sort);
         true
     }
 
-    fn write(&mut self, batch: &mut Vec<Request>) {
+    /// What is asked for beside records, after those that were asked for before it.
+    fn answer(&mut self, request: Request) {
+        let unwell = self.failure.as_ref().map(|failure| failure.why.clone());
+        // Whoever gave up has no ear.
+        match request {
+            Request::Append(append) => drop(append.reply.send(Err(AuditError::Closed))),
+            Request::Checkpoint(reply) => {
+                let made = match unwell {
+                    Some(why) => Err(why),
+                    None => self.checkpoint(Kind::Demand),
+                };
+                drop(reply.send(made));
+            }
+            Request::Prune(keep, reply) => {
+                let pruned = match unwell {
+                    Some(why) => Err(why),
+                    None => self.log.prune(keep, Log::now_usec()),
+                };
+                match &pruned {
+                    Ok(0) => {}
+                    Ok(_) => {
+                        self.journal.send(self.log.last_batch().records());
+                        self.committed();
+                    }
+                    Err(why) => self.fail(why.clone(), 0),
+                }
+                drop(reply.send(pruned));
+            }
+        }
+    }
+
+    fn checkpoint(&mut self, kind: Kind) -> Result<String, AuditError> {
+        match self.log.checkpoint(kind).map(|note| note.text().to_owned()) {
+            Ok(text) => {
+                self.uncovered_since = None;
+                Ok(text)
+            }
+            Err(why) => {
+                self.fail(why.clone(), 0);
+                Err(why)
+            }
+        }
+    }
+
+    fn checkpoint_when_due(&mut self) {
+        let uncovered = self.log.uncovered();
+        if self.failure.is_some() || uncovered == 0 {
+            self.uncovered_since = None;
+            return;
+        }
+        let since = *self.uncovered_since.get_or_insert_with(Instant::now);
+        if uncovered >= self.checkpoint_records || since.elapsed() >= self.checkpoint_pause {
+            // An error is told by the state of the log.
+            drop(self.checkpoint(Kind::Interval));
+        }
+    }
+
+    fn write(&mut self, batch: &mut Vec<Append>) {
         match self.log.append(batch.iter().map(|request| &request.record)) {
             Ok(stored) => {
                 self.journal.send(stored.records());
@@ -99,9 +191,15 @@ impl Writer {
         }
     }
 
-    /// What is durable is told: in the head file, and to whoever asks.
+    /// What is durable is told: in the head file, and to whoever asks. A segment that
+    /// is full now is sealed.
     fn committed(&mut self) {
-        let told = self.log.write_head();
+        let told = self.log.write_head().and_then(|()| {
+            if self.log.rotate_when_full()? {
+                self.journal.send(self.log.last_batch().records());
+            }
+            Ok(())
+        });
         let mut status = self.shared.status();
         status.head = self.log.head();
         status.journal = self.journal.copy();
@@ -148,7 +246,7 @@ impl Writer {
     }
 }
 
-fn refuse(batch: &mut Vec<Request>, why: &AuditError) {
+fn refuse(batch: &mut Vec<Append>, why: &AuditError) {
     for request in batch.drain(..) {
         drop(request.reply.send(Err(why.clone())));
     }

@@ -3,6 +3,7 @@
 use super::error::BusError;
 use crate::access::{Access, Caller, CallerError, Denied, Transport, only_reads};
 use crate::engine::{Engine, EngineError, Scope};
+use fetchml_api::audit::NewRecord;
 use fetchml_api::job::JobId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -266,6 +267,12 @@ impl Door {
     ) -> BusError {
         self.engine().record_denial(caller, action, resource, &denied.to_string()).await;
         denied.into()
+    }
+
+    /// Records what is about to be done; when it cannot be, it must not be done.
+    pub(super) async fn record(&self, record: NewRecord) -> Result<(), BusError> {
+        let recorded = self.engine().ledger().append(record).await;
+        recorded.map_err(|error| EngineError::AuditUnavailable(error).into())
     }
 
     async fn everybody(

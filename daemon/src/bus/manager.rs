@@ -8,8 +8,8 @@ use super::error::BusError;
 use super::many::Change;
 use super::spec::GivenMount;
 use super::{filter, objects, spec};
-use crate::engine::Scope;
 use crate::engine::launcher::Part;
+use crate::engine::{Scope, records};
 use fetchml_api::job::{JobDescription, JobId};
 use fetchml_api::names::job_path;
 use fetchml_api::proxy::Failures;
@@ -281,7 +281,8 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         draining: bool,
     ) -> Result<(), BusError> {
-        self.door.operator("drain", &header, connection).await?;
+        let caller = self.door.operator("drain", &header, connection).await?;
+        self.door.record(records::drained(&caller, draining)).await?;
         self.door.engine().drain(draining);
         Ok(())
     }
@@ -303,6 +304,10 @@ impl Manager {
         jobs: bool,
     ) -> Result<(), BusError> {
         let caller = self.door.operator("shutdown", &header, connection).await?;
+        // As with a cancellation: what must be stopped is stopped, recorded or not.
+        if let Err(error) = self.door.record(records::shutdown_asked(&caller, jobs)).await {
+            tracing::error!(error = %error.message, "who asked for the stop could not be recorded");
+        }
         if jobs {
             self.door.end_jobs(&caller).await?;
         }

@@ -7,6 +7,7 @@ mod read;
 
 pub use read::{ConfigError, Problem};
 
+use crate::audit::LEAST_KEEP_DAYS;
 use crate::queue::{RetryPolicy, Rules};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -75,6 +76,10 @@ pub struct Audit {
     pub journald: bool,
     /// Directories of which it is recorded which files jobs open (`data`).
     pub data: Vec<PathBuf>,
+    /// A segment of this length is sealed (`segment_mib`).
+    pub segment_bytes: u64,
+    /// Segments that were sealed longer ago are deleted (`keep_days`).
+    pub keep: Duration,
 }
 
 /// `[gpus]`
@@ -101,7 +106,12 @@ impl Default for Config {
                 handshake_timeout: Duration::from_secs(5),
                 idle_exit: Duration::from_secs(15),
             },
-            audit: Audit { journald: true, data: Vec::new() },
+            audit: Audit {
+                journald: true,
+                data: Vec::new(),
+                segment_bytes: 64 << 20,
+                keep: Duration::from_secs(LEAST_KEEP_DAYS * 86_400),
+            },
             store: Storing { keep: None },
             retry: RetryPolicy::default(),
             rules: Rules::default(),

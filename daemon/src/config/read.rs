@@ -2,6 +2,7 @@
 //! [`KEYS`]: its type, its range and where its value goes.
 
 use super::Config;
+use crate::audit::LEAST_KEEP_DAYS;
 use fetchml_api::job::FailureClass;
 use fetchml_api::queueing::MAX_ATTEMPTS;
 use std::fmt::{self, Write as _};
@@ -137,6 +138,10 @@ const KEYS: &[Key] = &[
         name: "data",
         kind: Kind::Directories { set: |c, paths| c.audit.data = paths },
     },
+    number("audit", "segment_mib", (1, 1024), |c, n| c.audit.segment_bytes = n << 20),
+    number("audit", "keep_days", (LEAST_KEEP_DAYS, 36_500), |c, n| {
+        c.audit.keep = Duration::from_secs(n * 86_400);
+    }),
     Key { table: "gpus", name: "shared", kind: Kind::Switch { set: |c, on| c.gpus.shared = on } },
 ];
 

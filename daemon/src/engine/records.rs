@@ -70,7 +70,7 @@ pub fn backed_up(caller: &Caller) -> NewRecord {
 /// Somebody changed a job that waited or had failed.
 #[must_use]
 pub fn changed(caller: &Caller, id: JobId, what: &str) -> NewRecord {
-    job(Event::JobQueued, user(caller.uid()), what, id).source(caller.source())
+    job(Event::JobChanged, user(caller.uid()), what, id).source(caller.source())
 }
 
 /// An attempt failed and another follows.
@@ -200,6 +200,38 @@ pub fn profile_denied(record: &JobRecord, beyond: &[String]) -> NewRecord {
         .detail("profile", &record.spec.profile)
         .detail("granted", record.privileges.join("; "))
         .detail("privileges", beyond.join("; "))
+}
+
+/// No job is started from now on, or jobs are again.
+#[must_use]
+pub fn drained(caller: &Caller, draining: bool) -> NewRecord {
+    let action = if draining { "drain" } else { "end-drain" };
+    NewRecord::new(Event::QueueDrained, user(caller.uid()), action, "queue").source(caller.source())
+}
+
+/// Somebody asked for the end of the supervisor, and of its jobs as well.
+#[must_use]
+pub fn shutdown_asked(caller: &Caller, jobs: bool) -> NewRecord {
+    NewRecord::new(Event::DaemonStopped, user(caller.uid()), "ask-to-stop", "fetchmld")
+        .source(caller.source())
+        .detail("jobs", if jobs { "are ended" } else { "go on" })
+}
+
+/// Somebody reads the audit log.
+#[must_use]
+pub fn audit_read(caller: &Caller) -> NewRecord {
+    NewRecord::new(Event::AuditRead, user(caller.uid()), "read", "audit").source(caller.source())
+}
+
+/// Somebody verified the audit log, and says what came of it.
+#[must_use]
+pub fn audit_verified(caller: &Caller, status: u8, words: &str) -> NewRecord {
+    let outcome = if status == 0 { Outcome::Success } else { Outcome::Failure };
+    NewRecord::new(Event::AuditVerified, user(caller.uid()), "verify", "audit")
+        .source(caller.source())
+        .result(outcome)
+        .detail("status", status)
+        .detail("words", words)
 }
 
 /// Somebody asked for the end of a job.

@@ -28,6 +28,8 @@ pub struct Place {
     pub runtime: PathBuf,
     /// The audit log.
     pub audit: PathBuf,
+    /// The key that signs it, where no credential has one.
+    pub audit_key: PathBuf,
     /// The agent's binary.
     pub agent: PathBuf,
 }
@@ -68,6 +70,7 @@ impl Place {
             state: "/var/lib/fetchml".into(),
             runtime: SYSTEM_RUNTIME_DIR.into(),
             audit: "/var/log/fetchml/audit".into(),
+            audit_key: "/var/lib/fetchml/audit.key".into(),
             agent: installed_agent(),
         }
     }
@@ -87,6 +90,7 @@ impl Place {
             state: dir.join("state"),
             runtime: dir.join("run"),
             audit: dir.join("log").join("audit"),
+            audit_key: dir.join("state").join("audit.key"),
             agent,
         })
     }

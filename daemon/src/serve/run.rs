@@ -5,7 +5,7 @@ use super::gate::Gate;
 use super::listener::{Listener, SocketError};
 use super::place::{Place, PlaceError};
 use crate::access::{Access, Mode};
-use crate::audit::{Audit, AuditError};
+use crate::audit::{Audit, AuditError, KeySource, Options};
 use crate::bus::{Desk, serve_system};
 use crate::config::{Config, ConfigError};
 use crate::directories::{Directories, Sight};
@@ -165,7 +165,12 @@ fn read_settings(mode: Mode) -> Result<Settings, StartError> {
 
 fn assemble(place: &Place, settings: Settings, notify: Notify) -> Result<Arc<Engine>, StartError> {
     let journald = settings.config.audit.journald && place.mode == Mode::System;
-    let (audit, opened) = Audit::open(&place.audit, journald)?;
+    let options = Options {
+        journald,
+        segment_bytes: settings.config.audit.segment_bytes,
+        ..Options::new(KeySource::find(place.audit_key.clone()))
+    };
+    let (audit, opened) = Audit::open(&place.audit, &options)?;
     tracing::info!(?opened, "the audit log is open");
     let store = Store::open(&place.state)?;
     let host = Host::prepare(&HostConfig {
@@ -247,7 +252,7 @@ async fn feed_watchdog(engine: &Engine, notify: Notify) {
     }
 }
 
-/// Forgets old jobs, now and once a day.
+/// Forgets old jobs and old segments of the audit log, now and once a day.
 async fn prune_daily(engine: &Arc<Engine>) {
     const DAY: Duration = Duration::from_secs(86_400);
     let mut tick = tokio::time::interval(DAY);
@@ -257,6 +262,11 @@ async fn prune_daily(engine: &Arc<Engine>) {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "old jobs are forgotten"),
             Err(error) => tracing::error!(%error, "old jobs could not be forgotten"),
+        }
+        match engine.ledger().prune(engine.settings().config.audit.keep).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "old segments of the audit log are deleted"),
+            Err(error) => tracing::error!(%error, "the audit log could not be pruned"),
         }
     }
 }

@@ -40,6 +40,10 @@ events! {
     LogRepaired, LOG_REPAIRED, "log_repaired", "4a2b7d5b658349ada530dd28ecbe20fa";
     /// Audit could not be written for a while and can be again.
     LogResumed, LOG_RESUMED, "log_resumed", "85d7172ee6c9462cae2f2749e4191341";
+    /// A segment is complete and sealed; this record is the first of the next one.
+    LogRotated, LOG_ROTATED, "log_rotated", "794a76b251039f2164a2339026096f42";
+    /// Old segments were deleted; says how far, so that the rest still verifies.
+    LogPruned, LOG_PRUNED, "log_pruned", "171abea2ab4304669713f86cdb380d84";
     /// The supervisor takes work.
     DaemonStarted, DAEMON_STARTED, "daemon_started", "c588bddc15b64af4bcfd537109821c14";
     /// The supervisor stops in an orderly way.
@@ -74,8 +78,14 @@ events! {
     KeyRevoked, KEY_REVOKED, "key_revoked", "ea5202b35aed491386371ccd60be23ba";
     /// Somebody's role was changed.
     RoleChanged, ROLE_CHANGED, "role_changed", "a55af39dffba406691fc51bc8d589a0d";
+    /// Somebody read the log, or took a copy of some of it.
+    AuditRead, AUDIT_READ, "audit_read", "f12037fbe1f15f3e61b3b05dc187d163";
     /// Somebody verified the log.
     AuditVerified, AUDIT_VERIFIED, "audit_verified", "b54c2d2533644f6fa205509e8e0d2a29";
+    /// New jobs are not started from now on, or are again.
+    QueueDrained, QUEUE_DRAINED, "queue_drained", "3c106e809e87dc834c0fdc40c44dbefa";
+    /// A job that waits or has failed was changed: moved, held, put back, dropped.
+    JobChanged, JOB_CHANGED, "job_changed", "5bad2467e54a90c2d4283797fbca9b3e";
 }
 
 impl Event {

@@ -20,19 +20,38 @@
 //! Records never hold secrets, environment values, command lines or file
 //! contents; whoever writes one passes names, numbers and identities only.
 
+mod anchor;
+mod base64;
 mod chain;
 mod event;
+mod evidence;
+mod export;
 mod identity;
 mod judge;
+mod key;
+mod mark;
+pub mod merkle;
+mod note;
 mod record;
+mod remark;
+mod scan;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod verify;
 
+pub use anchor::{AnchorLine, NoAnchor};
 pub use chain::{Chain, Head, Origin, Stamp};
 pub use event::{Event, message_id};
+pub use evidence::{Checkpoints, Examination, Known};
+pub use export::{Excerpt, ExcerptHeader, NoExport, Tail};
 pub use identity::{Hash, Id128, MalformedHex};
+pub use key::{KeyError, MAX_STORED_KEY_BYTES, PublicKey, Role, SigningKey};
+pub use mark::Mark;
+pub use note::{Checkpoint, Kind, MAX_NOTE_BYTES, Note, Sealed, split as split_notes};
 pub use record::{
     Actor, MAX_INTEGER, MAX_LINE_BYTES, NewRecord, Outcome, Record, RecordError, Source, Text,
 };
-pub use verify::{Anchor, Damage, Finding, Gap, Report, Verdict, Verifier};
+pub use remark::Remark;
+pub use trail::{NoteError, Trail};
+pub use verify::{Anchor, Beginning, Damage, Finding, Gap, Report, Verdict, Verifier};

@@ -2,7 +2,11 @@
 
 use super::chain::{genesis, record_hash};
 use super::judge::{Line, Link, Point, Seen, Trouble};
-use super::{Hash, Head, Id128, MAX_LINE_BYTES, Record, RecordError};
+use super::mark::{Mark, Marks};
+use super::merkle::Tree;
+use super::remark::{Remark, Remarks};
+use super::scan::glance;
+use super::{Event, Hash, Head, Id128, MAX_LINE_BYTES, Record, RecordError};
 use std::fmt;
 
 /// What is known about the end of the log from elsewhere.
@@ -59,6 +63,30 @@ pub enum Damage {
     Cut,
     /// Records at the end are missing.
     Truncated,
+    /// Records were replaced by others whose chain holds; a checkpoint or an anchor
+    /// knows better.
+    Rewritten,
+    /// A checkpoint is not what was written, or not signed by whom it must be.
+    Checkpoint,
+}
+
+impl Damage {
+    /// The word for it in documents for programs.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::NotCanonical => "notcanonical",
+            Self::Removed => "removed",
+            Self::Inserted => "inserted",
+            Self::Reordered => "reordered",
+            Self::Foreign => "foreign",
+            Self::Cut => "cut",
+            Self::Truncated => "truncated",
+            Self::Rewritten => "rewritten",
+            Self::Checkpoint => "checkpoint",
+        }
+    }
 }
 
 /// The first bad record.
@@ -86,6 +114,28 @@ impl fmt::Display for Finding {
 pub enum Gap {
     /// The end is not known from elsewhere.
     Unanchored,
+    /// There is no checkpoint, so nothing is signed.
+    NoCheckpoint,
+    /// Records after the last checkpoint.
+    Unsigned {
+        /// Number of the first of them.
+        from: u64,
+    },
+    /// The last checkpoint is none after which a log may end.
+    Open {
+        /// Number of the last record.
+        seq: u64,
+    },
+    /// The last segment is sealed, and the one that must follow is not there.
+    NextMissing {
+        /// Number of the last record of the sealed one.
+        seq: u64,
+    },
+    /// An anchor tells of records that are not in what was given.
+    AnchorElsewhere {
+        /// Of how many records.
+        seq: u64,
+    },
     /// Bytes after the last whole record, as a crash leaves them.
     TornTail {
         /// Number of the record that began there.
@@ -101,6 +151,26 @@ impl fmt::Display for Gap {
             Self::Unanchored => {
                 f.write_str("the chain holds, but its end is not known from elsewhere: missing records at the end would not show")
             }
+            Self::NoCheckpoint => f.write_str(
+                "the chain holds, but there is no checkpoint: who wrote it is not proved, and missing records at the end would not show",
+            ),
+            Self::Unsigned { from } => write!(
+                f,
+                "everything up to record {} holds and is signed; the records from {from} on hold together, but no checkpoint covers them, so missing ones at the end would not show",
+                from - 1
+            ),
+            Self::Open { seq } => write!(
+                f,
+                "everything up to record {seq} holds and is signed, but the log was not closed there: later records may be missing"
+            ),
+            Self::NextMissing { seq } => write!(
+                f,
+                "everything up to record {seq} holds and is signed, but its segment was sealed to go on in the next one, which is missing or empty"
+            ),
+            Self::AnchorElsewhere { seq } => write!(
+                f,
+                "what is here holds, but cannot be compared with the anchor at record {seq}, which is not in it: export with --anchor, or verify the whole log"
+            ),
             Self::TornTail { seq, bytes } => {
                 write!(f, "record {seq} was only begun ({bytes} bytes without an end), as a crash leaves it; what is before it holds")
             }
@@ -158,6 +228,15 @@ pub struct Report {
     pub end: Option<Head>,
     /// Bytes after the last newline.
     pub torn_bytes: u64,
+    /// Number of the first record that is there; above 1 when earlier ones were
+    /// pruned or not exported.
+    pub first: u64,
+    /// The last record that a checkpoint which holds covers.
+    pub signed: Option<u64>,
+    /// Checkpoints that hold.
+    pub checkpoints: u64,
+    /// What is odd and no damage.
+    pub remarks: Vec<Remark>,
 }
 
 /// Reads a log in pieces of any size. Memory stays bounded whatever the bytes.
@@ -176,9 +255,78 @@ pub struct Verifier {
     off_anchor: bool,
     trouble: Option<Trouble>,
     scratch: Vec<u8>,
+    marks: Marks,
+    remarks: Remarks,
+    first: u64,
+    /// The log begins after this record, and must say that what was before is pruned.
+    pruned: Option<(Head, bool)>,
+}
+
+/// Where a log begins that does not begin with record 1.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// The log.
+    pub log_id: Id128,
+    /// The record before its first one.
+    pub before: Head,
+    /// The tree of everything before.
+    pub tree: Tree,
+    /// A record of the log must say that what is missing was pruned.
+    pub pruned: bool,
 }
 
 impl Verifier {
+    /// A verification from a later record on.
+    #[must_use]
+    pub fn beginning(anchor: Anchor, beginning: Beginning) -> Self {
+        let Beginning { log_id, before, tree, pruned } = beginning;
+        let last = Point { seq: before.seq, link: Some((log_id, before.hash)), line: 0 };
+        let mut verifier = Self::new(anchor);
+        verifier.marks = Marks::from(tree);
+        verifier.last = last;
+        verifier.first = before.seq + 1;
+        verifier.pruned = pruned.then_some((before, false));
+        verifier
+    }
+
+    /// Also compares with these, in any order. To be said before the first line.
+    #[must_use]
+    pub fn comparing(mut self, marks: Vec<Mark>) -> Self {
+        let highest = marks.iter().max_by_key(|mark| mark.seq);
+        if let Some(highest) = highest.filter(|mark| !self.anchor.covers(mark.seq))
+            && let Some(hash) = highest.hash
+        {
+            self.anchor = Anchor::AtLeast(Head { seq: highest.seq, hash });
+        }
+        self.marks.expect(marks);
+        self
+    }
+
+    /// The tree of all records that hold so far, when something is compared with it.
+    #[must_use]
+    pub fn tree(&self) -> Option<&Tree> {
+        self.marks.tree()
+    }
+
+    /// The tree is wanted although nothing is compared with it yet.
+    #[must_use]
+    pub fn with_tree(mut self) -> Self {
+        self.marks.keep_tree();
+        self
+    }
+
+    /// The last record that holds so far.
+    #[must_use]
+    pub fn end(&self) -> Option<Head> {
+        self.last.link.map(|(_, hash)| Head { seq: self.last.seq, hash })
+    }
+
+    /// No damage so far.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.trouble.is_none() && !self.off_anchor && self.marks.mismatch().is_none()
+    }
+
     /// A verification from the first record on.
     #[must_use]
     pub fn new(anchor: Anchor) -> Self {
@@ -194,6 +342,10 @@ impl Verifier {
             off_anchor: false,
             trouble: None,
             scratch: Vec::with_capacity(4096),
+            marks: Marks::default(),
+            remarks: Remarks::default(),
+            first: 1,
+            pruned: None,
         }
     }
 
@@ -259,10 +411,21 @@ impl Verifier {
     fn accept(&mut self, link: Link) {
         self.before = self.last;
         self.last = Point { seq: link.seq, link: Some((link.log_id, link.hash)), line: self.lines };
+        self.marks.see(link.seq, link.hash);
         self.off_anchor = self.anchor.hash_of(link.seq).is_some_and(|known| known != link.hash);
     }
 
     fn look(&mut self, line: &[u8]) -> Seen {
+        if let Some(seen) = glance(line) {
+            if self.trouble.is_none() {
+                self.remarks.see(&seen);
+                if seen.event == Event::LogPruned.name().as_bytes() {
+                    self.look_for_pruning(line);
+                }
+            }
+            let (seq, prev, log_id) = (seen.seq, seen.prev, seen.log_id);
+            return Seen::Whole(Link { seq, prev, log_id, hash: record_hash(&prev, line) });
+        }
         match Record::parse_with(line, &mut self.scratch) {
             Ok(record) => Seen::Whole(Link {
                 seq: record.seq,
@@ -272,6 +435,17 @@ impl Verifier {
             }),
             Err(error) => Seen::Broken(error),
         }
+    }
+
+    /// A record that says what was pruned, if it is the one that is missed.
+    fn look_for_pruning(&mut self, line: &[u8]) {
+        let (Some((before, said)), Ok(record)) = (&mut self.pruned, Record::parse(line)) else {
+            return;
+        };
+        let is = |name: &str, value: String| {
+            record.details.get(&super::Text::from(name)).is_some_and(|text| **text == *value)
+        };
+        *said |= is("last", before.seq.to_string()) && is("last_hash", before.hash.to_string());
     }
 
     /// The hash that a line would have with the link that belongs there: when
@@ -294,10 +468,14 @@ impl Verifier {
     pub fn finish(self) -> Report {
         Report {
             verdict: self.verdict(),
-            records: self.last.seq,
+            records: self.last.seq + 1 - self.first,
             log_id: self.last.link.map(|(log_id, _)| log_id),
-            end: self.last.link.map(|(_, hash)| Head { seq: self.last.seq, hash }),
+            end: self.end(),
             torn_bytes: self.partial_bytes,
+            first: self.first,
+            signed: None,
+            checkpoints: 0,
+            remarks: self.remarks.into_list(),
         }
     }
 
@@ -305,6 +483,13 @@ impl Verifier {
         let nothing_known = self.anchor == Anchor::None && self.whole_lines == 0;
         if let (true, Some(error)) = (nothing_known, &self.first_error) {
             return Verdict::Unreadable(error.clone());
+        }
+        // What was rewritten comes before where the chain stops holding, unless that is
+        // just behind: then one record was changed, and the next one witnesses it.
+        if let Some(mismatch) = self.marks.mismatch()
+            && (self.trouble.is_none() || mismatch.seq < self.last.seq)
+        {
+            return Verdict::Tampered(mismatch.finding(self.first));
         }
         if let Some(trouble) = &self.trouble {
             return Verdict::Tampered(trouble.judge(&self.anchor));
@@ -334,6 +519,17 @@ impl Verifier {
             } else {
                 Verdict::Incomplete(Gap::TornTail { seq: next, bytes: self.partial_bytes })
             };
+        }
+        if let Some((before, false)) = self.pruned {
+            return Verdict::Tampered(Finding {
+                damage: Damage::Removed,
+                seq: 1,
+                line: 1,
+                words: format!(
+                    "{} missing, and no record says that they were pruned",
+                    span(1, before.seq)
+                ),
+            });
         }
         match self.anchor.head() {
             None => Verdict::Incomplete(Gap::Unanchored),

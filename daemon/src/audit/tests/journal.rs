@@ -75,7 +75,7 @@ fn value<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
 fn child_with_a_journal() {
     let Some(socket) = journal_socket() else { return };
     let scene = Scene::new();
-    let (audit, report) = Audit::open(&scene.dir, true).unwrap();
+    let (audit, report) = Audit::open(&scene.dir, &scene.with_journal()).unwrap();
     assert_eq!(report.journal, JournalCopy::Connected { dropped: 0 });
     assert_eq!(value(&receive(&socket), "FETCHML_EVENT"), Some("log_opened"));
     let new = record(12).result(Outcome::Denied).detail("text", "a\nb");
@@ -110,7 +110,7 @@ fn child_with_a_journal() {
 fn child_with_a_stuck_journal() {
     let Some(socket) = journal_socket() else { return };
     let scene = Scene::new();
-    let (audit, _) = Audit::open(&scene.dir, true).unwrap();
+    let (audit, _) = Audit::open(&scene.dir, &scene.with_journal()).unwrap();
     // More than the socket and our own queue hold: none of these may wait.
     let appended = 2_000;
     let work = (0..appended).map(|n| audit.append(record(n)));
@@ -156,7 +156,7 @@ fn child_without_a_journal() {
         return;
     }
     let scene = Scene::new();
-    let (audit, report) = Audit::open(&scene.dir, true).unwrap();
+    let (audit, report) = Audit::open(&scene.dir, &scene.with_journal()).unwrap();
     assert!(matches!(report.journal, JournalCopy::Absent(_)), "{:?}", report.journal);
     append(&audit, 1).unwrap();
 }

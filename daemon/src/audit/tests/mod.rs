@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod journal;
+mod segments;
 
 use super::*;
 use fetchml_api::audit::{Actor, Anchor, Event, Record, Verdict, Verifier};
@@ -27,12 +28,20 @@ impl Scene {
         Self { _root: root, dir }
     }
 
+    fn options(&self) -> Options {
+        Options::with_key_file(self.dir.with_extension("key"))
+    }
+
+    fn with_journal(&self) -> Options {
+        Options { journald: true, ..self.options() }
+    }
+
     fn open(&self) -> (Audit, OpenReport) {
-        Audit::open(&self.dir, false).unwrap()
+        Audit::open(&self.dir, &self.options()).unwrap()
     }
 
     fn refusal(&self) -> AuditError {
-        Audit::open(&self.dir, false).unwrap_err()
+        Audit::open(&self.dir, &self.options()).unwrap_err()
     }
 
     fn segment(&self) -> PathBuf {
@@ -138,6 +147,7 @@ fn a_crash_while_the_log_began_leaves_nothing_in_the_way() {
         let scene = Scene::new();
         drop(scene.open());
         fs::remove_file(scene.segment()).unwrap();
+        fs::remove_file(scene.dir.join("000000000001.notes")).unwrap();
         let empty = format!("{:020} {}\n", 0, "0".repeat(64));
         fs::write(scene.dir.join("head"), empty).unwrap();
         if let Some(bytes) = segment {
@@ -176,7 +186,7 @@ fn damage_keeps_the_log_closed_and_is_named() {
         (|s| fs::write(s.dir.join("head"), "6 abc\n").unwrap(), "head does not hold"),
         (
             |s| fs::write(s.dir.join("000000000002.log"), "x\n").unwrap(),
-            "record 7 (line 7) was changed",
+            "000000000001.log was never sealed, but another follows",
         ),
         (
             |s| fs::write(s.segment(), [s.bytes(), b"\n".to_vec()].concat()).unwrap(),
@@ -337,13 +347,36 @@ fn a_full_disk_refuses_records_and_the_gap_is_recorded() {
     drop(scene.open());
 }
 
+#[test]
+fn a_file_system_that_became_read_only_refuses_records_until_it_is_not() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("skipped: mounting a tmpfs needs root");
+        return;
+    };
+    let scene = Scene { dir: disk.0.path().join("audit"), _root: tempfile::tempdir().unwrap() };
+    let (audit, _) = scene.open();
+    let durable = append(&audit, 1).unwrap().seq;
+    drop(audit);
+    let remount = |how: &str| {
+        let done = Command::new("mount").args(["-o", how]).arg(disk.0.path()).status();
+        assert!(done.unwrap().success(), "{how}");
+    };
+    remount("remount,ro");
+    let refused = scene.refusal();
+    assert!(refused.to_string().contains("Read-only file system"), "{refused}");
+    remount("remount,rw");
+    let (audit, report) = scene.open();
+    assert_eq!(report.head.seq, durable);
+    assert_eq!((append(&audit, 2).unwrap().seq, verdict(&audit)), (durable + 1, Verdict::Intact));
+}
+
 const CRASH_DIR: &str = "FETCHML_TEST_AUDIT_CRASH_DIR";
 
 /// The body of a child process of the next test; nothing by itself.
 #[test]
 fn child_that_is_killed() {
     let Some(dir) = std::env::var_os(CRASH_DIR).map(PathBuf::from) else { return };
-    let (audit, _) = Audit::open(&dir, false).unwrap();
+    let (audit, _) = Audit::open(&dir, &Options::with_key_file(dir.with_extension("key"))).unwrap();
     let acknowledged =
         OpenOptions::new().append(true).create(true).open(dir.with_extension("acks")).unwrap();
     runtime().block_on(async {

@@ -1,6 +1,7 @@
 //! The bus and the engine behind it, as clients see them: real sockets, real
 //! store, real audit log, simulated sandboxes.
 
+mod evidence;
 mod life;
 mod limits;
 mod many;
@@ -13,7 +14,7 @@ mod shape;
 
 use super::{Desk, serve_peer};
 use crate::access::{Access, Caller, Transport};
-use crate::audit::Audit;
+use crate::audit::{Audit, Options};
 use crate::config::Config;
 use crate::directories::{Directories, Sight};
 use crate::engine::ledger::Ledger;
@@ -116,7 +117,11 @@ impl World {
 }
 
 pub(super) fn open_audit(dir: &Path) -> Arc<Audit> {
-    Arc::new(Audit::open(&dir.join("audit"), false).expect("audit log").0)
+    Arc::new(
+        Audit::open(&dir.join("audit"), &Options::with_key_file(dir.join("audit.key")))
+            .expect("audit log")
+            .0,
+    )
 }
 
 pub(super) fn read(fd: OwnedFd) -> String {

@@ -247,6 +247,22 @@ impl Ledger for Failing {
         Ledger::head(self.log.as_ref())
     }
 
+    fn checkpoint(&self) -> BoxFuture<'_, Result<String, String>> {
+        Ledger::checkpoint(self.log.as_ref())
+    }
+
+    fn prune(&self, keep: Duration) -> BoxFuture<'_, Result<usize, String>> {
+        Ledger::prune(self.log.as_ref(), keep)
+    }
+
+    fn keys(&self) -> Result<Vec<String>, String> {
+        Ledger::keys(self.log.as_ref())
+    }
+
+    fn open_files(&self, after: &str) -> Result<Vec<(String, OwnedFd)>, String> {
+        Ledger::open_files(self.log.as_ref(), after)
+    }
+
     fn open_segments(&self) -> Result<Vec<(String, OwnedFd)>, String> {
         Ledger::open_segments(self.log.as_ref())
     }

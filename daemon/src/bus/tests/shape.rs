@@ -37,7 +37,14 @@ const MANAGER: &[(&str, &str, &str)] = &[
 ];
 const JOB: &[(&str, &str, &str)] =
     &[("Describe", "", "s"), ("Cancel", "", ""), ("OpenLog", "", "h")];
-const AUDIT: &[(&str, &str, &str)] = &[("OpenSegments", "", "a(sh)"), ("Head", "", "ts")];
+const AUDIT: &[(&str, &str, &str)] = &[
+    ("OpenSegments", "", "a(sh)"),
+    ("OpenFiles", "s", "a(sh)"),
+    ("Head", "", "ts"),
+    ("Checkpoint", "", "s"),
+    ("PublicKeys", "", "as"),
+    ("ReportVerification", "ys", ""),
+];
 
 pub(super) async fn introspect(client: &Connection, path: &str) -> String {
     let reply = client

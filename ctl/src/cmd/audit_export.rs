@@ -1,0 +1,136 @@
+//! `audit export`: some records in one file that proves itself.
+
+use crate::cli::AuditExport;
+use crate::cmd::audit_show::{Lines, files};
+use crate::context::Context;
+use crate::error::{Failure, Result};
+use crate::input;
+use fetchml_api::audit::merkle::Tree;
+use fetchml_api::audit::{Excerpt, Head, Note, Record, split_notes};
+use std::fs::File;
+use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+
+pub(crate) async fn run(context: &Context, export: &AuditExport) -> Result<u8> {
+    let mut anchors = Vec::new();
+    for anchor in &export.anchors {
+        let read = fetchml_audit_verify::anchor_or_file(anchor);
+        anchors.extend(read.map_err(|e| Failure::usage(e.to_string()))?);
+    }
+    let (notes, mut segments): (Vec<_>, Vec<_>) =
+        files(&context.link, "").await?.into_iter().partition(|(name, _)| name.ends_with(".notes"));
+    // Asked for last, so that the request itself is covered and there are records for it.
+    let newest = context.link.checkpoint().await?;
+    let notes = read_notes(notes, &newest)?;
+    let size = notes.last().map_or(0, |note| note.checkpoint.size);
+    let (first, last) = range(export, &mut segments, size)?;
+    let before = before(&mut segments, &notes)?;
+    let refused = |e: fetchml_api::audit::NoExport| Failure::no(format!("cannot export: {e}"));
+    let mut excerpt = Excerpt::new((first, last), &notes, before, &anchors).map_err(refused)?;
+    each_line(&mut segments, |line| {
+        if let Ok(head) = Head::of_line(line) {
+            excerpt.see(head.seq, head.hash);
+        }
+        Ok(())
+    })?;
+    let header = excerpt.header().map_err(refused)?;
+    let path = export.file.display();
+    let failed = |e: std::io::Error| Failure::io("cannot write", &path, &e);
+    let mut out = BufWriter::new(File::create_new(&export.file).map_err(failed)?);
+    out.write_all(header.as_bytes()).map_err(failed)?;
+    each_line(&mut segments, |line| {
+        if Head::of_line(line).is_ok_and(|head| (first..=last).contains(&head.seq)) {
+            out.write_all(line).and_then(|()| out.write_all(b"\n")).map_err(failed)?;
+        }
+        Ok(())
+    })?;
+    let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
+    file.sync_all().map_err(failed)?;
+    context.tell(&format_args!("records {first} to {last} are in {path}"));
+    Ok(0)
+}
+
+/// All notes up to this one. A checkpoint may have come between, which it follows.
+fn read_notes(files: Vec<(String, File)>, newest: &str) -> Result<Vec<Note>> {
+    let mut text = String::new();
+    for (name, mut file) in files {
+        file.read_to_string(&mut text).map_err(|e| Failure::io("cannot read", &name, &e))?;
+    }
+    let unreadable = || Failure::no("a checkpoint of the log cannot be read: verify the log");
+    let mut notes: Vec<Note> = split_notes(&text)
+        .0
+        .into_iter()
+        .map(|note| Note::read(note).ok_or_else(unreadable))
+        .collect::<Result<_>>()?;
+    let newest = Note::read(newest).ok_or_else(unreadable)?;
+    match notes.iter().position(|note| note.text() == newest.text()) {
+        Some(place) => notes.truncate(place + 1),
+        None => notes.push(newest),
+    }
+    Ok(notes)
+}
+
+fn each_line(
+    segments: &mut [(String, File)],
+    mut act: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    for (name, file) in segments {
+        let unreadable = |e| Failure::io("cannot read", &name, &e);
+        file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        let mut lines = Lines::new(file.try_clone().map_err(unreadable)?);
+        while lines.next().map_err(unreadable)? {
+            act(lines.line())?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the first segment begins, when older ones were pruned.
+fn before(segments: &mut [(String, File)], notes: &[Note]) -> Result<Tree> {
+    let mut first = None;
+    let some = segments.len().min(1);
+    each_line(&mut segments[..some], |line| {
+        first = first.or_else(|| Head::of_line(line).ok().map(|head| head.seq));
+        Ok(())
+    })?;
+    let Some(first) = first.filter(|first| *first > 1) else { return Ok(Tree::new()) };
+    let seal = notes
+        .iter()
+        .map(|note| &note.checkpoint)
+        .find(|seal| seal.size + 1 == first && seal.sealed.is_some());
+    let tree =
+        seal.and_then(|seal| Tree::from_peaks(seal.size, seal.sealed.as_ref()?.peaks.clone()));
+    tree.ok_or_else(|| Failure::no("the log does not begin where a segment was sealed: verify it"))
+}
+
+/// Numbers of the first and the last record that are meant.
+fn range(export: &AuditExport, segments: &mut [(String, File)], size: u64) -> Result<(u64, u64)> {
+    let number = |text: &str| text.parse::<u64>().ok();
+    let time = |text: &str| input::time_usec(text).map_err(Failure::usage);
+    let to = export.to.as_deref();
+    if let (Some(first), Some(last)) = (number(&export.from), to.map_or(Some(size), number)) {
+        return Ok((first, last.min(size)));
+    }
+    let (mut first, mut last) = (number(&export.from), to.map_or(Some(size), number));
+    let from_time = first.is_none().then(|| time(&export.from)).transpose()?;
+    let to_time = match (last, to) {
+        (None, Some(to)) => Some(time(to)?),
+        _ => None,
+    };
+    each_line(segments, |line| {
+        if let Ok(record) = Record::parse(line)
+            && record.seq <= size
+        {
+            if first.is_none() && from_time.is_some_and(|time| record.time_usec >= time) {
+                first = Some(record.seq);
+            }
+            if to_time.is_some_and(|time| record.time_usec <= time) {
+                last = Some(record.seq);
+            }
+        }
+        Ok(())
+    })?;
+    match (first, last) {
+        (Some(first), Some(last)) if first <= last => Ok((first, last)),
+        _ => Err(Failure::no("there are no records of that time")),
+    }
+}

@@ -1,0 +1,230 @@
+//! A log as it lies there when it is opened: its checkpoints are followed, the last
+//! segment is verified in full, and earlier ones must be as they were sealed.
+
+use super::AuditError;
+use super::directory::{Directory, notes_name, segment_name};
+use super::open::READ_BYTES;
+use fetchml_api::audit::merkle::Tree;
+use fetchml_api::audit::{
+    Anchor, Beginning, Checkpoint, Gap, Head, Id128, MAX_LINE_BYTES, Mark, PublicKey, Trail,
+    Verdict, Verifier,
+};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+
+/// What was read of the segment that is written.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) log_id: Option<Id128>,
+    pub(super) end: Option<Head>,
+    pub(super) tree: Tree,
+    pub(super) torn_bytes: u64,
+    /// Records that were read.
+    pub(super) verified: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Past {
+    pub(super) keys: Vec<PublicKey>,
+    pub(super) segments: Vec<u64>,
+    pub(super) trail: Trail,
+    /// Seals of segments that are there.
+    pub(super) seals: Vec<Checkpoint>,
+    /// The seal before the first segment that is there.
+    before: Option<Checkpoint>,
+    marks: Vec<Mark>,
+    /// Bytes at the end of the last file of notes that are none, and which it is.
+    torn: Option<(u64, u64)>,
+}
+
+impl Past {
+    pub(super) fn read(directory: &Directory) -> Result<Self, AuditError> {
+        let keys = directory.read_keys()?;
+        let mut past = Self {
+            segments: directory.segments()?,
+            trail: Trail::new(keys.clone()),
+            keys,
+            seals: Vec::new(),
+            before: None,
+            marks: Vec::new(),
+            torn: None,
+        };
+        for number in directory.notes()? {
+            past.read_notes(directory, number)?;
+        }
+        Ok(past)
+    }
+
+    fn read_notes(&mut self, directory: &Directory, number: u64) -> Result<(), AuditError> {
+        let name = notes_name(number);
+        if self.torn.is_some() {
+            return Err(directory.damaged(format!("the checkpoints before {name} end inside one")));
+        }
+        let bytes = directory.read_notes(number)?;
+        let good = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), str::len);
+        let text = std::str::from_utf8(&bytes[..good]).unwrap_or_default();
+        let first_segment = self.segments.first().copied().unwrap_or(0);
+        let (marks, seals, before) = (&mut self.marks, &mut self.seals, &mut self.before);
+        let rest = self.trail.follow_all(text, |checkpoint| {
+            let (root, hash) = (Some(checkpoint.root), Some(checkpoint.head));
+            let from = format!("the checkpoint at record {}", checkpoint.size);
+            marks.push(Mark { seq: checkpoint.size, root, hash, from });
+            match &checkpoint.sealed {
+                Some(sealed) if sealed.segment >= first_segment => seals.push(checkpoint.clone()),
+                Some(_) => *before = Some(checkpoint.clone()),
+                None => {}
+            }
+        });
+        let rest = rest.map_err(|(place, error)| {
+            directory.damaged(format!("checkpoint {} in {name}: {error}", place + 1))
+        })?;
+        let torn = bytes.len() - good + rest.len();
+        if torn > 0 {
+            self.torn = Some((number, u64::try_from(bytes.len() - torn).unwrap_or(0)));
+        }
+        Ok(())
+    }
+
+    /// The segment that is written.
+    pub(super) fn number(&self) -> u64 {
+        let last = self.segments.last().copied().unwrap_or(1);
+        // Sealed, and killed before anything was written to the next one.
+        if self.seal_of(last).is_some() { last + 1 } else { last }
+    }
+
+    fn seal_of(&self, segment: u64) -> Option<&Checkpoint> {
+        let is_of = |seal: &&Checkpoint| seal.sealed.as_ref().is_some_and(|s| s.segment == segment);
+        self.seals.iter().chain(&self.before).find(is_of)
+    }
+
+    /// Number of the first record that is there.
+    pub(super) fn first_record(&self) -> u64 {
+        self.before.as_ref().map_or(1, |seal| seal.size + 1)
+    }
+
+    /// A next segment that is empty, made for a seal that never came.
+    pub(super) fn drop_begun_segment(&mut self, directory: &Directory) -> Result<(), AuditError> {
+        let [.., before, last] = self.segments[..] else { return Ok(()) };
+        let name = segment_name(last);
+        let found = directory.open_to_read(&name)?.metadata();
+        let length = found.map_err(AuditError::io("examine", directory.path().join(&name)))?.len();
+        if length == 0 && self.seal_of(before).is_none() {
+            directory.remove(&name)?;
+            self.segments.pop();
+        }
+        Ok(())
+    }
+
+    /// Every segment but the last is as long as it was when it was sealed and ends
+    /// with the record that was the last. What is inside is for `audit verify`.
+    pub(super) fn expect_sealed(&self, directory: &Directory) -> Result<(), AuditError> {
+        let Some((_, earlier)) = self.segments.split_last() else { return Ok(()) };
+        for (number, next) in earlier.iter().zip(&self.segments[1..]) {
+            let name = segment_name(*number);
+            if number + 1 != *next {
+                let missing = segment_name(number + 1);
+                return Err(directory.damaged(format!("the segment {missing} is missing")));
+            }
+            let seal = self.seal_of(*number).and_then(|seal| Some((seal, seal.sealed.as_ref()?)));
+            let Some((seal, sealed)) = seal else {
+                return Err(
+                    directory.damaged(format!("{name} was never sealed, but another follows"))
+                );
+            };
+            let file = directory.open_to_read(&name)?;
+            if !ends_with(&file, sealed.bytes, seal).unwrap_or(false) {
+                return Err(directory.damaged(format!(
+                    "{name} is not what was sealed: it must have {} bytes and end with record {}",
+                    sealed.bytes, seal.size
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the last segment, from where the one before was sealed. Only a torn end
+    /// is forgiven.
+    pub(super) fn verify_last(
+        &self,
+        directory: &Directory,
+        anchor: Head,
+    ) -> Result<Found, AuditError> {
+        let Some(number) = self.segments.last() else {
+            return self.nothing_there(directory, anchor);
+        };
+        let seal = self.seal_of(number.wrapping_sub(1));
+        let begun = seal.and_then(|seal| {
+            Some(Beginning {
+                log_id: seal.log_id,
+                before: Head { seq: seal.size, hash: seal.head },
+                tree: Tree::from_peaks(seal.size, seal.sealed.as_ref()?.peaks.clone())?,
+                pruned: false,
+            })
+        });
+        let known = Anchor::AtLeast(anchor);
+        let mut verifier = match begun {
+            Some(beginning) => Verifier::beginning(known, beginning),
+            None => Verifier::new(known),
+        };
+        verifier = verifier.comparing(self.marks.clone()).with_tree();
+        let name = segment_name(*number);
+        let mut file = directory.open_to_read(&name)?;
+        let io = |step| AuditError::io::<std::io::Error>(step, directory.path().join(&name));
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            match file.read(&mut buffer).map_err(io("read"))? {
+                0 => break,
+                n => verifier.feed(&buffer[..n]),
+            }
+        }
+        // What was read may not be on disk yet if its writer was killed.
+        file.sync_data().map_err(io("sync"))?;
+        let tree = verifier.tree().cloned().unwrap_or_default();
+        let report = verifier.finish();
+        match report.verdict {
+            Verdict::Intact | Verdict::Incomplete(Gap::TornTail { .. }) => Ok(Found {
+                log_id: report.log_id,
+                end: report.end,
+                tree,
+                torn_bytes: report.torn_bytes,
+                verified: report.records,
+            }),
+            bad => Err(directory.damaged(format!("{bad} (in {name})"))),
+        }
+    }
+
+    fn nothing_there(&self, directory: &Directory, anchor: Head) -> Result<Found, AuditError> {
+        let known = self.trail.last().map_or(0, |last| last.size).max(anchor.seq);
+        if known > 0 {
+            let words = format!("the log ends at record 0, but record {known} was written");
+            return Err(directory.damaged(words));
+        }
+        let tree = Tree::new();
+        Ok(Found { log_id: None, end: None, tree, torn_bytes: 0, verified: 0 })
+    }
+
+    /// A checkpoint that a crash cut is gone: the next one says more.
+    pub(super) fn cut_torn_note(&self, directory: &Directory) -> Result<(), AuditError> {
+        let Some((number, good)) = self.torn else { return Ok(()) };
+        let name = notes_name(number);
+        let file = directory.open_or_create(&name)?;
+        let io = |step| AuditError::io::<std::io::Error>(step, directory.path().join(&name));
+        file.set_len(good).map_err(io("cut back"))?;
+        file.sync_all().map_err(io("sync"))
+    }
+}
+
+/// Whether a file has this length and its last line is this record.
+fn ends_with(file: &File, bytes: u64, seal: &Checkpoint) -> std::io::Result<bool> {
+    if file.metadata()?.len() != bytes {
+        return Ok(false);
+    }
+    let window = bytes.min(u64::try_from(MAX_LINE_BYTES).unwrap_or(u64::MAX) + 2);
+    let mut tail = vec![0; usize::try_from(window).unwrap_or(0)];
+    file.read_exact_at(&mut tail, bytes - window)?;
+    let Some(tail) = tail.strip_suffix(b"\n") else { return Ok(false) };
+    let start = tail.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let end = Head::of_line(&tail[start..]);
+    Ok(end.is_ok_and(|end| end == Head { seq: seal.size, hash: seal.head }))
+}

@@ -1,0 +1,82 @@
+//! Segments: a full one is sealed and the next one begins; old ones are deleted when
+//! they may be.
+
+use super::directory::{notes_name, segment_name};
+use super::log::Log;
+use super::open::own_record;
+use super::{AuditError, clock, keys};
+use fetchml_api::audit::{Checkpoint, Event, Role};
+use std::time::Duration;
+
+impl Log {
+    /// Seals the segment when it is full. The first record of the next one says so.
+    /// Answers whether it did, with that record as the last batch.
+    pub(super) fn rotate_when_full(&mut self) -> Result<bool, AuditError> {
+        if self.good_bytes < self.segment_bytes {
+            return Ok(false);
+        }
+        let number = self.number + 1;
+        let (name, notes) = (segment_name(number), notes_name(number));
+        // A next segment that is there and empty is one of an attempt that failed, or
+        // of a start that was killed: nothing was sealed for it yet.
+        let segment = self.directory.open_or_create(&name)?;
+        let found = segment.metadata().map_err(AuditError::io("examine", self.path()))?;
+        if found.len() != 0 {
+            return Err(self.directory.damaged(format!("{name} is there and not empty")));
+        }
+        drop(self.directory.open_or_create(&notes)?);
+        self.directory.sync()?;
+        let next = keys::random(Role::Session, self.directory.path())?;
+        let place = (self.number, self.good_bytes);
+        let seal = self.with_notes(|notes, state| notes.seal(state, place, next))?;
+        self.notes.move_to(&self.directory, &notes)?;
+        let sealed = std::mem::replace(&mut self.name, name);
+        (self.segment, self.number) = (segment, number);
+        (self.good_bytes, self.last_line_bytes) = (0, 0);
+        let rotated = own_record(Event::LogRotated, "rotate")
+            .detail("sealed", &sealed)
+            .detail("records", seal.size)
+            .detail("root", seal.root)
+            .detail("segment", &self.name);
+        self.seals.push(seal);
+        self.append(std::iter::once(&rotated))?;
+        self.write_head()?;
+        Ok(true)
+    }
+
+    /// Deletes segments that were sealed longer ago than they must be kept. A record
+    /// says so before they are gone; their checkpoints stay. Answers how many it were.
+    pub(super) fn prune(&mut self, keep: Duration, now_usec: u64) -> Result<usize, AuditError> {
+        let keep = u64::try_from(keep.as_micros()).unwrap_or(u64::MAX);
+        let is_old = |seal: &&Checkpoint| seal.time_usec.saturating_add(keep) < now_usec;
+        let count = self.seals.iter().take_while(is_old).count();
+        let Some(last) = count.checked_sub(1).map(|at| self.seals[at].clone()) else {
+            return Ok(0);
+        };
+        let numbers: Vec<u64> = self.seals[..count]
+            .iter()
+            .filter_map(|s| s.sealed.as_ref())
+            .map(|s| s.segment)
+            .collect();
+        let pruned = own_record(Event::LogPruned, "prune")
+            .detail("first", self.first)
+            .detail("last", last.size)
+            .detail("last_hash", last.head)
+            .detail("root", last.root)
+            .detail("segments", numbers.len());
+        self.append(std::iter::once(&pruned))?;
+        self.write_head()?;
+        for number in numbers {
+            self.directory.remove(&segment_name(number))?;
+        }
+        self.directory.sync()?;
+        self.first = last.size + 1;
+        self.seals.drain(..count);
+        Ok(count)
+    }
+
+    /// Microseconds since the epoch.
+    pub(super) fn now_usec() -> u64 {
+        clock::stamp().time_usec
+    }
+}
