@@ -104,9 +104,11 @@ install: build
 	install -D -m 0755 $(RELEASE)/fetchmld $(DESTDIR)/usr/sbin/fetchmld
 	install -D -m 0755 $(RELEASE)/fetchmlctl $(DESTDIR)/usr/bin/fetchmlctl
 	install -D -m 0755 $(AGENT) $(DESTDIR)/usr/libexec/fetchml/fetchml-agent
-	install -d $(DESTDIR)/usr/share/fetchml/policies/profiles $(DESTDIR)/usr/share/fetchml/policies/seccomp
+	install -d $(DESTDIR)/usr/share/fetchml/policies/profiles $(DESTDIR)/usr/share/fetchml/policies/seccomp \
+	    $(DESTDIR)/usr/share/fetchml/policies/secrets
 	install -m 0644 policies/profiles/*.toml $(DESTDIR)/usr/share/fetchml/policies/profiles/
 	install -m 0644 policies/seccomp/*.json $(DESTDIR)/usr/share/fetchml/policies/seccomp/
+	install -m 0644 policies/secrets/vendor.toml $(DESTDIR)/usr/share/fetchml/policies/secrets/
 	install -D -m 0644 -t $(DESTDIR)/usr/lib/systemd/system units/*.service units/*.socket units/*.slice
 	install -D -m 0644 -t $(DESTDIR)/usr/lib/systemd/catalog units/fetchml.catalog
 	install -D -m 0644 -t $(DESTDIR)/usr/lib/sysusers.d units/sysusers.d/fetchml.conf

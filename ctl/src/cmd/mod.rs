@@ -7,6 +7,7 @@ mod backup;
 mod cancel;
 mod change;
 mod completion;
+mod config;
 mod dead;
 mod doctor;
 mod drain;
@@ -19,6 +20,7 @@ mod policy;
 mod policy_import;
 mod queue;
 mod run;
+mod secrets;
 mod shutdown;
 mod status;
 mod submit;
@@ -148,6 +150,8 @@ async fn with_supervisor(verb: Verb, context: &Context) -> Result<u8> {
             audit_verify::run(context, &files, head).await
         }
         Verb::Policy(policy) => policy::run(context, &policy).await,
+        Verb::Secrets(asked) => secrets::run(context, &asked),
+        Verb::Config(asked) => config::run(context, &asked),
         Verb::Doctor => doctor::run(context).await,
         // Handled before there was a context.
         Verb::Completion { .. } | Verb::Man { .. } | Verb::DetachedSupervisor { .. } => Ok(0),
