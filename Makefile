@@ -86,12 +86,13 @@ test-ml: build
 
 bench: test-setup build
 	cargo bench --locked -p fetchml-tests --bench queue
+	cargo bench --locked -p fetchml-tests --bench secrets
 	cargo bench --locked -p fetchml-tests --bench spawn
 
 # cargo-fuzz wants flags of an unstable compiler; nothing of it goes into a build.
 # The corpus is what earlier runs found worth keeping; new finds lie in build/fuzz.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := agent profile seccomp import
+FUZZ_TARGETS := agent profile seccomp import redactor configuration
 fuzz:
 	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	mkdir -p build/fuzz

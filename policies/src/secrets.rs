@@ -19,12 +19,23 @@ pub fn load<P: AsRef<Path>>(overrides: &[P]) -> Result<Rules, PolicyError> {
 
 fn load_owned_by<P: AsRef<Path>>(owner: u32, overrides: &[P]) -> Result<Rules, PolicyError> {
     let mut problems = Vec::new();
+    match read(owner, overrides, &mut problems) {
+        Some(rules) if problems.is_empty() => Ok(rules),
+        _ => Err(PolicyError::Invalid(problems)),
+    }
+}
+
+/// The rules, unless one of them is in `problems`.
+pub(crate) fn read<P: AsRef<Path>>(
+    owner: u32,
+    overrides: &[P],
+    problems: &mut Vec<Problem>,
+) -> Option<Rules> {
     let mut rules = Source::default();
-    let vendor = ("secrets/vendor.toml (built in)".to_owned(), VENDOR.to_owned());
-    let mut files = vec![vendor];
+    let mut files = vec![("built-in vendor.toml".to_owned(), VENDOR.to_owned())];
     for directory in overrides {
         let directory = directory.as_ref().join("secrets");
-        let found = trust::read_directory(&directory, "toml", owner, &mut problems);
+        let found = trust::read_directory(&directory, "toml", owner, problems);
         files.extend(found.into_iter().map(|source| (source.file, source.text)));
     }
     for (file, text) in &files {
@@ -35,20 +46,21 @@ fn load_owned_by<P: AsRef<Path>>(owner: u32, overrides: &[P]) -> Result<Rules, P
                 place: error.span().map(|span| place(text, span.start)),
                 key: String::new(),
                 message: error.message().to_owned(),
-                remedy: "see the rules in /usr/share/fetchml/policies/secrets for the form"
+                remedy: "see /usr/share/fetchml/policies/secrets/vendor.toml for the form"
                     .to_owned(),
             }),
         }
     }
-    let file = files.last().map_or("", |(file, _)| file.as_str());
     match Rules::new(&rules) {
-        Ok(rules) if problems.is_empty() => Ok(rules),
-        Ok(_) => Err(PolicyError::Invalid(problems)),
+        Ok(rules) => Some(rules),
         Err(faults) => {
             problems.extend(faults.into_iter().map(|fault| {
+                // The vendor's own are sound: it is of a file that has its name in it.
+                let has = |(_, text): &&(String, String)| text.contains(&fault.rule);
+                let file = files.iter().rev().find(has).map_or("", |(file, _)| file.as_str());
                 Fault::new(fault.what, "mend or remove the rule").in_file(file, fault.rule)
             }));
-            Err(PolicyError::Invalid(problems))
+            None
         }
     }
 }

@@ -4,8 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Bits of a hash; the filter is 8 KiB.
-const BITS: u32 = 16;
+/// Bits of a hash; the filter is 16 KiB.
+const BITS: u32 = 17;
+/// Bits of it that say where in a table to look.
+const BUCKET_BITS: u32 = 11;
 const WORDS: usize = 1 << (BITS - 6);
 /// Makes a small letter of a capital, in four bytes at once. It merges a few other
 /// bytes as well, which closer looks tell apart.
@@ -25,25 +27,36 @@ const fn place(gram: Gram) -> usize {
     (gram.wrapping_mul(0x9e37_79b1) >> (32 - BITS)) as usize
 }
 
+fn bucket(gram: Gram) -> usize {
+    place(gram) >> (BITS - BUCKET_BITS)
+}
+
 /// Groups, and what begins with each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Table {
-    /// In ascending order; several of the same group follow each other.
+    /// By bucket, then by group; several of the same group follow each other.
     entries: Vec<(Gram, u16)>,
+    /// Where each bucket begins, and where the last ends.
+    starts: Vec<u16>,
 }
 
 impl Table {
     pub(crate) fn new(mut entries: Vec<(Gram, u16)>) -> Self {
-        entries.sort_unstable();
+        entries.sort_unstable_by_key(|(gram, target)| (bucket(*gram), *gram, *target));
         entries.dedup();
-        Self { entries }
+        entries.truncate(usize::from(u16::MAX));
+        let start = |at| entries.partition_point(|(gram, _)| bucket(*gram) < at);
+        let starts = (0..=1 << BUCKET_BITS).map(|at| u16::try_from(start(at)).unwrap_or(u16::MAX));
+        let starts = starts.collect();
+        Self { entries, starts }
     }
 
     /// What may begin with a group.
     pub(crate) fn targets(&self, gram: Gram) -> impl Iterator<Item = u16> + Clone {
-        let first = self.entries.partition_point(|(known, _)| *known < gram);
-        let same = self.entries.get(first..).unwrap_or_default().iter();
-        same.take_while(move |(known, _)| *known == gram).map(|(_, target)| *target)
+        let at = bucket(gram);
+        let edge = |at: usize| self.starts.get(at).copied().map_or(0, usize::from);
+        let bucket = self.entries.get(edge(at)..edge(at + 1)).unwrap_or_default().iter();
+        bucket.filter(move |(known, _)| *known == gram).map(|(_, target)| *target)
     }
 
     /// Whether some group goes on after these up to three bytes.

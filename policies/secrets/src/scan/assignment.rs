@@ -9,6 +9,8 @@ use crate::rules;
 use crate::value;
 
 const NAME: CharSet = CharSet::of(b"0-9A-Za-z_.-");
+/// What can follow a name that has a value.
+const JOINS: CharSet = CharSet::of(b" \t=:\"'`\\])>%\x1b!?+");
 const BLANK: CharSet = CharSet::of(b" \t");
 
 /// A place in the text, with what is known of how it got there.
@@ -111,6 +113,12 @@ impl Finder<'_> {
         last: bool,
         named_until: &mut usize,
     ) -> Found {
+        let ahead = text.get(hit..).unwrap_or_default();
+        let run = NAME.run(ahead);
+        // Most names are followed by something else.
+        if ahead.get(run).is_some_and(|next| !JOINS.has(*next)) {
+            return Found::No;
+        }
         let earlier = text.get(hit.saturating_sub(MAX_NAME_BYTES)..hit).unwrap_or_default();
         let mut start = hit - NAME.run_back(earlier);
         // What an escape or a colour left over belongs to no name.
@@ -124,8 +132,6 @@ impl Finder<'_> {
         if let Some(end) = (start + 1..=hit).take(8).find(|end| ends_colour(text, *end)) {
             start = end;
         }
-        let ahead = text.get(hit..).unwrap_or_default();
-        let run = NAME.run(ahead);
         let end = hit + run;
         if run == ahead.len() && !last && run < MAX_NAME_BYTES {
             return Found::Open;
