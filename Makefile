@@ -92,13 +92,14 @@ test-ml: build
 
 bench: test-setup build
 	cargo bench --locked -p fetchml-tests --bench queue
+	cargo bench --locked -p fetchml-tests --bench secrets
 	cargo bench --locked -p fetchml-tests --bench spawn
 	cargo bench --locked -p fetchml-tests --bench audit
 
 # cargo-fuzz wants flags of an unstable compiler; nothing of it goes into a build.
 # The corpus is what earlier runs found worth keeping; new finds lie in build/fuzz.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := agent profile seccomp import audit
+FUZZ_TARGETS := agent profile seccomp import audit redactor configuration
 fuzz:
 	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	mkdir -p build/fuzz
@@ -112,9 +113,11 @@ install: build
 	install -D -m 0755 $(RELEASE)/fetchmlctl $(DESTDIR)/usr/bin/fetchmlctl
 	install -D -m 0755 $(VERIFIER) $(DESTDIR)/usr/bin/fetchml-audit-verify
 	install -D -m 0755 $(AGENT) $(DESTDIR)/usr/libexec/fetchml/fetchml-agent
-	install -d $(DESTDIR)/usr/share/fetchml/policies/profiles $(DESTDIR)/usr/share/fetchml/policies/seccomp
+	install -d $(DESTDIR)/usr/share/fetchml/policies/profiles $(DESTDIR)/usr/share/fetchml/policies/seccomp \
+	    $(DESTDIR)/usr/share/fetchml/policies/secrets
 	install -m 0644 policies/profiles/*.toml $(DESTDIR)/usr/share/fetchml/policies/profiles/
 	install -m 0644 policies/seccomp/*.json $(DESTDIR)/usr/share/fetchml/policies/seccomp/
+	install -m 0644 policies/secrets/vendor.toml $(DESTDIR)/usr/share/fetchml/policies/secrets/
 	install -D -m 0644 -t $(DESTDIR)/usr/lib/systemd/system units/*.service units/*.socket units/*.slice
 	install -D -m 0644 -t $(DESTDIR)/usr/lib/systemd/catalog units/fetchml.catalog
 	install -D -m 0644 -t $(DESTDIR)/usr/lib/sysusers.d units/sysusers.d/fetchml.conf

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where the system service reads what replaces the built-in profiles.
-const OVERRIDES: &str = "/etc/fetchml/policies";
+pub(crate) const OVERRIDES: &str = "/etc/fetchml/policies";
 /// What the supervisor takes without a word in its configuration.
 const DEFAULT: &str = "default";
 

@@ -82,7 +82,7 @@ pub(crate) async fn start(dir: &Path) -> Result<zbus::Connection> {
 }
 
 /// Beside this program, in the package's place, then wherever PATH says.
-fn find_program() -> Option<PathBuf> {
+pub(crate) fn find_program() -> Option<PathBuf> {
     let own = std::env::current_exe().ok();
     let here = own.as_deref().and_then(Path::parent);
     let near = [here.map(|d| d.join(PROGRAM)), here.map(|d| d.join("../sbin").join(PROGRAM))];

@@ -24,6 +24,7 @@ pub mod profile;
 mod question;
 mod reader;
 mod resolve;
+pub mod secrets;
 mod sound;
 mod trust;
 

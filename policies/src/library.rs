@@ -9,6 +9,7 @@ use crate::problem::{Fault, PolicyError, Problem, choices, repeated};
 use crate::profile::{Denials, Profile};
 use crate::reader::{self, Draft};
 use crate::resolve;
+use crate::secrets::{self, Rules};
 use crate::sound;
 use crate::trust::{self, Source};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +42,7 @@ pub struct Library {
     ceiling_alone: Arc<Filter>,
     filters: BTreeMap<(String, Manner), Arc<Filter>>,
     agent: Arc<Filter>,
+    secrets: Arc<Rules>,
     /// What the vendor's own profiles let through, whatever a site made of them.
     vendor: Vec<Decisions>,
 }
@@ -48,7 +50,7 @@ pub struct Library {
 impl Library {
     /// Reads the vendor's policies and then each of `overrides`, a directory
     /// with `profiles/NAME.toml` and `seccomp/NAME.json`; a later file replaces
-    /// an earlier one of the same name. A directory that does not exist is
+    /// an earlier one of the same name. `secrets/NAME.toml` adds to the rules for secrets. A directory that does not exist is
     /// passed over. Files and directories must belong to root and be writable
     /// by root alone.
     ///
@@ -75,6 +77,9 @@ impl Library {
                 &mut problems,
             ));
         }
+        let Some(secrets) = secrets::read(owner, overrides, &mut problems) else {
+            return Err(PolicyError::Invalid(problems));
+        };
         let own = |(name, text): (&str, &str)| {
             let read = Ruleset::read(name, &label(name, "json"), text);
             read.map(Arc::new).map_err(PolicyError::Invalid)
@@ -98,6 +103,7 @@ impl Library {
             ceiling_alone,
             filters: BTreeMap::new(),
             agent,
+            secrets: Arc::new(secrets),
             vendor,
         };
         for name in library.drafts.keys() {
@@ -174,6 +180,12 @@ impl Library {
     #[must_use]
     pub fn agent_filter(&self) -> Arc<Filter> {
         Arc::clone(&self.agent)
+    }
+
+    /// What is known of secrets.
+    #[must_use]
+    pub fn secrets(&self) -> &Arc<Rules> {
+        &self.secrets
     }
 
     /// What no job may, whatever its profile, compiled for itself. Every job's

@@ -4,12 +4,14 @@
 mod job;
 mod queue;
 mod records;
+mod secrets;
 
 pub(crate) use job::{Job, Submit};
 pub(crate) use queue::{
     Cancel, Dead, DeadList, Drain, Form, Jobs, List, Priority, Shutdown, SomeJobs, Sure,
 };
 pub(crate) use records::{Audit, AuditExport, AuditShow, AuditVerify, Explain, Import, Policy};
+pub(crate) use secrets::{Config, Kind as SecretKind, Scan, Secrets};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
@@ -188,6 +190,18 @@ pub(crate) enum Verb {
     /// /etc/fetchml/policies, and that is said.
     #[command(subcommand, before_help = "Example: fetchmlctl policy explain default --call ptrace")]
     Policy(Policy),
+    /// Find secrets in files, and take them out of logs
+    ///
+    /// By the rules built into this program and those in /etc/fetchml/policies/secrets.
+    /// Works without a supervisor.
+    #[command(subcommand, before_help = "Example: fetchmlctl secrets scan train.yaml .env")]
+    Secrets(Secrets),
+    /// Check the configuration of the supervisor
+    #[command(
+        subcommand,
+        before_help = "Example: fetchmlctl config check /etc/fetchml/fetchml.toml"
+    )]
+    Config(Config),
     /// Check whether this machine can hold a sandbox, with the remedy where it cannot
     ///
     /// Every feature of the kernel and the system that FetchML uses: its state, what

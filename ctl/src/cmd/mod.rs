@@ -10,6 +10,7 @@ mod backup;
 mod cancel;
 mod change;
 mod completion;
+mod config;
 mod dead;
 mod doctor;
 mod drain;
@@ -22,6 +23,7 @@ mod policy;
 mod policy_import;
 mod queue;
 mod run;
+mod secrets;
 mod shutdown;
 mod status;
 mod submit;
@@ -152,6 +154,8 @@ async fn with_supervisor(verb: Verb, context: &Context) -> Result<u8> {
         Verb::Audit(Audit::Anchor) => audit_anchor::run(context).await,
         Verb::Audit(Audit::Export(export)) => audit_export::run(context, &export).await,
         Verb::Policy(policy) => policy::run(context, &policy).await,
+        Verb::Secrets(asked) => secrets::run(context, &asked),
+        Verb::Config(asked) => config::run(context, &asked),
         Verb::Doctor => doctor::run(context).await,
         // Handled before there was a context.
         Verb::Completion { .. } | Verb::Man { .. } | Verb::DetachedSupervisor { .. } => Ok(0),

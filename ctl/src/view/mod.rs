@@ -11,6 +11,7 @@ pub(crate) mod outputs;
 pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod queue;
+pub(crate) mod secrets;
 pub(crate) mod status;
 pub(crate) mod style;
 pub(crate) mod table;

@@ -3,12 +3,16 @@
 //! names. Later files win key by key. A file with a mistake stops the start:
 //! a limit that is silently not what was written is worse than no service.
 
+mod expand;
 mod read;
+mod secrets;
 
 pub use read::{ConfigError, Problem};
+pub use secrets::{Secrets, digest};
 
 use crate::audit::LEAST_KEEP_DAYS;
 use crate::queue::{RetryPolicy, Rules};
+use fetchml_policies::secrets::Rules as SecretRules;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +36,8 @@ pub struct Config {
     pub rules: Rules,
     /// How accelerators are given out.
     pub gpus: Gpus,
+    /// What looks like a secret and is none.
+    pub secrets: Secrets,
 }
 
 /// `[jobs]`
@@ -116,6 +122,7 @@ impl Default for Config {
             retry: RetryPolicy::default(),
             rules: Rules::default(),
             gpus: Gpus::default(),
+            secrets: Secrets::default(),
         }
     }
 }
@@ -125,22 +132,44 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] with every problem of every file.
-    pub fn load_system() -> Result<Self, ConfigError> {
-        Self::load(&files(Path::new(SYSTEM_FILE))?)
+    pub fn load_system(rules: &SecretRules) -> Result<Self, ConfigError> {
+        Self::load(&files(Path::new(SYSTEM_FILE))?, rules)
+    }
+
+    /// Puts on top what one text says.
+    ///
+    /// # Errors
+    /// Every problem of it.
+    pub fn read_text(
+        &mut self,
+        file: &Path,
+        text: &str,
+        rules: &SecretRules,
+    ) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        read::apply(file, text, self, &mut problems);
+        secrets::refuse(file, text, rules, &self.secrets, &mut problems);
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError::Problems(problems)) }
     }
 
     /// Reads these files, later ones winning, on top of the defaults.
     ///
     /// # Errors
     /// [`ConfigError`] with every problem of every file.
-    pub fn load(files: &[PathBuf]) -> Result<Self, ConfigError> {
+    pub fn load(files: &[PathBuf], rules: &SecretRules) -> Result<Self, ConfigError> {
         let mut config = Self::default();
-        let mut problems = Vec::new();
+        let (mut problems, mut texts) = (Vec::new(), Vec::new());
         for path in files {
             let text = std::fs::read_to_string(path)
                 .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
             read::apply(path, &text, &mut config, &mut problems);
+            texts.push((path, text));
         }
+        // All of it has been read: what is allowed counts for every file.
+        for (path, text) in &texts {
+            secrets::refuse(path, text, rules, &config.secrets, &mut problems);
+        }
+        problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::Problems(problems)) }
     }
 }
@@ -183,7 +212,8 @@ mod tests {
                 path
             })
             .collect();
-        Config::load(&paths)
+        let rules = fetchml_policies::secrets::load::<&str>(&[]).expect("sound rules");
+        Config::load(&paths, &rules)
     }
 
     #[test]
@@ -213,6 +243,56 @@ mod tests {
         assert!(error.contains("f.toml:4: jobs.default_profile must be a string"), "{error}");
         assert!(error.contains("f.toml:5: unknown table buss"), "{error}");
         assert!(error.contains("did you mean bus?"), "{error}");
+    }
+
+    #[test]
+    fn secrets_and_placeholders_are_refused_and_never_repeated() {
+        let token = format!("ghp_{}", "x7Kq".repeat(9));
+        let text = format!(
+            "[jobs]\ndefault_profile = \"{token}\"\n# password = \"Tr0ub4dor&3\"\n[audit]\njournald = true\n"
+        );
+        let error = load(&[("f.toml", &text)]).expect_err("two secrets").to_string();
+        assert!(
+            error.contains("f.toml:2: jobs.default_profile holds a secret (github-token)"),
+            "{error}"
+        );
+        assert!(error.contains("f.toml:3: "), "{error}");
+        assert!(!error.contains("x7Kq") && !error.contains("Tr0ub"), "{error}");
+        let error = load(&[("f.toml", "[jobs]\ndefault_profile = \"CHANGE_ME\"\n")]);
+        let error = error.expect_err("a placeholder").to_string();
+        assert!(error.contains("f.toml:2: jobs.default_profile holds a placeholder"), "{error}");
+    }
+
+    #[test]
+    fn a_false_alarm_is_marked_by_the_digest_of_the_value() {
+        let odd = "kY3vR8wQz1LmN7bTx2JpQ4";
+        let text = format!("[jobs]\ndefault_profile = \"{odd}\"\n");
+        load(&[("a.toml", &text)]).expect_err("it looks random");
+        let allowed = format!("[secrets]\nallow_literal = [\"{}\"]\n", digest(odd));
+        let config = load(&[("a.toml", &text), ("b.toml", &allowed)]).expect("it is allowed");
+        assert_eq!(config.jobs.default_profile, odd);
+        let error = load(&[("f.toml", "[secrets]\nallow_literal = [\"abc\"]\n")]);
+        let error = error.expect_err("no digest").to_string();
+        assert!(error.contains("f.toml:2: secrets.allow_literal"), "{error}");
+    }
+
+    #[test]
+    fn references_are_expanded_or_refused() {
+        let config = load(&[("f.toml", "[jobs]\ndefault_profile = \"${HOME}-x\"\n")]);
+        let home = std::env::var("HOME").expect("a home");
+        assert_eq!(config.expect("expanded").jobs.default_profile, format!("{home}-x"));
+        for (value, words) in [
+            ("${FETCHML_NOT_SET}", "FETCHML_NOT_SET is not set"),
+            ("${HOME:-x}", "a default"),
+            ("${HOME", "no }"),
+        ] {
+            let text = format!("[jobs]\ndefault_profile = \"{value}\"\n");
+            let error = load(&[("f.toml", &text)]).expect_err(value).to_string();
+            assert!(
+                error.contains("f.toml:2: jobs.default_profile") && error.contains(words),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -58,6 +58,8 @@ enum Kind {
     Switch { set: fn(&mut Config, bool) },
     /// Absolute paths of directories.
     Directories { set: fn(&mut Config, Vec<PathBuf>) },
+    /// A list of digests.
+    Digests { set: fn(&mut Config, Vec<String>) },
 }
 
 struct Key {
@@ -142,6 +144,11 @@ const KEYS: &[Key] = &[
     number("audit", "keep_days", (LEAST_KEEP_DAYS, 36_500), |c, n| {
         c.audit.keep = Duration::from_secs(n * 86_400);
     }),
+    Key {
+        table: "secrets",
+        name: "allow_literal",
+        kind: Kind::Digests { set: |c, list| c.secrets.allow_literal.extend(list) },
+    },
     Key { table: "gpus", name: "shared", kind: Kind::Switch { set: |c, on| c.gpus.shared = on } },
 ];
 
@@ -210,7 +217,47 @@ fn set(
     value: &Spanned<DeValue<'_>>,
     config: &mut Config,
 ) -> Result<(), String> {
+    // A reference stands for what a variable or a credential says, of whatever kind.
+    let expanded = match value.get_ref() {
+        DeValue::String(text) if text.contains("${") => {
+            Some(super::expand::expand(text).map_err(|why| format!("{full} {why}"))?)
+        }
+        _ => None,
+    };
     match (kind, value.get_ref()) {
+        (Kind::Number { min, max, set }, _) if expanded.is_some() => {
+            let number = expanded.as_deref().and_then(|text| text.trim().parse().ok());
+            match number {
+                Some(n) if (*min..=*max).contains(&n) => set(config, n),
+                _ => {
+                    return Err(format!("{full} refers to no number from {min} to {max}"));
+                }
+            }
+        }
+        (Kind::Switch { set }, _) if expanded.is_some() => {
+            match expanded.as_deref().map(str::trim) {
+                Some("true") => set(config, true),
+                Some("false") => set(config, false),
+                _ => return Err(format!("{full} refers to neither true nor false")),
+            }
+        }
+        (Kind::Digests { set }, DeValue::Array(list)) => {
+            let digests = list.iter().map(|one| match one.get_ref() {
+                DeValue::String(text) if super::secrets::is_digest(text) => Some(text.to_string()),
+                _ => None,
+            });
+            match digests.collect::<Option<Vec<_>>>() {
+                Some(digests) => set(config, digests),
+                None => {
+                    return Err(format!(
+                        "{full} must hold digests: write \"sha256:\" and 64 small hexadecimal digits"
+                    ));
+                }
+            }
+        }
+        (Kind::Digests { .. }, _) => {
+            return Err(format!("{full} must be a list of digests: write [\"sha256:…\"]"));
+        }
         (Kind::Number { min, max, set }, DeValue::Integer(number)) => {
             let radix = number.radix();
             match i128::from_str_radix(number.as_str(), radix).map(u64::try_from) {
@@ -226,7 +273,9 @@ fn set(
         (Kind::Number { min, max, .. }, _) => {
             return Err(format!("{full} must be a whole number from {min} to {max}"));
         }
-        (Kind::Text { set }, DeValue::String(text)) if !text.is_empty() => set(config, text),
+        (Kind::Text { set }, DeValue::String(text)) if !text.is_empty() => {
+            set(config, expanded.as_deref().unwrap_or(text));
+        }
         (Kind::Text { .. }, _) => {
             return Err(format!("{full} must be a string that is not empty: write it in quotes"));
         }

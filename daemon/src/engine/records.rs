@@ -284,6 +284,7 @@ pub fn config_loaded(config: &Config, profiles: &str) -> NewRecord {
         .detail("max_running", config.jobs.max_running)
         .detail("default_profile", &config.jobs.default_profile)
         .detail("profiles", profiles)
+        .detail("allowed_literals", config.secrets.allow_literal.join(" "))
 }
 
 /// Configuration or policies were to be read again and cannot be used.

@@ -29,8 +29,17 @@ pub(super) struct Arguments {
     pub(super) restore: Option<PathBuf>,
 
     /// Read configuration and policies, say what is wrong with them, and stop.
-    #[arg(long, conflicts_with = "private")]
-    pub(super) check_config: bool,
+    ///
+    /// With a file, read it instead of the service's files.
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        conflicts_with = "private"
+    )]
+    #[allow(clippy::option_option)]
+    pub(super) check_config: Option<Option<PathBuf>>,
 }
 
 /// Policies of the site.
@@ -57,11 +66,22 @@ pub(super) fn restore(copy: &Path, place: Result<Place, PlaceError>) -> ExitCode
 
 /// `--check-config`
 #[allow(clippy::print_stderr)]
-pub(super) fn check_config() -> ExitCode {
+pub(super) fn check_config(file: Option<&Path>) -> ExitCode {
     let mut complaints = Vec::new();
-    let config = Config::load_system().map_err(|error| complaints.push(error.to_string())).ok();
-    let library =
-        Library::load(&[POLICY_OVERRIDES]).map_err(|error| complaints.push(error.to_string())).ok();
+    let mut complain = |error: String| complaints.extend(error.lines().map(str::to_owned));
+    let library = Library::load(&[POLICY_OVERRIDES]);
+    let library = library.map_err(|error| complain(error.to_string())).ok();
+    // With rules of a site that cannot be used, the vendor's still tell secrets.
+    let vendor = || Library::load::<&str>(&[]).ok();
+    let rules = library.as_ref().map(|l| l.secrets().clone());
+    let rules = rules.or_else(|| vendor().map(|l| l.secrets().clone()));
+    let config = rules.and_then(|rules| {
+        let loaded = match file {
+            Some(file) => Config::load(&[file.to_owned()], &rules),
+            None => Config::load_system(&rules),
+        };
+        loaded.map_err(|error| complain(error.to_string())).ok()
+    });
     if let (Some(config), Some(library)) = (config, library)
         && let Err(error) = library.profile(&config.jobs.default_profile)
     {

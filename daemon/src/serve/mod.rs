@@ -19,8 +19,8 @@ use std::process::ExitCode;
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
-    if arguments.check_config {
-        return cli::check_config();
+    if let Some(file) = &arguments.check_config {
+        return cli::check_config(file.as_deref());
     }
     let place = match &arguments.private {
         Some(dir) => Place::private(dir),

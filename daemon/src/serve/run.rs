@@ -154,7 +154,10 @@ async fn stop(engine: &Arc<Engine>, notify: Notify, why: &'static str) {
 
 fn read_settings(mode: Mode) -> Result<Settings, StartError> {
     let (config, library) = match mode {
-        Mode::System => (Config::load_system()?, Library::load(&[POLICY_OVERRIDES])?),
+        Mode::System => {
+            let library = Library::load(&[POLICY_OVERRIDES])?;
+            (Config::load_system(library.secrets())?, library)
+        }
         // The machine's settings are the administrator's; a private supervisor
         // is its user's, who could give it any.
         Mode::Private { .. } => (Config::default(), Library::load::<&str>(&[])?),

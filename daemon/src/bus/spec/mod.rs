@@ -4,10 +4,12 @@
 mod array;
 mod mounts;
 mod queueing;
+mod secrets;
 
 pub(super) use array::read_array;
 pub(super) use mounts::GivenMount;
 pub(super) use queueing::in_range;
+pub(super) use secrets::refuse_secrets;
 
 use super::error::BusError;
 use fetchml_api::job::{JobSpec, NetworkMode};

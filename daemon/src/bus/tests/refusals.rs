@@ -319,3 +319,47 @@ async fn without_audit_no_new_work_is_taken_and_running_work_waits_to_be_reporte
         assert_eq!(world.count(Event::JobCompleted), 1);
     }
 }
+
+#[tokio::test]
+async fn secrets_are_refused_by_key_and_rule_and_never_repeated() {
+    let world = World::new(2).await;
+    let manager = world.manager(1000).await;
+    let token = format!("hf_{}", "Qz7kP4w".repeat(5));
+    let option = format!("--api-key={}", "Zx81kk2Qpw");
+    let program = format!("import os\nos.environ[\"API_KEY\"] = \"{token}\"");
+    let cases: [(&[&str], &str, &str); 5] = [
+        (&["train", &token], "argument 1 of command", "huggingface-token"),
+        (&["train", &option], "argument 1 of command", "named-secret"),
+        (&["train", "--password", "hunter2"], "argument 2 of command", "named-secret"),
+        (&["python3", "-c", &program], "argument 2 of command", "huggingface-token"),
+        (&["curl", "https://bob:hunter2@host/x"], "argument 1 of command", "url-password"),
+    ];
+    for (words, place, rule) in cases {
+        let (name, message) = refusal(manager.submit_job(command(words), vec![]).await);
+        assert_eq!(name, "InvalidSpec");
+        assert!(message.contains(place) && message.contains(rule), "{message}");
+        assert!(
+            !message.contains("Qz7") && !message.contains("Zx81") && !message.contains("hunter2"),
+            "{message}"
+        );
+    }
+    let mut spec = command(&["train"]);
+    let env = HashMap::from([("DB_PASSWORD".to_owned(), "hunter2".to_owned())]);
+    spec.insert("env", Variant::from(env));
+    let (_, message) = refusal(manager.submit_job(spec, vec![]).await);
+    assert!(message.contains("env DB_PASSWORD holds a secret (named-secret)"), "{message}");
+    for harmless in [
+        &[
+            "train",
+            "--max-tokens",
+            "512",
+            "--password-file",
+            "/run/pw",
+            "--model",
+            "Qwen/Qwen2.5-7B",
+        ][..],
+        &["sh", "-c", "echo token $HF_TOKEN; python3 -c 'pad_token=1'"],
+    ] {
+        manager.submit_job(command(harmless), vec![]).await.expect("harmless");
+    }
+}

@@ -1,0 +1,91 @@
+//! No secret in a specification: it is kept in the store, shown to whoever may see the
+//! job, and in the arguments of a process for everybody.
+
+use crate::bus::error::BusError;
+use crate::config::Secrets;
+use fetchml_api::job::JobSpec;
+use fetchml_policies::secrets::Rules;
+use std::collections::HashSet;
+
+/// Refuses specifications with a secret in them, by key and rule; the value is never
+/// repeated.
+pub(in crate::bus) fn refuse_secrets(
+    specs: &[JobSpec],
+    rules: &Rules,
+    secrets: &Secrets,
+) -> Result<(), BusError> {
+    let mut judge = Judge { rules, secrets, passed: HashSet::new() };
+    specs.iter().try_for_each(|spec| judge.spec(spec))
+}
+
+struct Judge<'a> {
+    rules: &'a Rules,
+    secrets: &'a Secrets,
+    /// Names and values that are known to be good: the jobs of an array share most.
+    passed: HashSet<(&'a str, &'a str)>,
+}
+
+impl<'a> Judge<'a> {
+    fn spec(&mut self, spec: &'a JobSpec) -> Result<(), BusError> {
+        for (name, value) in &spec.env {
+            self.value(|| format!("env {name}"), name, value)?;
+        }
+        self.value(|| "name".to_owned(), "", &spec.name)?;
+        self.value(|| "experiment".to_owned(), "", &spec.experiment)?;
+        let mut option = "";
+        for (index, word) in spec.command.iter().enumerate() {
+            let place = || format!("argument {index} of command");
+            if word.contains(char::is_whitespace) {
+                self.text(place, word)?;
+            } else {
+                let pair = word.strip_prefix('-').and_then(|w| w.split_once('='));
+                let (name, value) = pair.unwrap_or((option, word));
+                self.value(place, name.trim_start_matches('-'), value)?;
+            }
+            option = word.strip_prefix("--").filter(|name| !name.contains('=')).unwrap_or("");
+        }
+        Ok(())
+    }
+
+    /// A program or other text: names are spelt out in it, or are no names.
+    fn text(&mut self, place: impl Fn() -> String, text: &'a str) -> Result<(), BusError> {
+        if self.passed.contains(&("", text)) {
+            return Ok(());
+        }
+        for span in self.rules.scan_log(text.as_bytes()) {
+            let part = text.get(span.start..span.end).unwrap_or_default();
+            if !self.secrets.allow(part) && !self.secrets.allow(text) {
+                return Err(refused(&place(), self.rules.id(span.rule)));
+            }
+        }
+        self.passed.insert(("", text));
+        Ok(())
+    }
+
+    fn value(
+        &mut self,
+        place: impl Fn() -> String,
+        name: &'a str,
+        value: &'a str,
+    ) -> Result<(), BusError> {
+        if self.passed.contains(&(name, value)) {
+            return Ok(());
+        }
+        if let Some(finding) = self.rules.judge_value(name, value) {
+            let part = value.get(finding.span.start..finding.span.end).unwrap_or_default();
+            if !self.secrets.allow(value) && !self.secrets.allow(part) {
+                return Err(refused(&place(), self.rules.id(finding.span.rule)));
+            }
+        }
+        self.passed.insert((name, value));
+        Ok(())
+    }
+}
+
+fn refused(place: &str, rule: &str) -> BusError {
+    BusError::invalid(format!(
+        "{place} holds a secret ({rule}): put it into a file that only you can read and show the \
+         job its directory with --mount; if it is none, an administrator can add the digest of the \
+         value to secrets.allow_literal in fetchml.toml (printf %s VALUE | sha256sum)"
+    ))
+}

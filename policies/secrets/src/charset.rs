@@ -1,0 +1,63 @@
+//! Sets of bytes.
+
+use serde::{Deserialize, Serialize};
+
+/// A set of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CharSet([u64; 4]);
+
+impl CharSet {
+    /// The set that `text` describes: single bytes and ranges such as `a-z`; a
+    /// hyphen at an end is itself.
+    pub(crate) const fn of(text: &[u8]) -> Self {
+        let mut set = Self([0; 4]);
+        let mut at = 0;
+        while at < text.len() {
+            let first = text[at];
+            let is_range = at + 2 < text.len() && text[at + 1] == b'-';
+            let last = if is_range { text[at + 2] } else { first };
+            let mut byte = first;
+            loop {
+                set.0[(byte >> 6) as usize] |= 1 << (byte & 63);
+                if byte >= last {
+                    break;
+                }
+                byte += 1;
+            }
+            at += if is_range { 3 } else { 1 };
+        }
+        set
+    }
+
+    pub(crate) const fn has(&self, byte: u8) -> bool {
+        self.0[(byte >> 6) as usize] >> (byte & 63) & 1 == 1
+    }
+
+    /// Its members, in their order.
+    pub(crate) fn members(self) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).filter(move |byte| self.has(*byte))
+    }
+
+    /// How many bytes at the beginning of `text` belong to it.
+    pub(crate) fn run(&self, text: &[u8]) -> usize {
+        text.iter().position(|byte| !self.has(*byte)).unwrap_or(text.len())
+    }
+
+    /// How many bytes at the end of `text` belong to it.
+    pub(crate) fn run_back(&self, text: &[u8]) -> usize {
+        text.iter().rev().position(|byte| !self.has(*byte)).unwrap_or(text.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_singles_and_hyphens_at_an_end() {
+        let set = CharSet::of(b"a-cX0-1_-");
+        let members: Vec<u8> = set.members().collect();
+        assert_eq!(members, b"-01X_abc");
+        assert_eq!((set.run(b"ab-z"), set.run_back(b"zab-")), (3, 3));
+    }
+}

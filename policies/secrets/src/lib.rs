@@ -1,0 +1,26 @@
+//! Finding secrets in text: in configurations, where they are refused, and in logs,
+//! where they are blotted out.
+//!
+//! What a secret looks like is data ([`Source`], compiled into [`Rules`]). The
+//! agent of every job runs this code on whatever the job writes, so it depends on
+//! nothing, allocates little, and its time grows with the length of the text alone.
+
+mod charset;
+mod checksum;
+pub mod config;
+mod entropy;
+mod grams;
+mod names;
+mod pattern;
+mod pem;
+mod rules;
+mod scan;
+mod source;
+mod stream;
+mod url;
+mod value;
+
+pub use rules::Rules;
+pub use scan::{Manner, RuleId, Span};
+pub use source::{RuleFault, Source};
+pub use stream::{Piece, Redactor};

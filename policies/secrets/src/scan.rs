@@ -1,0 +1,484 @@
+//! Finding secrets in running text: shapes, `name = value` in all its spellings,
+//! headers, URLs, keys in armour, and secrets that are known by heart.
+
+mod assignment;
+
+use crate::charset::CharSet;
+use crate::entropy;
+use crate::grams::{Filter, GRAM_BYTES};
+use crate::pattern::{self, Attempt, Part};
+use crate::pem::{self, Key};
+use crate::rules::{self, Rules};
+use crate::stream::Injected;
+use crate::url::{self, UserInfo};
+use crate::value;
+use serde::{Deserialize, Serialize};
+
+/// The number of a rule; [`Rules::id`] has its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RuleId(pub(crate) u16);
+
+/// A secret in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its first byte.
+    pub start: usize,
+    /// The byte after it.
+    pub end: usize,
+    /// Why it is one.
+    pub rule: RuleId,
+}
+
+/// What is done with what is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// It is refused: placeholders count, and every literal of a secret name.
+    Config,
+    /// It is blotted out: what is masked already and what is only spoken of stays.
+    Log,
+}
+
+/// What is carried from one piece of a text to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Carry {
+    #[default]
+    Nothing,
+    /// A private key began; so many of its lines were seen.
+    InKey(u32),
+    /// A token was cut because it is longer than what is held back.
+    InToken,
+}
+
+/// Longest text that is held back until it is known what it is.
+pub(crate) const HOLD_BYTES: usize = 4096;
+/// How far back the beginning of a name, or what is before a match, is looked for.
+pub(crate) const CONTEXT_BYTES: usize = 256;
+/// Longer keys than this are no keys.
+const MAX_KEY_LINES: u32 = 400;
+
+const WORDLIKE: CharSet = CharSet::of(b"0-9A-Za-z");
+const TOKEN: CharSet = CharSet::of(b"0-9A-Za-z+/=_.%~-");
+
+/// One decision at one place.
+pub(crate) enum Found {
+    No,
+    Yes(Span),
+    /// It takes more text to decide.
+    Open,
+}
+
+/// A search with everything it needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finder<'a> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) filter: &'a Filter,
+    pub(crate) injected: Option<&'a Injected>,
+    pub(crate) manner: Manner,
+}
+
+impl Finder<'_> {
+    /// Finds the secrets of `text` from `from` on; what is before is only context.
+    /// `last` says that nothing will follow. The result is the place up to which
+    /// everything is decided; all spans end there or before.
+    pub(crate) fn find(
+        &self,
+        text: &[u8],
+        from: usize,
+        last: bool,
+        carry: &mut Carry,
+        spans: &mut Vec<Span>,
+    ) -> usize {
+        let mut at = from;
+        if *carry != Carry::Nothing {
+            at = self.go_on(text, from, last, carry, spans);
+            if *carry != Carry::Nothing {
+                return at;
+            }
+        }
+        // Names end at most here; a second hit within one is not looked at again.
+        let mut named_until = at;
+        while let Some((hit, gram)) = self.filter.next(text, at) {
+            let found = self.decide(text, hit, gram, last, &mut named_until, carry);
+            at = match found {
+                Found::No => hit + 1,
+                Found::Yes(span) => {
+                    let span = Span { start: span.start.max(from), ..span };
+                    push(spans, span);
+                    if *carry != Carry::Nothing {
+                        let next = self.go_on(text, span.end, last, carry, spans);
+                        if *carry != Carry::Nothing {
+                            return next;
+                        }
+                        next.max(hit + 1)
+                    } else {
+                        span.end.max(hit + 1)
+                    }
+                }
+                Found::Open if text.len() - hit < HOLD_BYTES => return hit.max(from),
+                Found::Open => {
+                    // Too long to wait for: what is there is judged as it is, and what
+                    // follows a token belongs to it.
+                    let mut again = hit;
+                    match self.decide(text, hit, gram, true, &mut again, carry) {
+                        Found::Yes(span) => {
+                            push(spans, Span { start: span.start.max(from), ..span });
+                            if span.end == text.len() {
+                                *carry = Carry::InToken;
+                                return text.len();
+                            }
+                            span.end.max(hit + 1)
+                        }
+                        _ => hit + 1,
+                    }
+                }
+            };
+        }
+        if last { text.len() } else { self.undecided_tail(text, at.max(from)) }
+    }
+
+    /// The last bytes may be the beginning of a group.
+    fn undecided_tail(&self, text: &[u8], at: usize) -> usize {
+        let first = text.len().saturating_sub(GRAM_BYTES - 1).max(at.min(text.len()));
+        let may = |start: &usize| {
+            let cut = text.get(*start..).unwrap_or_default();
+            self.rules.data.table.may_begin(cut)
+                || self.injected.is_some_and(|injected| injected.table.may_begin(cut))
+        };
+        (first..text.len()).find(may).unwrap_or(text.len())
+    }
+
+    /// What was begun in the text before.
+    fn go_on(
+        &self,
+        text: &[u8],
+        from: usize,
+        last: bool,
+        carry: &mut Carry,
+        spans: &mut Vec<Span>,
+    ) -> usize {
+        let rule = rules::PRIVATE_KEY;
+        let mut at = from;
+        match *carry {
+            Carry::Nothing => {}
+            Carry::InToken => {
+                let run = TOKEN.run(text.get(at..).unwrap_or_default());
+                if at + run < text.len() || last {
+                    *carry = Carry::Nothing;
+                }
+                // No marker of its own: it belongs to the one before.
+                if run > 0 {
+                    push(spans, Span { start: at, end: at + run, rule: RuleId(u16::MAX) });
+                }
+                at += run;
+            }
+            Carry::InKey(mut lines) => {
+                while at < text.len() {
+                    let rest = text.get(at..).unwrap_or_default();
+                    let end = rest.iter().position(|byte| *byte == b'\n');
+                    let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+                    if end.is_none() && !last && line.len() < HOLD_BYTES {
+                        return at;
+                    }
+                    let ends = pem::ends(line);
+                    if lines > MAX_KEY_LINES || !(ends || pem::is_body(line)) {
+                        *carry = Carry::Nothing;
+                        return at;
+                    }
+                    let shown = line.strip_suffix(b"\r").unwrap_or(line).len();
+                    if !line.trim_ascii().is_empty() {
+                        push(spans, Span { start: at, end: at + shown, rule });
+                    }
+                    at += line.len() + usize::from(end.is_some());
+                    lines += u32::from(end.is_some());
+                    *carry = Carry::InKey(lines);
+                    if ends {
+                        *carry = Carry::Nothing;
+                        return at;
+                    }
+                }
+            }
+        }
+        at
+    }
+
+    fn decide(
+        &self,
+        text: &[u8],
+        hit: usize,
+        gram: u32,
+        last: bool,
+        named_until: &mut usize,
+        carry: &mut Carry,
+    ) -> Found {
+        if let Some(injected) = self.injected {
+            match injected.at(text, hit, gram, last) {
+                Found::No => {}
+                found => return found,
+            }
+        }
+        let mut open = false;
+        let mut wants_name = false;
+        for target in self.rules.data.table.targets(gram) {
+            let found = match target {
+                rules::NAME => {
+                    wants_name = true;
+                    continue;
+                }
+                rules::URL => self.url(text, hit, last),
+                rules::PEM => self.key(text, hit, last, carry),
+                rules::BEARER => self.bearer(text, hit, last),
+                rules::LOGIN => self.login(text, hit, last),
+                shape => self.shape(usize::from(shape), text, hit, last),
+            };
+            match found {
+                Found::No => {}
+                Found::Yes(_) => return found,
+                Found::Open => open = true,
+            }
+        }
+        if wants_name && hit >= *named_until {
+            match self.assignment(text, hit, last, named_until) {
+                Found::No => {}
+                found => return found,
+            }
+        }
+        if open { Found::Open } else { Found::No }
+    }
+
+    /// A shape at a place.
+    pub(crate) fn shape(&self, shape: usize, text: &[u8], at: usize, last: bool) -> Found {
+        let Some(shape) = self.rules.data.shapes.get(shape) else { return Found::No };
+        let mut start = at;
+        if let Some(Part::Run { set, min, max }) = &shape.before {
+            let earlier = text.get(at.saturating_sub(usize::from(*max))..at).unwrap_or_default();
+            let run = self.rules.data.sets.get(*set).run_back(earlier);
+            if run < usize::from(*min) {
+                return Found::No;
+            }
+            start -= run;
+        }
+        if !is_border(text, start) {
+            return Found::No;
+        }
+        match pattern::match_at(&shape.parts, &self.rules.data.sets, text, at, last) {
+            Attempt::No => Found::No,
+            Attempt::Open => Found::Open,
+            Attempt::Yes(mut end) => {
+                let next = text.get(end);
+                if next.is_none() && !last {
+                    return Found::Open;
+                }
+                // More of the same kind: another thing that begins likewise.
+                if next.is_some_and(|byte| WORDLIKE.has(*byte)) {
+                    return Found::No;
+                }
+                let matched = text.get(at..end).unwrap_or_default();
+                if self.manner == Manner::Log
+                    && (self.rules.is_example(shape, matched) || value::is_mask(matched))
+                {
+                    return Found::No;
+                }
+                // The full stop of a sentence.
+                while end > at && text.get(end - 1).is_some_and(|byte| *byte == b'.') {
+                    end -= 1;
+                }
+                Found::Yes(Span { start, end, rule: shape.rule })
+            }
+        }
+    }
+
+    /// Any shape that begins exactly here.
+    pub(crate) fn any_shape(&self, text: &[u8], at: usize) -> Option<Span> {
+        let bytes = text.get(at..)?.first_chunk::<GRAM_BYTES>()?;
+        let targets = self.rules.data.table.targets(crate::grams::gram(*bytes));
+        targets.into_iter().find_map(|target| {
+            match self.shape(usize::from(target), text, at, true) {
+                Found::Yes(span) => Some(span),
+                _ => None,
+            }
+        })
+    }
+
+    fn url(&self, text: &[u8], hit: usize, last: bool) -> Found {
+        // JSON may escape the slashes, a query everything.
+        let rest = text.get(hit..).unwrap_or_default();
+        let start = if rest.starts_with(b"://") {
+            hit + 3
+        } else if rest.starts_with(b":\\/\\/") {
+            hit + 5
+        } else if rest.len() < 9 && !last {
+            return Found::Open;
+        } else if rest.get(..9).is_some_and(|r| r.eq_ignore_ascii_case(b"%3A%2F%2F")) {
+            return encoded_url(text, hit + 9, last);
+        } else {
+            return Found::No;
+        };
+        match url::user_info(text, start, last) {
+            UserInfo::None => Found::No,
+            UserInfo::Open => Found::Open,
+            UserInfo::Secret(start, end) => {
+                let secret = text.get(start..end).unwrap_or_default();
+                if self.is_spoken_of(secret) {
+                    return Found::No;
+                }
+                let rule = rules::URL_PASSWORD;
+                let rule = self.any_shape(text, start).map_or(rule, |span| span.rule);
+                Found::Yes(Span { start, end, rule })
+            }
+        }
+    }
+
+    /// Not the secret itself: a reference, a mask, in a log a placeholder.
+    pub(crate) fn is_spoken_of(&self, secret: &[u8]) -> bool {
+        let words = String::from_utf8_lossy(secret);
+        let reference = value::reference(&words);
+        match self.manner {
+            // What is wrong with a reference is said where values are judged.
+            Manner::Config => reference == value::Reference::Elsewhere || words.starts_with("${"),
+            Manner::Log => {
+                reference != value::Reference::None
+                    || value::is_mask(secret)
+                    || words.starts_with(['<', '[', '{', '%'])
+                        && words.ends_with(['>', ']', '}', 's', 'r', 'd'])
+                    || self.rules.is_placeholder(&words)
+            }
+        }
+    }
+
+    fn key(&self, text: &[u8], hit: usize, last: bool, carry: &mut Carry) -> Found {
+        let rule = rules::PRIVATE_KEY;
+        match pem::begins(text, hit, last) {
+            Key::None => Found::No,
+            Key::Open => Found::Open,
+            Key::Whole(start, end) => Found::Yes(Span { start, end, rule }),
+            Key::Begins(start) => {
+                let rest = text.get(start..).unwrap_or_default();
+                let line = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
+                let shown = rest.get(..line).unwrap_or_default();
+                let shown = shown.strip_suffix(b"\r").unwrap_or(shown).len();
+                *carry = Carry::InKey(0);
+                Found::Yes(Span { start, end: start + shown, rule })
+            }
+        }
+    }
+
+    /// `-u user:password` and `--user user:password`, as curl takes them.
+    fn login(&self, text: &[u8], hit: usize, last: bool) -> Found {
+        let rest = text.get(hit..).unwrap_or_default();
+        let blank = |at: usize| text.get(at).is_some_and(u8::is_ascii_whitespace);
+        let word = if rest.starts_with(b"-u ") && (hit == 0 || blank(hit - 1)) {
+            3
+        } else if text.get(hit.saturating_sub(2)..hit).is_some_and(|before| before.ends_with(b"-"))
+        {
+            match rest.get(4) {
+                Some(b' ' | b'=') => 5,
+                None if !last => return Found::Open,
+                _ => return Found::No,
+            }
+        } else {
+            return Found::No;
+        };
+        let rest = rest.get(word..).unwrap_or_default();
+        let quote = CharSet::of(b"'\"").run(rest).min(1);
+        let shown = rest.get(quote..).unwrap_or_default();
+        let ends = |byte: &u8| match rest.first() {
+            Some(mark @ (b'\'' | b'"')) => byte == mark || *byte == b'\n',
+            _ => byte.is_ascii_whitespace(),
+        };
+        let end = match shown.iter().position(ends) {
+            Some(end) => end,
+            None if last => shown.len(),
+            None => return Found::Open,
+        };
+        let pair = shown.get(..end).unwrap_or_default();
+        let Some(colon) = pair.iter().position(|byte| *byte == b':') else { return Found::No };
+        let (user, secret) = (&pair[..colon], &pair[colon + 1..]);
+        let is_id =
+            secret.iter().all(u8::is_ascii_digit) || user == secret || secret.starts_with(b"/");
+        if user.is_empty() || secret.len() < 3 || is_id || self.is_spoken_of(secret) {
+            return Found::No;
+        }
+        let start = hit + word + quote + colon + 1;
+        Found::Yes(Span { start, end: start + secret.len(), rule: rules::NAMED })
+    }
+
+    /// `Bearer …` and `Basic …` wherever they stand.
+    fn bearer(&self, text: &[u8], hit: usize, last: bool) -> Found {
+        if !is_border(text, hit) {
+            return Found::No;
+        }
+        let rest = text.get(hit..).unwrap_or_default();
+        let word = WORDLIKE.run(rest);
+        let scheme = rest.get(..word).unwrap_or_default();
+        let is_basic = scheme.eq_ignore_ascii_case(b"basic");
+        if !is_basic && !scheme.eq_ignore_ascii_case(b"bearer") {
+            return if word == rest.len() && !last { Found::Open } else { Found::No };
+        }
+        let blanks = rest.get(word..).unwrap_or_default();
+        let blanks = blanks.iter().take_while(|b| matches!(b, b' ' | b'+')).count();
+        let start = hit + word + blanks;
+        let run = TOKEN.run(text.get(start..).unwrap_or_default());
+        if start + run == text.len() && !last {
+            return Found::Open;
+        }
+        let token = text.get(start..start + run).unwrap_or_default();
+        let token = token.strip_suffix(b".").unwrap_or(token);
+        let looks = if is_basic {
+            crate::config::base64(token).is_some_and(|plain| plain.contains(&b':'))
+        } else {
+            token.len() >= 12 && entropy::is_suspicious(token)
+        };
+        if blanks == 0 || !looks || self.is_spoken_of(token) {
+            return Found::No;
+        }
+        let rule = self.any_shape(text, start).map_or(rules::AUTHORIZATION, |span| span.rule);
+        Found::Yes(Span { start, end: start + token.len(), rule })
+    }
+}
+
+/// `%3A%2F%2Fuser%3Apassword%40host`
+fn encoded_url(text: &[u8], start: usize, last: bool) -> Found {
+    let rest = text.get(start..).unwrap_or_default();
+    let run = CharSet::of(b"0-9A-Za-z%_.~+!-").run(rest);
+    if run == rest.len() && !last && run < 512 {
+        return Found::Open;
+    }
+    let part = rest.get(..run.min(512)).unwrap_or_default();
+    let find =
+        |wanted: &[u8]| part.windows(3).position(|window| window.eq_ignore_ascii_case(wanted));
+    match (find(b"%3A"), find(b"%40")) {
+        (Some(colon), Some(at))
+            if colon + 3 < at && find(b"%2F").is_none_or(|slash| slash > at) =>
+        {
+            let rule = rules::URL_PASSWORD;
+            Found::Yes(Span { start: start + colon + 3, end: start + at, rule })
+        }
+        _ => Found::No,
+    }
+}
+
+/// No letter or digit stands before it, but the end of an escape may.
+pub(crate) fn is_border(text: &[u8], at: usize) -> bool {
+    let before = text.get(at.saturating_sub(3)..at).unwrap_or_default();
+    match before {
+        [.., b'\\', b'n' | b't' | b'r' | b'"'] => true,
+        [b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => true,
+        [.., last] if WORDLIKE.has(*last) => ends_colour(text, at),
+        _ => true,
+    }
+}
+
+/// Whether `m` before a place ends a sequence that colours.
+pub(crate) fn ends_colour(text: &[u8], at: usize) -> bool {
+    let before = text.get(at.saturating_sub(16)..at).unwrap_or_default();
+    let Some(rest) = before.strip_suffix(b"m") else { return false };
+    let numbers = CharSet::of(b"0-9;:").run_back(rest);
+    rest.get(..rest.len() - numbers).is_some_and(|r| r.ends_with(b"["))
+}
+
+fn push(spans: &mut Vec<Span>, span: Span) {
+    match spans.last_mut() {
+        Some(before) if span.start < before.end => before.end = before.end.max(span.end),
+        _ => spans.push(span),
+    }
+}
