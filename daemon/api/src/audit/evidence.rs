@@ -8,7 +8,8 @@ use super::merkle::Tree;
 use super::note::{Checkpoint, Kind};
 use super::remark::Remark;
 use super::trail::{NoteError, Trail};
-use super::verify::{Beginning, Damage, Finding, Gap};
+use super::verdict::{Damage, Finding, Gap};
+use super::verify::Beginning;
 use super::{Anchor, Head, Id128, Record, Report, Verdict, Verifier};
 
 /// What a verifier knows from elsewhere.

@@ -25,7 +25,8 @@ use super::merkle::{self, Prover, Tree};
 use super::note::{Checkpoint, Kind, MAX_NOTE_BYTES, Note};
 use super::remark::Remark;
 use super::trail::{NoteError, Trail};
-use super::verify::{Beginning, Damage, Finding, Gap, span};
+use super::verdict::{Damage, Finding, Gap, span};
+use super::verify::Beginning;
 use super::{
     Anchor, Hash, Head, Id128, MAX_INTEGER, Record, RecordError, Report, Verdict, Verifier,
 };

@@ -6,7 +6,8 @@
 //! from which the simplest explanation is chosen at the end.
 
 use super::chain::genesis;
-use super::verify::{Anchor, Damage, Finding, span};
+use super::verdict::{Damage, Finding, span};
+use super::verify::Anchor;
 use super::{Hash, Id128, RecordError};
 
 /// What one record says about its place.

@@ -1,7 +1,7 @@
 //! What is known of a log at some of its records: from checkpoints, from anchors.
 
 use super::merkle::Tree;
-use super::verify::{Damage, Finding};
+use super::verdict::{Damage, Finding};
 use super::{Hash, Head};
 use std::collections::VecDeque;
 

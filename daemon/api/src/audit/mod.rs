@@ -38,6 +38,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod trail;
+mod verdict;
 mod verify;
 
 pub use anchor::{AnchorLine, NoAnchor};
@@ -54,4 +55,5 @@ pub use record::{
 };
 pub use remark::Remark;
 pub use trail::{NoteError, Trail};
-pub use verify::{Anchor, Beginning, Damage, Finding, Gap, Report, Verdict, Verifier};
+pub use verdict::{Damage, Finding, Gap, Report, Verdict};
+pub use verify::{Anchor, Beginning, Verifier};
