@@ -11,7 +11,7 @@ pub use read::{ConfigError, Problem};
 pub use secrets::{Secrets, digest};
 
 use crate::queue::{RetryPolicy, Rules};
-use fetchml_policies::secrets::Rules;
+use fetchml_policies::secrets::Rules as SecretRules;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] with every problem of every file.
-    pub fn load_system(rules: &Rules) -> Result<Self, ConfigError> {
+    pub fn load_system(rules: &SecretRules) -> Result<Self, ConfigError> {
         Self::load(&files(Path::new(SYSTEM_FILE))?, rules)
     }
 
@@ -128,7 +128,12 @@ impl Config {
     ///
     /// # Errors
     /// Every problem of it.
-    pub fn read_text(&mut self, file: &Path, text: &str, rules: &Rules) -> Result<(), ConfigError> {
+    pub fn read_text(
+        &mut self,
+        file: &Path,
+        text: &str,
+        rules: &SecretRules,
+    ) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
         read::apply(file, text, self, &mut problems);
         secrets::refuse(file, text, rules, &self.secrets, &mut problems);
@@ -139,7 +144,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] with every problem of every file.
-    pub fn load(files: &[PathBuf], rules: &Rules) -> Result<Self, ConfigError> {
+    pub fn load(files: &[PathBuf], rules: &SecretRules) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         let (mut problems, mut texts) = (Vec::new(), Vec::new());
         for path in files {
