@@ -20,6 +20,7 @@ impl Rules {
             found.push(Finding::new(span));
         }
         let mut said: Option<(String, String)> = None;
+        let mut places: Vec<(usize, usize, String)> = Vec::new();
         for mut entry in entries(text) {
             // `name: DB_PASSWORD` and then `value: …`, as containers have them.
             let own = entry.name.rsplit('.').next().unwrap_or_default().to_lowercase();
@@ -41,18 +42,34 @@ impl Rules {
                 _ => {}
             }
             self.judge(&entry, &mut found);
+            places.push((entry.start, entry.end, entry.name));
         }
+        places.sort_unstable();
         found.sort_by_key(|f| (f.span.start, std::cmp::Reverse(f.span.end)));
         let mut kept: Vec<Finding> = Vec::new();
         for one in found {
             match kept.last_mut() {
                 // Of two that overlap the one that says more stays.
                 Some(before) if one.span.start < before.span.end => {
-                    if one.weight() > before.weight() {
-                        *before = one;
+                    let (mut more, less) = if one.weight() > before.weight() {
+                        (one, before.clone())
+                    } else {
+                        (before.clone(), one)
+                    };
+                    if more.name.is_empty() {
+                        more.name = less.name;
                     }
+                    *before = more;
                 }
                 _ => kept.push(one),
+            }
+        }
+        for one in kept.iter_mut().filter(|one| one.name.is_empty()) {
+            let after = places.partition_point(|(start, ..)| *start <= one.span.start);
+            if let Some((_, end, name)) = after.checked_sub(1).and_then(|at| places.get(at))
+                && one.span.start < *end
+            {
+                one.name.clone_from(name);
             }
         }
         kept

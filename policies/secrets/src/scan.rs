@@ -334,7 +334,10 @@ impl Finder<'_> {
         let reference = value::reference(&words);
         match self.manner {
             // What is wrong with a reference is said where values are judged.
-            Manner::Config => reference == value::Reference::Elsewhere || words.starts_with("${"),
+            Manner::Config => {
+                matches!(reference, value::Reference::Elsewhere | value::Reference::Wrong)
+                    || words.starts_with("${")
+            }
             Manner::Log => {
                 reference != value::Reference::None
                     || value::is_mask(secret)

@@ -95,7 +95,7 @@ fn is_elsewhere(value: &str) -> bool {
     ];
     let lower = |n: usize| value.get(..n);
     let begins = |b: &&str| lower(b.len()).is_some_and(|v| v.eq_ignore_ascii_case(b));
-    BEGINNINGS.iter().any(|beginning| begins(beginning))
+    BEGINNINGS.iter().any(begins)
         || value.starts_with("$(")
         || value.starts_with("%(") && value.ends_with(")s")
         || value.starts_with("<%=")

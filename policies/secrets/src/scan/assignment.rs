@@ -331,7 +331,7 @@ fn joint(
     if closers > 8 {
         return Ok(None);
     }
-    if before == Some(b'<') && cursor.peek()? == Some(b'>') {
+    if (before == Some(b'<') || closers == 1) && cursor.peek()? == Some(b'>') {
         cursor.at += 1;
         return Ok(Some(Joint::Element));
     }
