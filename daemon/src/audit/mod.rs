@@ -106,7 +106,7 @@ struct Append {
 
 /// What the writer is asked for.
 enum Request {
-    Append(Append),
+    Append(Box<Append>),
     /// A checkpoint of what is durable now, as it is stored.
     Checkpoint(oneshot::Sender<Result<String, AuditError>>),
     /// Delete what was sealed longer ago than this.
@@ -170,7 +170,7 @@ impl Audit {
     /// # Errors
     /// [`AuditError`] when it is not durable; what it is about must not happen.
     pub async fn append(&self, record: NewRecord) -> Result<Receipt, AuditError> {
-        self.ask(|reply| Request::Append(Append { record, reply })).await
+        self.ask(|reply| Request::Append(Box::new(Append { record, reply }))).await
     }
 
     /// Signs what the log is now, durable, and answers with the signed note.

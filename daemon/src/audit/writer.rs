@@ -103,7 +103,7 @@ impl Writer {
             Some(until) => waiting.recv_timeout(until.saturating_duration_since(Instant::now())),
         };
         let mut sort = |request| match request {
-            Request::Append(append) => batch.push(append),
+            Request::Append(append) => batch.push(*append),
             other => others.push(other),
         };
         match first {

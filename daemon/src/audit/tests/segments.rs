@@ -156,7 +156,7 @@ fn a_crash_at_any_step_of_a_rotation_leaves_a_log_that_goes_on() {
             (scene.dir.join("000000000002.log"), scene.dir.join("000000000002.notes"));
         let head = scene.notes().iter().find_map(|note| {
             let seal = note.checkpoint.sealed.is_some();
-            seal.then(|| Head { seq: note.checkpoint.size, hash: note.checkpoint.head })
+            seal.then_some(Head { seq: note.checkpoint.size, hash: note.checkpoint.head })
         });
         fs::write(scene.dir.join("head"), head.unwrap().to_stored()).unwrap();
         fs::write(&log, "").unwrap();
