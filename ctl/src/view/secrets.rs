@@ -66,8 +66,8 @@ mod tests {
     #[test]
     fn columns_are_characters_and_end_with_the_line() {
         let mut places = Places::new("ä\nöx = abc\nde\n");
-        assert_eq!(places.of(8, 11), (2, 6, 9));
-        assert_eq!(places.of(8, 14), (2, 6, 9));
-        assert_eq!(places.of(12, 14), (3, 1, 3));
+        assert_eq!(places.of(9, 12), (2, 6, 9));
+        assert_eq!(places.of(9, 15), (2, 6, 9));
+        assert_eq!(places.of(13, 15), (3, 1, 3));
     }
 }
