@@ -111,9 +111,15 @@ impl Notes {
         let io = |step| AuditError::io::<std::io::Error>(step, self.path.clone());
         // What a failed write left behind.
         self.file.set_len(self.good_bytes).map_err(io("cut back"))?;
-        self.file.write_all(note.text().as_bytes()).map_err(io("write"))?;
-        if durable {
-            self.file.sync_data().map_err(io("sync"))?;
+        let written = self.file.write_all(note.text().as_bytes()).map_err(io("write"));
+        let synced = written.and_then(|()| match durable {
+            true => self.file.sync_data().map_err(io("sync")),
+            false => Ok(()),
+        });
+        if let Err(error) = synced {
+            // At once, so that a crash now leaves whole ones; tried again before the next.
+            drop(self.file.set_len(self.good_bytes));
+            return Err(error);
         }
         self.good_bytes += u64::try_from(note.text().len()).unwrap_or(u64::MAX);
         self.link = note.hash();

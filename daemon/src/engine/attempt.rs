@@ -37,6 +37,7 @@ impl Engine {
         }
         let record = self.store.job(id).await?.ok_or(EngineError::NoSuchJob(id))?;
         if let Some(active) = self.live().get_mut(id) {
+            active.cancel_requested |= record.cancelled;
             active.record = Some(record);
         }
         Ok(())

@@ -41,24 +41,32 @@ impl Engine {
         if matches!(found, Found::Over) {
             return Ok(());
         }
-        // Stopping is never refused for want of a record: a job that nobody can
-        // stop is worse than a stop that is recorded only with the job's end.
-        if let Err(error) = self.ledger.append(records::cancelled(caller, id)).await {
-            tracing::error!(job = id.0, %error, "a cancellation could not be recorded");
-        }
-        let running = match found {
-            Found::Over => return Ok(()),
-            Found::Unqueued => {
-                self.end_first(id, report::cancelled_early()).await;
-                return Ok(());
+        // Stopping never waits for a record, and is not refused for want of one: a job
+        // that nobody can stop is worse than a stop that is recorded only with its end.
+        let recorded = async {
+            if let Err(error) = self.ledger.append(records::cancelled(caller, id)).await {
+                tracing::error!(job = id.0, %error, "a cancellation could not be recorded");
             }
-            Found::Starting => None,
-            Found::Running(running) => Some(running),
         };
-        let committed = self.store.ask_end(id).await;
-        if let Some(running) = running {
-            running.stop().await;
+        match found {
+            Found::Over => Ok(()),
+            Found::Unqueued => {
+                recorded.await;
+                self.end_first(id, report::cancelled_early()).await;
+                Ok(())
+            }
+            Found::Starting => {
+                recorded.await;
+                Ok(self.store.ask_end(id).await?)
+            }
+            Found::Running(running) => {
+                let stored = async {
+                    recorded.await;
+                    self.store.ask_end(id).await
+                };
+                let ((), stored) = tokio::join!(running.stop(), stored);
+                Ok(stored?)
+            }
         }
-        Ok(committed?)
     }
 }

@@ -66,10 +66,7 @@ impl Engine {
                 record.dead = dead;
                 self.finish(record, ended).await
             }
-            Next::Again { pause, class } => {
-                self.try_again(record, ended, pause, class).await;
-                Vec::new()
-            }
+            Next::Again { pause, class } => self.try_again(record, ended, pause, class).await,
         }
     }
 
@@ -138,7 +135,7 @@ impl Engine {
         ended: Ended,
         pause: Duration,
         class: FailureClass,
-    ) {
+    ) -> Vec<Doomed> {
         let (id, uid) = (record.id, record.uid);
         let pause_usec = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
         record.state = JobState::Queued;
@@ -150,12 +147,26 @@ impl Engine {
         let retried = records::retried(&record, class, pause);
         self.record_surely(id, refused.into_iter().chain([retried])).await;
         self.commit_surely(&record, ended).await;
-        {
-            let mut live = self.live();
-            let entry = self.entry(&record, Vec::new(), &mut live);
-            live.requeue(entry, now_usec());
+        if !self.requeue_unless_cancelled(record) {
+            // That found an attempt that was over.
+            return Box::pin(self.end_one(id, report::cancelled_early())).await;
         }
         self.tell(id, uid, Change::State(JobState::Queued));
+        Vec::new()
+    }
+
+    /// False when the end of the job was asked for while its attempt ended.
+    fn requeue_unless_cancelled(&self, record: JobRecord) -> bool {
+        let mut live = self.live();
+        if let Some(job) = live.get_mut(record.id)
+            && job.cancel_requested
+        {
+            job.record = Some(record);
+            return false;
+        }
+        let entry = self.entry(&record, Vec::new(), &mut live);
+        live.requeue(entry, now_usec());
+        true
     }
 
     pub(super) async fn record_surely(&self, id: JobId, records: impl Iterator<Item = NewRecord>) {

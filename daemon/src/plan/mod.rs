@@ -211,6 +211,8 @@ pub(crate) fn build(
     let overlay = mounts.project.take().map(|lower| Overlay::new(lower, &work)).transpose()?;
     let outputs = mapped.tree(&directory.open_for_mount("outputs")?, "/outputs", true)?;
     times.pass(Mark::Trees);
+    // Also of jobs that waited while the configuration was read again.
+    Opens::check(&host.audited(), &request.spec.mounts, &request.directories)?;
     let opens =
         Opens::begin(&host.audited(), mounts::others(&request), &mounts.others)?.map(Box::new);
     let landlock = host.landlock().plan(&profile, network, &mounts)?;

@@ -3,9 +3,8 @@
 use super::capacity;
 use super::directory::own_directory;
 use super::disk::Watch;
-use super::opens;
 use super::{
-    AGENT_MARGIN, About, AdoptRequest, Adopted, Attempt, JobDirectory, LONGEST_GRACE_USEC,
+    AGENT_MARGIN, About, AdoptRequest, Adopted, Attempt, JobDirectory, LONGEST_GRACE_USEC, Opens,
     Prepared, Refusal, StartRequest, collect, report,
 };
 use crate::accelerators::Accelerators;
@@ -110,7 +109,7 @@ impl Host {
         directories: &[OwnedFd],
     ) -> Result<(), Refusal> {
         plan::check_directories(spec, profile, directories)?;
-        opens::check(&self.audited(), &spec.mounts, directories)?;
+        Opens::check(&self.audited(), &spec.mounts, directories)?;
         plan::check_network(spec, profile)?;
         self.0.landlock.check(profile)?;
         if spec.gpus.count > 0 {

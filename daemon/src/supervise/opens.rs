@@ -4,9 +4,11 @@
 //! before it is attached: every open through it is an event, and no other job's. The
 //! kernel queues events while nobody reads; what it has no room for is told as
 //! [`Access::Unseen`], never passed over. One file is told once for being opened and
-//! once for being written, whatever the number of times.
+//! once for being written, whatever the number of times. A mount that holds audited
+//! data is told of as a whole: files can be moved within it.
 //!
 //! Not seen: files that are removed or renamed (the kernel tells that of no mount),
+//! what a file's owner hides by a lease (fcntl(2), F_SETLEASE) amid many other opens,
 //! and what happens below /work, whose overlay opens files by itself, so that audited
 //! data cannot be a project directory.
 
@@ -20,11 +22,11 @@ use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
-/// Files of one attempt that are told only once. Of more than these each open is told.
+/// Most opens and writes that are told of one attempt.
 const MOST_KNOWN: usize = 1_000_000;
 /// What is handed on at once.
 const MOST_AT_ONCE: usize = 512;
@@ -46,7 +48,6 @@ pub(crate) struct Opens {
     group: Fanotify,
     readable: AsyncFd<OwnedFd>,
     shown: Vec<Shown>,
-    audited: Arc<[PathBuf]>,
     /// Of paths that were told, so that none needs to be kept.
     hasher: RandomState,
     state: Mutex<State>,
@@ -66,17 +67,23 @@ struct Shown {
 struct State {
     known: HashSet<(bool, u64)>,
     pending: Vec<Access>,
+    /// No more is told.
+    full: bool,
     over: bool,
 }
 
 impl State {
-    /// Whether it was not told before, or so much was that nobody knows.
+    /// Whether it was not told before and there is room for it. A job must not fill the
+    /// log, and with it stop everybody's work: that there was more is told once.
     fn is_new(&mut self, what: (bool, u64)) -> bool {
         if self.known.len() < MOST_KNOWN {
-            self.known.insert(what)
-        } else {
-            !self.known.contains(&what)
+            return self.known.insert(what);
         }
+        if !self.full && !self.known.contains(&what) {
+            self.full = true;
+            self.lose(format!("more than {MOST_KNOWN} files were opened; no more are recorded"));
+        }
+        false
     }
 
     /// Once for many of the same kind.
@@ -86,24 +93,6 @@ impl State {
             self.pending.push(unseen);
         }
     }
-}
-
-/// Refuses audited data as a project directory.
-pub(super) fn check(
-    audited: &[PathBuf],
-    mounts: &[MountRequest],
-    directories: &[OwnedFd],
-) -> Result<(), Refusal> {
-    for (mount, directory) in mounts.iter().zip(directories) {
-        if mount.mode == MountMode::Project && source(audited, directory)?.is_some() {
-            return Err(Refusal::Invalid(format!(
-                "directory `{}` holds data whose use is recorded ([audit] data), which cannot be \
-                 done below /work; mount it elsewhere: --mount {0}:/data",
-                mount.label
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Where the directory is on the host, if it is, is in or holds audited data.
@@ -121,13 +110,31 @@ fn path_of(fd: &impl AsRawFd) -> std::io::Result<PathBuf> {
 }
 
 impl Opens {
+    /// Refuses audited data as a project directory.
+    pub(crate) fn check(
+        audited: &[PathBuf],
+        mounts: &[MountRequest],
+        directories: &[OwnedFd],
+    ) -> Result<(), Refusal> {
+        for (mount, directory) in mounts.iter().zip(directories) {
+            if mount.mode == MountMode::Project && source(audited, directory)?.is_some() {
+                return Err(Refusal::Invalid(format!(
+                    "directory `{}` holds data whose use is recorded ([audit] data), which cannot be \
+                     done below /work; mount it elsewhere: --mount {0}:/data",
+                    mount.label
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Marks the mounts of an attempt that show audited data; `None` when none does.
     /// `directories` and `trees` are those of `mounts` that are no project, in order.
     ///
     /// # Errors
     /// What is opened could not be recorded.
     pub(crate) fn begin<'a>(
-        audited: &Arc<[PathBuf]>,
+        audited: &[PathBuf],
         directories: impl Iterator<Item = &'a OwnedFd>,
         trees: &[MountPlan],
     ) -> Result<Option<Self>, Refusal> {
@@ -166,7 +173,6 @@ impl Opens {
             readable: watched.map_err(failed("watch what is opened of audited data"))?,
             group,
             shown,
-            audited: Arc::clone(audited),
             hasher: RandomState::new(),
             state: Mutex::default(),
             news: Notify::new(),
@@ -224,7 +230,12 @@ impl Opens {
         while state.pending.len() < enough {
             match self.group.read_events() {
                 Ok(events) => events.iter().for_each(|event| self.note(&mut state, event)),
-                Err(Errno::EAGAIN) => return true,
+                // Also what a file answers that cannot be opened for us at once.
+                Err(Errno::EAGAIN)
+                    if rustix::io::ioctl_fionread(&self.group).is_ok_and(|bytes| bytes == 0) =>
+                {
+                    return true;
+                }
                 // The event is gone: the file could not be opened for us to see its name.
                 Err(error) => {
                     let why = error.desc();
@@ -250,11 +261,10 @@ impl Opens {
             return;
         };
         let path = self.on_host(&seen);
-        if !self.audited.iter().any(|data| path.starts_with(data)) {
-            return;
-        }
+        // By the file as well: a job may give many files one name, one after the other.
+        let file = rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
         // Both, where the kernel made one event of two.
-        let hash = self.hasher.hash_one(&path);
+        let hash = self.hasher.hash_one((&path, file));
         if event.mask().contains(MaskFlags::FAN_OPEN) && state.is_new((false, hash)) {
             state.pending.push(Access::Opened(path.clone()));
         }

@@ -60,6 +60,8 @@ fn each_file_of_audited_data_that_a_job_opens_is_told_once_by_its_path_on_the_ho
     let expected = [
         opened(data.join("phi/a")),
         opened(data.join("phi/sub/b")),
+        // Of a mount with audited data everything is told.
+        opened(data.join("open/c")),
         opened(results.join("new")),
         Access::Written(results.join("new")),
     ];
