@@ -30,7 +30,7 @@ enum Next {
 impl Engine {
     /// Records, commits and tells the end of an attempt, or of a job that never had
     /// one. Neither the record nor the commit can be left out, so both are tried until
-    /// they succeed; the job keeps its place and its last committed state meanwhile.
+    /// they succeed; the job keeps its last committed state meanwhile, though not its place.
     /// Jobs that had to see this one succeed end with it.
     pub(super) async fn end(self: &Arc<Self>, id: JobId, report: ExitReport) {
         let doomed = self.end_one(id, report).await;
