@@ -7,7 +7,8 @@
 
 A mutation (mutations.toml) replaces a piece of text that occurs exactly once in
 a file. The tree is copied, changed, built without optimisation and tried with the
-tests that are to notice; the first that fails is enough. Exit status 0 when every
+tests that are to notice; the first that fails is enough. With `inside = true` the
+tests build sandboxes in their own process, so they are built with the mutant. Exit status 0 when every
 mutant was noticed, 1 when one survived or does not fit or build.
 
 The copy and its build stay in $CARGO_TARGET_DIR/mutations (or target/mutations):
@@ -16,6 +17,7 @@ a later run builds only what changed.
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -60,7 +62,8 @@ def main():
     copy_tree()
     began = time.monotonic()
     build(["daemon", "agent"])
-    suite = build_suite()
+    # Most mutants do not change it, and those that do leave theirs in its place.
+    suite = shutil.copy2(build_suite(), PLACE / "suite")
     tests = sorted({t for m in chosen for t in m["tests"]})
     failed = first_failure(suite, tests)
     if failed:
@@ -99,7 +102,7 @@ def attempt(suite, mutation):
             path = TREE / edit["file"]
             path.write_text(path.read_text().replace(edit["find"], edit["replace"]))
         build(["agent", "daemon"] if any(map(needs_agent, files)) else ["daemon"])
-        noticed = first_failure(suite, mutation["tests"])
+        noticed = first_failure(build_suite() if mutation.get("inside") else suite, mutation["tests"])
     except Trouble as trouble:
         say("TROUBLE", mutation["name"], began)
         return str(trouble)
@@ -145,14 +148,13 @@ def build(what):
 
 
 def build_suite():
-    """The program of the sandbox suite, built once: mutants do not change it."""
-    out = cargo(["test", "--locked", "-p", "fetchml-tests", "--test", "sandbox", "--no-run"],
-                {"CARGO_TARGET_DIR": str(PLACE.parent)}, REPOSITORY)
-    return str(REPOSITORY / out.split("Executable")[1].split("(")[1].split(")")[0])
+    """The program of the sandbox suite."""
+    out = cargo(["test", "--release", "--locked", "-p", "fetchml-tests", "--test", "sandbox", "--no-run"], {})
+    return str(TREE / out.split("Executable")[1].split("(")[1].split(")")[0])
 
 
-def cargo(arguments, more, place=TREE):
-    done = subprocess.run(["cargo", *arguments], cwd=place, env={**ENVIRONMENT, **more}, text=True,
+def cargo(arguments, more):
+    done = subprocess.run(["cargo", *arguments], cwd=TREE, env={**ENVIRONMENT, **more}, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
         raise Trouble("it does not build:\n" + done.stdout[-2000:])

@@ -43,6 +43,8 @@ pub mod net;
 #[cfg(feature = "std")]
 pub mod peer;
 pub mod process;
+#[cfg(feature = "sentinel")]
+pub mod sentinel;
 #[cfg(not(feature = "std"))]
 mod start;
 #[cfg(feature = "watch")]

@@ -1,16 +1,11 @@
 //! What jobs open of audited data, as the kernel tells it.
 
-use crate::resident::{Resident, open, shell};
-use fetchml_api::job::{JobSpec, Layer, MountMode, MountRequest};
+use crate::resident::{Resident, mount, open, shell};
+use fetchml_api::job::{JobSpec, Layer, MountMode};
 use fetchml_policies::Library;
 use fetchmld::supervise::Access;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-fn mount(path: &Path, target: &str, mode: MountMode) -> MountRequest {
-    let label = path.to_str().unwrap().to_owned();
-    MountRequest { label, target: target.to_owned(), mode }
-}
 
 /// Runs a job to its end, reading its accesses all the while.
 fn accesses(resident: &Resident, spec: JobSpec) -> Vec<Access> {

@@ -7,6 +7,7 @@
 mod attacks;
 mod audit;
 mod bus;
+mod child;
 mod contract;
 mod crash;
 mod data;

@@ -1,64 +1,25 @@
 //! What single keys of a profile do to a job.
 
-use fetchml_api::job::{JobId, JobSpec};
+use crate::resident::{Resident, shell};
+use fetchml_api::job::JobSpec;
 use fetchml_policies::Library;
-use fetchmld::supervise::{Host, HostConfig, StartRequest, Submitter};
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 /// Runs a shell script under a profile that consists of the given lines, without
-/// queue and bus; its output, or why it did not run.
+/// queue and bus; its output.
 fn run_under(profile: &str, script: &str) -> Option<String> {
-    crate::start()?;
     let place = tempfile::tempdir().unwrap();
     let policies = place.path().join("policies/profiles");
     fs::create_dir_all(&policies).unwrap();
     fs::write(policies.join("tried.toml"), profile).unwrap();
-    let library = Arc::new(Library::load(&[place.path().join("policies")]).unwrap());
-    let host = Host::prepare(&HostConfig {
-        state_dir: place.path().join("state"),
-        runtime_dir: place.path().join("run"),
-        agent_path: fetchml_tests::agent(),
-        library: Arc::clone(&library),
-        private: true,
-        machine_root: "/".into(),
-    })
-    .unwrap();
-    let spec = JobSpec {
-        name: "tried".into(),
-        experiment: "tried".into(),
-        profile: "tried".into(),
-        ..JobSpec::plain(["sh", "-c", script].map(str::to_owned).to_vec())
-    };
-    let profile = library.profile("tried").unwrap();
-    host.check(&spec, &profile, &[]).unwrap();
-    let submitter = Submitter { uid: 0, gid: 0 };
-    let request = StartRequest {
-        job: JobId(1),
-        spec,
-        profile,
-        submitter,
-        directories: Vec::new(),
-        attempt: 1,
-        gpus: Vec::new(),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let report = runtime.block_on(async {
-        match host.plan(request).unwrap().start().await {
-            Ok(attempt) => attempt.finished().await,
-            Err(report) => report,
-        }
-    });
-    assert_eq!(report.status, 0, "{}", report.summary);
-    let mut log =
-        fs::File::from(host.job_directory(0, "tried", JobId(1)).unwrap().open_log(1).unwrap());
-    let mut frames = Vec::new();
-    log.read_to_end(&mut frames).unwrap();
-    host.leave();
-    Some(String::from_utf8_lossy(&frames).into_owned())
+    fs::create_dir(place.path().join("state")).unwrap();
+    let library = Library::load(&[place.path().join("policies")]).unwrap();
+    let resident = Resident::with(place, "/".into(), library)?;
+    let left = resident.run(JobSpec { profile: "tried".into(), ..shell(script) }, 1, &[]);
+    assert_eq!(left.report.status, 0, "{}", left.report.summary);
+    Some(left.log)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The machinery that builds sandboxes in this process, without queue and bus.
 
-use fetchml_api::job::{ExitReport, JobId, JobSpec};
+use fetchml_api::job::{ExitReport, JobId, JobSpec, MountMode, MountRequest};
 use fetchml_policies::Library;
 use fetchmld::supervise::{Attempt, Host, HostConfig, StartRequest, Submitter};
 use std::fs;
@@ -34,8 +34,13 @@ impl Resident {
     /// In a place of the caller's making, on a machine whose accelerators are
     /// looked for elsewhere.
     pub(crate) fn at(place: TempDir, machine_root: PathBuf) -> Option<Self> {
+        Self::with(place, machine_root, Library::load::<&Path>(&[]).unwrap())
+    }
+
+    /// With these profiles.
+    pub(crate) fn with(place: TempDir, machine_root: PathBuf, library: Library) -> Option<Self> {
         crate::start()?;
-        let library = Arc::new(Library::load::<&Path>(&[]).unwrap());
+        let library = Arc::new(library);
         let host = Host::prepare(&HostConfig {
             state_dir: place.path().join("state"),
             runtime_dir: place.path().join("run"),
@@ -95,7 +100,13 @@ pub(crate) fn shell(script: &str) -> JobSpec {
     JobSpec::plain(["sh", "-c", script].map(str::to_owned).to_vec())
 }
 
-/// The directories that a job is to see.
+/// A directory that a job is to see.
+pub(crate) fn mount(path: &Path, target: &str, mode: MountMode) -> MountRequest {
+    let label = path.to_str().unwrap().to_owned();
+    MountRequest { label, target: target.to_owned(), mode }
+}
+
+/// The directories that a job is to see, opened.
 pub(crate) fn open(spec: &JobSpec) -> Vec<OwnedFd> {
     spec.mounts.iter().map(|mount| fs::File::open(&mount.label).unwrap().into()).collect()
 }
