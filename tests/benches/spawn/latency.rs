@@ -85,7 +85,7 @@ pub(crate) fn section(resident: &Resident) -> String {
     table(&mut rows)
 }
 
-fn limit_command(limit: &Path, job: &Path, program: Program, options: &[&str]) -> Command {
+pub(crate) fn limit_command(limit: &Path, job: &Path, program: Program, options: &[&str]) -> Command {
     let mut command = Command::new(limit);
     command.arg("--init").args(options);
     if program == Program::Stamp {
@@ -109,7 +109,7 @@ fn resident_limit(limit: &Path, program: Program) -> Option<Duration> {
 }
 
 /// Runs a program to its end, or to its first instruction.
-fn run(command: &mut Command, program: Program) -> Duration {
+pub(crate) fn run(command: &mut Command, program: Program) -> Duration {
     if program == Program::True {
         let begun = Instant::now();
         let status = command.status().expect("the launcher can be executed");

@@ -1,10 +1,12 @@
 //! What the supervisor's own state does to a launch: its size, pauses between
 //! launches, and several launches at once.
 
-use crate::percentile;
 use crate::resident::Resident;
+use crate::{Program, latency, peers, percentile};
 use std::fmt::Write;
 use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const RUNS: usize = 100;
@@ -19,7 +21,13 @@ pub(crate) fn section(resident: &Resident) -> String {
     };
     let back_to_back = || (0..RUNS).map(|_| resident.run(&["/bin/true"]).took).collect();
     line("10 MiB, back to back", back_to_back());
-    line("one launch each 100 ms", paused(resident));
+    line("one launch each 100 ms", paused(|| resident.run(&["/bin/true"]).took));
+    // What a pause does to whoever launches, on this machine.
+    for (name, mut command) in others() {
+        let mut launch = || latency::run(&mut command, Program::True);
+        line(&format!("{name}, back to back"), (0..RUNS).map(|_| launch()).collect());
+        line(&format!("{name}, one each 100 ms"), paused(launch));
+    }
     let ballast: Vec<u8> = black_box(vec![1; 1024 * MIB]);
     line("1 GiB, back to back", back_to_back());
     drop(black_box(ballast));
@@ -35,9 +43,16 @@ pub(crate) fn section(resident: &Resident) -> String {
     text
 }
 
-fn paused(resident: &Resident) -> Vec<Duration> {
+fn paused(mut launch: impl FnMut() -> Duration) -> Vec<Duration> {
     let pause = || std::thread::sleep(Duration::from_millis(100));
-    (0..RUNS / 2).map(|_| (pause(), resident.run(&["/bin/true"]).took).1).collect()
+    (0..RUNS / 2).map(|_| (pause(), launch()).1).collect()
+}
+
+fn others() -> Vec<(&'static str, Command)> {
+    let floor = peers::limit().map(|program| {
+        ("limit --init", latency::limit_command(&program, Path::new("/"), Program::True, &[]))
+    });
+    [("bare fork and exec", Command::new("/bin/true"))].into_iter().chain(floor).collect()
 }
 
 async fn throughput(resident: &Resident, at_once: usize) -> Vec<Duration> {
