@@ -144,7 +144,10 @@ fn start_with_baggage(private: &Private, script: &str) -> std::process::Child {
         .env("FETCHML_AGENT", private.agent())
         .current_dir(private.project())
         .stdin(std::process::Stdio::null());
-    wrapped.spawn().unwrap()
+    let client = wrapped.spawn().unwrap();
+    // Before anybody else starts one who has nothing to hand on.
+    super::eventually("its supervisor", || private.supervisor().map(drop));
+    client
 }
 
 #[test]
