@@ -22,6 +22,7 @@ pub(super) fn findings() -> Vec<Finding> {
             geteuid().is_root(),
         ),
         clock(features::clock_is_synchronised().ok()),
+        processes(std::fs::read_to_string("/proc/self/mounts").ok().as_deref()),
         python(JOB_PATH.iter().map(|dir| Path::new(dir).join("python3")).find(|p| {
             p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o001 != 0)
         })),
@@ -66,6 +67,31 @@ fn clock(synchronised: Option<bool>) -> Finding {
     }
 }
 
+/// From the table of mounts (proc_mounts(5)): whether `/proc` hides the processes of
+/// others (`hidepid`, proc(5)).
+fn processes(mounts: Option<&str>) -> Finding {
+    const NAME: &str = "processes";
+    let options = mounts.and_then(|table| {
+        // The last mount at a place is the one that is seen.
+        table.lines().rev().find_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            (fields.next()? == "/proc" && fields.next()? == "proc").then(|| fields.next())?
+        })
+    });
+    let Some(options) = options else {
+        return Finding::unknown(Group::System, NAME, "there is no /proc to ask");
+    };
+    let hides = options.split(',').filter_map(|option| option.strip_prefix("hidepid="));
+    match hides.last() {
+        Some("1" | "2" | "4" | "noaccess" | "invisible" | "ptraceable") => {
+            Finding::ok(Group::System, NAME, "each user sees the command lines of their own only")
+        }
+        _ => Finding::partial(Group::System, NAME, "every user sees all command lines")
+            .so("what a job's command says is no secret among the users of this machine")
+            .fix("mount -o remount,hidepid=invisible /proc; see privacy.md in the documentation"),
+    }
+}
+
 fn python(found: Option<PathBuf>) -> Finding {
     const NAME: &str = "python3";
     match found {
@@ -98,5 +124,19 @@ mod tests {
         assert_eq!(clock(Some(false)).state, Partial);
         assert_eq!(clock(None).state, Unknown);
         assert_eq!(python(None).state, Absent);
+    }
+
+    #[test]
+    fn a_proc_that_shows_everybodys_processes_is_told() {
+        let state = |options: &str| {
+            processes(Some(&format!("sysfs /sys sysfs rw 0 0\nproc /proc proc {options} 0 0\n"))).state
+        };
+        assert_eq!(state("rw,nosuid,relatime"), Partial);
+        assert_eq!(state("rw,relatime,hidepid=off"), Partial);
+        assert_eq!(state("rw,relatime,hidepid=invisible"), Fine);
+        assert_eq!(state("rw,gid=4,hidepid=2"), Fine);
+        assert_eq!(processes(Some("sysfs /sys sysfs rw 0 0\n")).state, Unknown);
+        let covered = "proc /proc proc rw,hidepid=2 0 0\nproc /proc proc rw 0 0\n";
+        assert_eq!(processes(Some(covered)).state, Partial);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::link::Array;
 use crate::view::style::{Style, of_state};
-use crate::view::table::{Cell, draw};
+use crate::view::table::{Cell, draw, drawn_width};
 use crate::view::text::{ago, duration, size, visible};
 use fetchml_api::job::{Denied, FailureClass, JobDescription, JobState};
 use std::collections::BTreeMap;
@@ -14,6 +14,10 @@ pub(crate) enum Line {
     /// The newest job of an array, for what all have in common, and all of them.
     Array(Box<JobDescription>, Array),
 }
+
+/// Columns that a narrow terminal does without, for the reasons' sake, where each line
+/// has only what a job has that nobody said anything else of.
+const DISPENSABLE: [(&str, &str); 2] = [("EXPERIMENT", "default"), ("PRIO", "0")];
 
 /// Jobs and arrays as a table, in the order given.
 pub(crate) fn table(
@@ -28,7 +32,7 @@ pub(crate) fn table(
     if users {
         header.insert(1, "USER");
     }
-    let rows: Vec<Vec<Cell>> = lines
+    let mut rows: Vec<Vec<Cell>> = lines
         .iter()
         .map(|line| {
             let (job, mut row) = match line {
@@ -41,6 +45,15 @@ pub(crate) fn table(
             row
         })
         .collect();
+    for (name, usual) in DISPENSABLE {
+        let Some(column) = header.iter().position(|head| *head == name) else { continue };
+        let is_usual = |row: &Vec<Cell>| row.get(column).is_some_and(|cell| cell.text == usual);
+        if width.is_some_and(|limit| drawn_width(&header, &rows) > limit) && rows.iter().all(is_usual)
+        {
+            header.remove(column);
+            rows.iter_mut().for_each(|row| drop(row.remove(column)));
+        }
+    }
     draw(&header, &rows, width, style)
 }
 
@@ -212,6 +225,20 @@ mod tests {
         assert!(table(&jobs, true, now, None, PLAIN).contains("JOB  USER   NAME"));
         let narrow = table(&jobs, true, now, Some(72), PLAIN);
         assert!(narrow.lines().all(|l| l.chars().count() <= 72), "{narrow}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_the_reason_rather_than_what_is_the_same_everywhere() {
+        let mut job = example::running(13);
+        job.reason = "waiting for 1 GPU; 2 jobs before it".into();
+        let of = |job: &JobDescription, width| {
+            table(&[Line::Job(Box::new(job.clone()))], false, example::SUBMITTED, width, PLAIN)
+        };
+        let narrow = of(&job, Some(80));
+        assert!(narrow.contains(&job.reason) && !narrow.contains("EXPERIMENT"), "{narrow}");
+        assert!(of(&job, Some(120)).contains("EXPERIMENT"));
+        job.spec.experiment = "ablation".into();
+        assert!(of(&job, Some(60)).contains("ablation"));
     }
 
     #[test]

@@ -35,12 +35,7 @@ pub(crate) fn draw(
     width: Option<usize>,
     style: Style,
 ) -> String {
-    let mut widths: Vec<usize> = header.iter().map(|h| h.width()).collect();
-    for row in rows {
-        for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = (*widest).max(cell.text.width());
-        }
-    }
+    let mut widths = natural_widths(header, rows);
     if let Some(limit) = width {
         fit(&mut widths, limit);
     }
@@ -52,9 +47,27 @@ pub(crate) fn draw(
     out
 }
 
+/// How wide a line is with nothing cut.
+pub(crate) fn drawn_width(header: &[&str], rows: &[Vec<Cell>]) -> usize {
+    natural_widths(header, rows).iter().sum::<usize>() + gaps(header.len())
+}
+
+fn natural_widths(header: &[&str], rows: &[Vec<Cell>]) -> Vec<usize> {
+    let mut widths: Vec<usize> = header.iter().map(|h| h.width()).collect();
+    for row in rows {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = (*widest).max(cell.text.width());
+        }
+    }
+    widths
+}
+
+fn gaps(columns: usize) -> usize {
+    GAP.len() * columns.saturating_sub(1)
+}
+
 fn fit(widths: &mut [usize], limit: usize) {
-    let gaps = GAP.len() * widths.len().saturating_sub(1);
-    let mut over = (widths.iter().sum::<usize>() + gaps).saturating_sub(limit);
+    let mut over = (widths.iter().sum::<usize>() + gaps(widths.len())).saturating_sub(limit);
     while over > 0 {
         let Some(widest) = widths.iter_mut().max().filter(|w| **w > MIN_WIDTH) else {
             return;
