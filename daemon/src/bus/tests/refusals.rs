@@ -2,7 +2,7 @@
 
 use super::*;
 use fetchml_api::audit::NewRecord;
-use fetchml_api::job::JobState;
+use fetchml_api::job::{ExitReport, FailureClass, JobState};
 use futures_util::future::BoxFuture;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -288,6 +288,28 @@ async fn while_nothing_can_be_recorded_what_waits_goes_on_waiting() {
     ledger.broken.store(false, Ordering::Relaxed);
     let job = described(&manager.wait_job(waiting).await.expect("over"));
     assert_eq!((job.state, job.attempt), (JobState::Succeeded, 1));
+}
+
+#[tokio::test]
+async fn a_cancellation_that_meets_the_end_of_a_failed_try_is_the_last_word() {
+    let dir = Arc::new(tempfile::tempdir().expect("temporary directory"));
+    let log = open_audit(dir.path());
+    let ledger = Arc::new(Failing { log, broken: AtomicBool::new(false), known: false });
+    let world = World::with(dir, 1, Simulator::default(), ledger.clone()).await;
+    let manager = world.manager(1000).await;
+    let job = submit(&manager, &["sleep"]).await;
+    let id = fetchml_api::job::JobId(job);
+    until("it runs", || world.simulator.started() == [id]).await;
+    // Its end is known and cannot be recorded: it is about to be tried again.
+    ledger.broken.store(true, Ordering::Relaxed);
+    let failure = Some(FailureClass::Infrastructure);
+    world.simulator.finish(id, ExitReport { failure, ..crate::engine::simulator::exited(1) });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    manager.cancel_job(job).await.expect("cancelled");
+    ledger.broken.store(false, Ordering::Relaxed);
+    let job = described(&manager.wait_job(job).await.expect("over"));
+    assert_eq!((job.state, job.attempt), (JobState::Cancelled, 1));
+    assert_eq!(world.simulator.started(), [id]);
 }
 
 #[tokio::test]
