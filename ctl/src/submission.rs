@@ -147,6 +147,9 @@ impl Submission {
         if let Some(cpus) = job.cpus {
             spec.insert("cpus", Variant::from(cpus));
         }
+        if let Some(set) = job.cpuset {
+            spec.insert("cpuset", Variant::from(set.to_string()));
+        }
         self.place_in_queue(&mut spec);
         spec
     }

@@ -111,6 +111,7 @@ fn written(field: &str) -> &str {
         "pids" => "limits.pids",
         "memory_bytes" => "limits.memory",
         "cpus" => "limits.cpus",
+        "cpuset" => "limits.cpuset",
         "disk_bytes" => "limits.disk",
         "log_bytes" => "limits.log",
         "cpu_weight" => "limits.cpu_weight",

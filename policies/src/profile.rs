@@ -1,6 +1,7 @@
 //! Sandbox profiles as they are after reading, inheritance and checking.
 
 use crate::devices;
+use fetchml_api::cpus::CpuSet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -66,6 +67,8 @@ pub struct Profile {
     pub memory_bytes: Option<u64>,
     /// CPUs (`[limits] cpus`), when the profile sets them.
     pub cpus: Option<f64>,
+    /// The CPUs that jobs run on (`[limits] cpuset`), when the profile names some.
+    pub cpuset: Option<CpuSet>,
     /// Bytes of outputs and changes in the project (`[limits] disk`), when the
     /// profile limits them.
     pub disk_bytes: Option<u64>,

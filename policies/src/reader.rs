@@ -7,6 +7,7 @@ use crate::devices;
 use crate::paths;
 use crate::problem::{Fault, Problem, nearest, place};
 use crate::profile::{Demand, Denials, Network, Shown};
+use fetchml_api::cpus::CpuSet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
@@ -36,8 +37,8 @@ const KEYS: [&str; 20] = [
 const ROOT_KEYS: [&str; 7] =
     ["show", "show_optional", "hide", "devices", "devices_optional", "tmp_size", "shm_size"];
 const CALL_KEYS: [&str; 1] = ["allow"];
-const LIMIT_KEYS: [&str; 8] =
-    ["open_files", "pids", "memory", "cpus", "disk", "log", "cpu_weight", "io_weight"];
+const LIMIT_KEYS: [&str; 9] =
+    ["open_files", "pids", "memory", "cpus", "cpuset", "disk", "log", "cpu_weight", "io_weight"];
 
 /// A profile before inheritance. `None`: the file does not say.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +74,7 @@ pub(crate) struct Draft {
     pub(crate) pids: Option<u64>,
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) cpus: Option<f64>,
+    pub(crate) cpuset: Option<CpuSet>,
     pub(crate) disk_bytes: Option<u64>,
     pub(crate) log_bytes: Option<u64>,
     pub(crate) cpu_weight: Option<u32>,
@@ -160,6 +162,7 @@ impl Reader<'_> {
             draft.pids = self.value(limits, "limits.", "pids", |v| value::whole(v, 8, 1 << 22));
             draft.memory_bytes = self.value(limits, "limits.", "memory", value::memory);
             draft.cpus = self.value(limits, "limits.", "cpus", |v| value::number(v, 0.01, 4096.0));
+            draft.cpuset = self.value(limits, "limits.", "cpuset", value::cpuset);
             draft.disk_bytes = self.value(limits, "limits.", "disk", value::written);
             draft.log_bytes = self.value(limits, "limits.", "log", value::written);
             draft.cpu_weight = self.value(limits, "limits.", "cpu_weight", value::weight);

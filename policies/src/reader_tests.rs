@@ -134,6 +134,7 @@ fn numbers_and_sizes_have_ranges() {
     refused("[limits]\nmemory = \"1MiB\"", &["out of range", "16 MiB"]);
     refused("[limits]\nmemory = 4096", &["is an integer", "in quotes"]);
     refused("[limits]\ncpus = 0", &["out of range"]);
+    refused("[limits]\ncpuset = \"3-1\"", &["\"3-1\" is no list of CPUs"]);
     refused("[root]\ntmp_size = \"99999999999999TiB\"", &["root.tmp_size"]);
 }
 

@@ -109,7 +109,7 @@ fn inherit(to: &mut Draft, from: &Draft) -> Result<(), Problem> {
     take! {
         description network_mode read_only_root no_new_privileges drop_all_caps allowed_caps user_ns
         run_as_uid run_as_gid seccomp_profile denials quiet_calls max_runtime_usec landlock stop_grace_usec tmp_bytes
-        shm_bytes open_files pids memory_bytes cpus disk_bytes log_bytes cpu_weight io_weight
+        shm_bytes open_files pids memory_bytes cpus cpuset disk_bytes log_bytes cpu_weight io_weight
     }
     Ok(())
 }
@@ -184,6 +184,7 @@ fn complete(name: &str, draft: Draft, problems: &mut Vec<Problem>) -> Option<Pro
         pids: pids?,
         memory_bytes: draft.memory_bytes,
         cpus: draft.cpus,
+        cpuset: draft.cpuset,
         disk_bytes: draft.disk_bytes,
         log_bytes: log_bytes?,
         cpu_weight: draft.cpu_weight.unwrap_or(Profile::USUAL_WEIGHT),

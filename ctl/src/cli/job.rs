@@ -2,6 +2,7 @@
 
 use crate::input;
 use clap::{Args, ValueHint};
+use fetchml_api::cpus::CpuSet;
 use fetchml_api::job::{FailureClass, NetworkMode};
 use std::path::PathBuf;
 
@@ -43,6 +44,9 @@ pub(crate) struct Job {
     /// Most CPUs, such as 2 or 0.5
     #[arg(long, value_name = "N", value_parser = input::cpus)]
     pub(crate) cpus: Option<f64>,
+    /// The CPUs to run on, such as 0-3,8
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset: Option<CpuSet>,
     /// Most processes and threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) pids: Option<u64>,

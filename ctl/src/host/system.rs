@@ -81,8 +81,8 @@ fn processes(mounts: Option<&str>) -> Finding {
     let Some(options) = options else {
         return Finding::unknown(Group::System, NAME, "there is no /proc to ask");
     };
-    let hides = options.split(',').filter_map(|option| option.strip_prefix("hidepid="));
-    match hides.last() {
+    let mut hides = options.split(',').filter_map(|option| option.strip_prefix("hidepid="));
+    match hides.next_back() {
         Some("1" | "2" | "4" | "noaccess" | "invisible" | "ptraceable") => {
             Finding::ok(Group::System, NAME, "each user sees the command lines of their own only")
         }
@@ -129,7 +129,8 @@ mod tests {
     #[test]
     fn a_proc_that_shows_everybodys_processes_is_told() {
         let state = |options: &str| {
-            processes(Some(&format!("sysfs /sys sysfs rw 0 0\nproc /proc proc {options} 0 0\n"))).state
+            processes(Some(&format!("sysfs /sys sysfs rw 0 0\nproc /proc proc {options} 0 0\n")))
+                .state
         };
         assert_eq!(state("rw,nosuid,relatime"), Partial);
         assert_eq!(state("rw,relatime,hidepid=off"), Partial);

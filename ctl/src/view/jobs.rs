@@ -48,7 +48,8 @@ pub(crate) fn table(
     for (name, usual) in DISPENSABLE {
         let Some(column) = header.iter().position(|head| *head == name) else { continue };
         let is_usual = |row: &Vec<Cell>| row.get(column).is_some_and(|cell| cell.text == usual);
-        if width.is_some_and(|limit| drawn_width(&header, &rows) > limit) && rows.iter().all(is_usual)
+        if width.is_some_and(|limit| drawn_width(&header, &rows) > limit)
+            && rows.iter().all(is_usual)
         {
             header.remove(column);
             rows.iter_mut().for_each(|row| drop(row.remove(column)));

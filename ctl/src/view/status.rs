@@ -96,6 +96,7 @@ fn asked(page: &mut Page, job: &JobDescription) {
     let limits = [
         spec.limits.memory_bytes.map(|b| format!("{} of memory", size(b))),
         spec.limits.cpus.map(|n| format!("{n} CPUs")),
+        spec.limits.cpuset.map(|set| format!("on CPUs {set}")),
         spec.limits.pids.map(|n| format!("{n} processes")),
         spec.limits.disk_bytes.map(|b| format!("{} on the disk", size(b))),
         spec.limits.log_bytes.map(|b| format!("{} of log", size(b))),

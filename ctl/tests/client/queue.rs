@@ -35,6 +35,8 @@ fn what_a_job_asks_of_the_queue_reaches_the_supervisor() {
         "1G",
         "--log-limit",
         "1M",
+        "--cpuset",
+        "0-3,8",
         "--cpu-weight",
         "50",
         "--io-weight",
@@ -54,6 +56,7 @@ fn what_a_job_asks_of_the_queue_reaches_the_supervisor() {
         ("gpu-type", "H100"),
         ("disk-bytes", "1073741824"),
         ("log-bytes", "1048576"),
+        ("cpuset", "0-3,8"),
         ("cpu-weight", "50"),
         ("io-weight", "200"),
     ] {
@@ -65,6 +68,7 @@ fn what_a_job_asks_of_the_queue_reaches_the_supervisor() {
         (["--gpu-type", "H100"], "--gpus"),
         (["--after", "nobody"], "no job has the name"),
         (["--io-weight", "0"], "1..=10000"),
+        (["--cpuset", "3-1"], "such as 0-3,8"),
     ] {
         let (status, stdout, stderr) =
             run(&fake, &[&["submit"], &words[..], &["--", "x"]].concat());

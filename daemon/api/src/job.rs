@@ -1,5 +1,6 @@
 //! Jobs: what a user asks for, what becomes of it, and why it ended.
 
+use crate::cpus::CpuSet;
 use crate::queueing::{GpuRequest, Queueing};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -113,6 +114,9 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// CPUs, fractions allowed (cgroup v2 `cpu.max`).
     pub cpus: Option<f64>,
+    /// The CPUs that it may run on (cgroup v2 `cpuset.cpus`).
+    #[serde(default)]
+    pub cpuset: Option<CpuSet>,
     /// Processes and threads (`pids.max`, and `RLIMIT_NPROC` of the job's own id).
     pub pids: Option<u64>,
     /// Bytes that it may write to the disk: its outputs and what it changes in

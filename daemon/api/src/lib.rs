@@ -27,6 +27,8 @@ pub mod agent;
 pub mod array;
 #[cfg(feature = "std")]
 pub mod audit;
+#[cfg(feature = "std")]
+pub mod cpus;
 pub mod denial;
 #[cfg(feature = "std")]
 pub mod host;

@@ -22,8 +22,8 @@ pub trait Manager {
     ///
     /// `spec` has the keys `command` (as, required), `env` (a{ss}), `name` (s),
     /// `experiment` (s), `profile` (s), `network` (s: none, loopback),
-    /// `time-limit-usec` (t), `memory-bytes` (t), `cpus` (d), `pids` (t), `disk-bytes` (t),
-    /// `log-bytes` (t), `cpu-weight` (u), `io-weight` (u), `gpus` (u), `gpu-type` (s),
+    /// `time-limit-usec` (t), `memory-bytes` (t), `cpus` (d), `cpuset` (s: `0-3,8`),
+    /// `pids` (t), `disk-bytes` (t), `log-bytes` (t), `cpu-weight` (u), `io-weight` (u), `gpus` (u), `gpu-type` (s),
     /// `priority` (i), `hold` (b), `after` (a(ts): job, `any` or `ok`), `retry` (a{su}:
     /// failure class, further tries); an unknown key or a wrong type is an error.
     /// `mounts` are directories that the caller opened: path in the job, mode

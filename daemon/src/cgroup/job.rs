@@ -82,6 +82,9 @@ impl JobCgroup {
             let quota = (cpus * PERIOD_USEC).max(1000.0);
             self.write("cpu.max", &format!("{quota:.0} {PERIOD_USEC:.0}"))?;
         }
+        if let Some(set) = limits.cpuset {
+            self.write("cpuset.cpus", &set.to_string())?;
+        }
         if let Some(pids) = limits.pids {
             self.write("pids.max", &pids.to_string())?;
         }

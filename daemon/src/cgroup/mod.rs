@@ -13,6 +13,7 @@ mod place;
 pub(crate) use job::{GroupUse, JobCgroup};
 
 use crate::supervise::Refusal;
+use fetchml_api::cpus::CpuSet;
 use fetchml_api::job::JobId;
 use std::fs;
 use std::io;
@@ -25,10 +26,12 @@ pub(crate) enum Controller {
     Cpu,
     Pids,
     Io,
+    Cpuset,
 }
 
 impl Controller {
-    const ALL: [Self; 4] = [Self::Memory, Self::Cpu, Self::Pids, Self::Io];
+    /// What every job's group has.
+    const USUAL: [Self; 4] = [Self::Memory, Self::Cpu, Self::Pids, Self::Io];
 
     fn name(self) -> &'static str {
         match self {
@@ -36,6 +39,7 @@ impl Controller {
             Self::Cpu => "cpu",
             Self::Pids => "pids",
             Self::Io => "io",
+            Self::Cpuset => "cpuset",
         }
     }
 }
@@ -45,6 +49,7 @@ impl Controller {
 pub(crate) struct JobLimits {
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) cpus: Option<f64>,
+    pub(crate) cpuset: Option<CpuSet>,
     pub(crate) pids: Option<u64>,
     pub(crate) cpu_weight: Option<u32>,
     pub(crate) io_weight: Option<u32>,
@@ -78,11 +83,11 @@ impl Cgroups {
         };
         match place::parent_group(name) {
             Ok(parent) => {
-                place::enable_controllers(&parent);
+                place::enable_controllers(&parent, &Controller::USUAL);
                 let enabled =
                     fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
                 let has = |c: &Controller| enabled.split_whitespace().any(|w| w == c.name());
-                found.available = Controller::ALL.into_iter().filter(has).collect();
+                found.available = Controller::USUAL.into_iter().filter(has).collect();
                 found.parent = Some(parent);
             }
             Err(problem) => found.problem = problem,
@@ -91,7 +96,18 @@ impl Cgroups {
     }
 
     pub(crate) fn has(&self, controller: Controller) -> bool {
-        self.available.contains(&controller)
+        match controller {
+            Controller::Cpuset => self.cpus().is_some(),
+            _ => self.available.contains(&controller),
+        }
+    }
+
+    /// The CPUs that jobs may run on, where a job can have some of them alone. The
+    /// controller for it is enabled by the first job that wants it, since it makes
+    /// each launch dearer.
+    pub(crate) fn cpus(&self) -> Option<CpuSet> {
+        let file = self.parent.as_ref()?.join("cpuset.cpus.effective");
+        fs::read_to_string(file).ok()?.trim().parse().ok()
     }
 
     /// Whether a group's weight for the disks can be set: by the controller's own
@@ -133,7 +149,7 @@ impl Cgroups {
     pub(crate) fn describe(&self) -> Result<String, String> {
         let Some(parent) = &self.parent else { return Err(self.problem.clone()) };
         let names: Vec<_> = self.available.iter().map(|c| c.name()).collect();
-        if names.len() == Controller::ALL.len() {
+        if names.len() == Controller::USUAL.len() {
             Ok(format!("{} with {}", parent.display(), names.join(", ")))
         } else {
             let have = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
@@ -150,6 +166,9 @@ impl Cgroups {
         limits: &JobLimits,
     ) -> Result<Option<JobCgroup>, Refusal> {
         let Some(parent) = &self.parent else { return Ok(None) };
+        if limits.cpuset.is_some() {
+            place::enable_controllers(parent, &[Controller::Cpuset]);
+        }
         let path = parent.join(group_name(job));
         let failed = |what: &str, e: io::Error| {
             Refusal::Infrastructure(format!("cannot {what} cgroup {}: {e}", path.display()))

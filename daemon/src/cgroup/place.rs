@@ -25,7 +25,8 @@ pub(super) fn parent_group(name: Option<&str>) -> Result<PathBuf, String> {
         };
     };
     if is_delegated(&own) {
-        enable_controllers(&own);
+        enable_controllers(&own, &Controller::USUAL);
+        enable_controllers(&own, &[Controller::Cpuset]);
     }
     let parent = own.join(name);
     match fs::create_dir(&parent) {
@@ -59,10 +60,10 @@ fn hierarchy() -> Option<PathBuf> {
     mounts.find(answers)
 }
 
-/// Enables what there is for the children of a group. Processes of the group
+/// Enables those of the controllers that there are for the children of a group. Processes of the group
 /// itself (the unit's holder) move to a child first: a group with enabled
 /// controllers holds none.
-pub(super) fn enable_controllers(parent: &Path) {
+pub(super) fn enable_controllers(parent: &Path, wanted: &[Controller]) {
     let holder = parent.join("holder");
     let procs = fs::read_to_string(parent.join("cgroup.procs")).unwrap_or_default();
     if !procs.trim().is_empty() && fs::create_dir(&holder).is_ok() || holder.is_dir() {
@@ -72,7 +73,7 @@ pub(super) fn enable_controllers(parent: &Path) {
     }
     let available = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
     for name in available.split_whitespace() {
-        if Controller::ALL.iter().any(|c| c.name() == name) {
+        if wanted.iter().any(|c| c.name() == name) {
             let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{name}"));
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::cgroup::{Cgroups, Controller, JobLimits};
 use crate::supervise::Refusal;
+use fetchml_api::cpus::CpuSet;
 use fetchml_api::job::{Layer, LayerState, Limits};
 use fetchml_policies::Profile;
 use rustix::process::{Resource, Rlimit, getrlimit};
@@ -11,6 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit};
 pub(super) struct Resolved {
     memory_bytes: Option<u64>,
     cpus: Option<f64>,
+    cpuset: Option<CpuSet>,
     pids: u64,
     disk_bytes: Option<u64>,
     pub(super) log_bytes: u64,
@@ -39,6 +41,19 @@ fn within<T: PartialOrd + Copy>(
     }
 }
 
+/// The CPUs that the job asked for, which must be among the profile's.
+fn cpuset(asked: Option<CpuSet>, profile: &Profile) -> Result<Option<CpuSet>, Refusal> {
+    let beyond = asked.zip(profile.cpuset).and_then(|(asked, most)| asked.beyond(&most));
+    match (beyond, profile.cpuset) {
+        (Some(beyond), Some(most)) => Err(Refusal::Invalid(format!(
+            "--cpuset has CPU {beyond}, but jobs of profile `{}` run on {most} alone; ask for \
+             some of these or use another profile",
+            profile.name
+        ))),
+        _ => Ok(asked.or(profile.cpuset)),
+    }
+}
+
 impl Resolved {
     /// What holds, or the refusal of the first limit that is above the profile's.
     pub(super) fn new(asked: &Limits, profile: &Profile) -> Result<Self, Refusal> {
@@ -60,6 +75,7 @@ impl Resolved {
                 bytes,
             )?,
             cpus: within(profile, "cpus", asked.cpus, profile.cpus, |n| n.to_string())?,
+            cpuset: cpuset(asked.cpuset, profile)?,
             pids: pids.unwrap_or(profile.pids),
             disk_bytes: within(profile, "disk", asked.disk_bytes, profile.disk_bytes, bytes)?,
             log_bytes: log.unwrap_or(profile.log_bytes),
@@ -75,6 +91,7 @@ impl Resolved {
         for (asked, controller, flag) in [
             (self.memory_bytes.is_some(), Controller::Memory, "memory"),
             (self.cpus.is_some(), Controller::Cpu, "cpus"),
+            (self.cpuset.is_some(), Controller::Cpuset, "cpuset"),
             (cpu_weight.is_some(), Controller::Cpu, "cpu-weight"),
             (io_weight.is_some(), Controller::Io, "io-weight"),
         ] {
@@ -93,9 +110,19 @@ impl Resolved {
                     .to_owned(),
             ));
         }
+        if let Some(set) = self.cpuset
+            && let Some(most) = cgroups.cpus()
+            && let Some(beyond) = set.beyond(&most)
+        {
+            return Err(Refusal::Invalid(format!(
+                "--cpuset has CPU {beyond}, but jobs of this machine run on {most}; ask for some \
+                 of these"
+            )));
+        }
         Ok(JobLimits {
             memory_bytes: self.memory_bytes,
             cpus: self.cpus,
+            cpuset: self.cpuset,
             // RLIMIT_NPROC of an id that no other job shares keeps the number
             // everywhere; the controller does it besides where there is one.
             pids: cgroups.has(Controller::Pids).then_some(self.with_agent()),
@@ -143,6 +170,9 @@ impl Resolved {
         }
         if let Some(cpus) = self.cpus {
             words.push(format!("{cpus} cpus"));
+        }
+        if let Some(set) = self.cpuset {
+            words.push(format!("on cpus {set}"));
         }
         if let Some(bytes) = self.disk_bytes {
             words.push(format!("{bytes} bytes on the disk"));

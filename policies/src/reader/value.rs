@@ -2,6 +2,7 @@
 
 use crate::problem::{Fault, choices_of_many};
 use crate::profile::{Demand, Denials, Network};
+use fetchml_api::cpus::{CpuSet, NotCpus};
 use std::str::FromStr;
 use std::time::Duration;
 use syscalls::x86_64::Sysno;
@@ -234,6 +235,12 @@ pub(super) fn memory(value: &DeValue<'_>) -> Result<u64, Fault> {
 /// What a job may write to a disk.
 pub(super) fn written(value: &DeValue<'_>) -> Result<u64, Fault> {
     size(value, 1 << 20, 1 << 50)
+}
+
+/// Which CPUs.
+pub(super) fn cpuset(value: &DeValue<'_>) -> Result<CpuSet, Fault> {
+    let wrong = |e: NotCpus| Fault::new(e.to_string(), "write cpuset = \"0-3,8\"");
+    text(value)?.parse().map_err(wrong)
 }
 
 /// A share in the terms of cgroup v2.

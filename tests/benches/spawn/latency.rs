@@ -85,7 +85,12 @@ pub(crate) fn section(resident: &Resident) -> String {
     table(&mut rows)
 }
 
-pub(crate) fn limit_command(limit: &Path, job: &Path, program: Program, options: &[&str]) -> Command {
+pub(crate) fn limit_command(
+    limit: &Path,
+    job: &Path,
+    program: Program,
+    options: &[&str],
+) -> Command {
     let mut command = Command::new(limit);
     command.arg("--init").args(options);
     if program == Program::Stamp {

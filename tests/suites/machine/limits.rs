@@ -114,7 +114,7 @@ print(\"children\", n)
 
 const OWN_CGROUP: &str = r#"
 cd /home/alice/project
-job=$(runuser -u alice -- fetchmlctl submit --quiet --name lighthouse --profile small --memory 256M --cpus 0.5 --pids 64 -- sh -c 'echo up; exec sleep 4711')
+job=$(runuser -u alice -- fetchmlctl submit --quiet --name lighthouse --profile small --memory 256M --cpus 0.5 --cpuset 1 --pids 64 -- sh -c 'echo up; exec sleep 4711')
 # A job that is refused never says so; the script goes on and the test sees why.
 for try in $(seq 100); do
     runuser -u alice -- fetchmlctl logs "$job" | grep -q up && break
@@ -124,7 +124,7 @@ runuser -u alice -- fetchmlctl status "$job" | head -n 2
 pid=$(pgrep -f 'sleep 4711' | head -n 1)
 path=$(sed -n 's/^0:://p' "/proc/$pid/cgroup")
 echo "path $path"
-for file in memory.max memory.swap.max memory.high cpu.max cpu.weight io.weight pids.max; do
+for file in memory.max memory.swap.max memory.high cpu.max cpuset.cpus cpu.weight io.weight pids.max; do
     echo "$file $(cat "/sys/fs/cgroup$path/$file" 2>/dev/null || cat "/sys/fs/cgroup${path%/*}/$file")"
 done
 ps -o pid= -p "$(cat "/sys/fs/cgroup/fetchml.slice/fetchmld.service/cgroup.procs" | tr '\n' ',' | sed 's/,$//')" | wc -l
@@ -154,6 +154,21 @@ print(round((time.process_time() - cpu) / (time.monotonic() - wall), 2))
 '
 ";
 
+const CPUSET: &str = "
+cd /home/alice/project
+runuser -u alice -- fetchmlctl run --cpuset 1 -- python3 -c '
+import os
+os.sched_setaffinity(0, {0, 1})
+print(\"on\", sorted(os.sched_getaffinity(0)))
+'
+runuser -u alice -- fetchmlctl run --cpuset 0-9 -- true
+sed -i '/^cpu_weight/i cpuset = \"0\"' /etc/fetchml/policies/profiles/small.toml
+systemctl reload fetchmld
+runuser -u alice -- fetchmlctl run --profile small -- python3 -c 'import os; print(\"small on\", os.sched_getaffinity(0))'
+runuser -u alice -- fetchmlctl run --profile small --cpuset 1 -- true
+true
+";
+
 const AFTERWARDS: &str = "
 fetchmlctl audit verify
 systemctl is-active fetchmld fetchml-jobs
@@ -173,6 +188,7 @@ fn limits_are_kept_by_the_kernel() {
         ("processes", PROCESSES),
         ("cgroup", OWN_CGROUP),
         ("cpus", CPUS),
+        ("cpuset", CPUSET),
         ("over", over.as_str()),
         ("weights", WEIGHTS),
         ("afterwards", AFTERWARDS),
@@ -181,7 +197,9 @@ fn limits_are_kept_by_the_kernel() {
     else {
         return;
     };
-    let [prepare, memory, processes, cgroup, cpus, over, weights, afterwards] = &outputs[..] else {
+    let [prepare, memory, processes, cgroup, cpus, cpuset, over, weights, afterwards] =
+        &outputs[..]
+    else {
         panic!("{outputs:#?}");
     };
     prepare.ok();
@@ -189,6 +207,7 @@ fn limits_are_kept_by_the_kernel() {
     process_limit_holds(processes);
     each_job_has_its_own_cgroup(cgroup);
     half_a_processor_is_half_a_processor(cpus);
+    a_job_runs_on_its_own_processors_alone(cpuset);
     who_goes_over_a_limit_ends_alone_and_in_words(over);
     the_lighter_job_gets_less(weights);
     assert!(afterwards.ok().contains("again"), "{afterwards}");
@@ -229,6 +248,7 @@ fn each_job_has_its_own_cgroup(output: &Output) {
         "memory.swap.max 0",
         "memory.high max",
         "cpu.max 50000 100000",
+        "cpuset.cpus 1",
         "cpu.weight 10",
         "io.weight default 50",
         "pids.max 65",
@@ -255,6 +275,17 @@ fn half_a_processor_is_half_a_processor(output: &Output) {
         .and_then(|line| line.parse().ok())
         .unwrap_or_else(|| panic!("{output}"));
     assert!(share > 0.1 && share < 0.75, "{share} of a processor");
+}
+
+fn a_job_runs_on_its_own_processors_alone(output: &Output) {
+    for words in [
+        "on [1]",
+        "--cpuset has CPU 2-9, but jobs of this machine run on 0-1",
+        "small on {0}",
+        "--cpuset has CPU 1, but jobs of profile `small` run on 0 alone",
+    ] {
+        assert!(output.says(words), "{words} is not so: {output}");
+    }
 }
 
 fn who_goes_over_a_limit_ends_alone_and_in_words(output: &Output) {

@@ -137,6 +137,8 @@ fn limits(page: &mut Page, profile: &Profile) {
     page.line("open files", &profile.open_files.to_string());
     page.line("memory", &profile.memory_bytes.map_or_else(|| "the job's own".to_owned(), size));
     page.line("cpus", &profile.cpus.map_or_else(|| "the job's own".to_owned(), |n| n.to_string()));
+    let cpuset = profile.cpuset.map_or_else(|| "any".to_owned(), |set| set.to_string());
+    page.line("cpuset", &cpuset);
     page.line("disk", &profile.disk_bytes.map_or_else(|| "the job's own".to_owned(), size));
     page.line("log", &size(profile.log_bytes));
     page.line("weights", &format!("{} cpu, {} io", profile.cpu_weight, profile.io_weight));

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use zbus::{OwnedVariant, Variant};
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "command",
     "env",
     "name",
@@ -27,6 +27,7 @@ const KEYS: [&str; 20] = [
     "time-limit-usec",
     "memory-bytes",
     "cpus",
+    "cpuset",
     "pids",
     "disk-bytes",
     "log-bytes",
@@ -91,6 +92,10 @@ fn read_key(spec: &mut JobSpec, key: &str, value: OwnedVariant) -> Result<(), Bu
             spec.limits.memory_bytes = Some(at_least(key, &value, MIN_MEMORY_BYTES)?);
         }
         "cpus" => spec.limits.cpus = Some(cpus(&value)?),
+        "cpuset" => {
+            let cpus = text(key, &value)?.parse();
+            spec.limits.cpuset = Some(cpus.map_err(|e| BusError::invalid(format!("cpuset: {e}")))?);
+        }
         "pids" => spec.limits.pids = Some(at_least(key, &value, 1)?),
         "disk-bytes" => spec.limits.disk_bytes = Some(at_least(key, &value, MIN_DISK_BYTES)?),
         "log-bytes" => spec.limits.log_bytes = Some(at_least(key, &value, MIN_LOG_BYTES)?),

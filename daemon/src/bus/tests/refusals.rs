@@ -38,6 +38,7 @@ async fn keys_types_and_ranges_of_a_specification() {
         ("memory-bytes", 4096u64.into(), "memory-bytes is 4096"),
         ("cpus", f64::NAN.into(), "cpus is NaN"),
         ("cpus", (-1.0f64).into(), "cpus is -1"),
+        ("cpuset", "3-1".into(), "cpuset: \"3-1\" is no list of CPUs"),
         ("pids", 0u64.into(), "pids is 0"),
         ("disk-bytes", 4096u64.into(), "disk-bytes is 4096: give at least 1048576"),
         ("log-bytes", 1u64.into(), "log-bytes is 1: give at least 4096"),
@@ -82,6 +83,7 @@ async fn what_a_job_asks_of_the_queue_is_kept() {
     spec.insert("retry", HashMap::from([("lost", 2u32), ("infrastructure", 0)]).into());
     spec.insert("disk-bytes", (1u64 << 30).into());
     spec.insert("log-bytes", (1u64 << 20).into());
+    spec.insert("cpuset", "8,0-2,3".into());
     spec.insert("cpu-weight", 50u32.into());
     spec.insert("io-weight", 200u32.into());
     let (id, _) = manager.submit_job(spec, vec![]).await.expect("accepted");
@@ -92,6 +94,7 @@ async fn what_a_job_asks_of_the_queue_is_kept() {
     let retry: Vec<_> = spec.queueing.retry.into_iter().collect();
     assert_eq!(retry, [(FailureClass::Infrastructure, 0), (FailureClass::Lost, 2)]);
     assert_eq!((spec.limits.disk_bytes, spec.limits.log_bytes), (Some(1 << 30), Some(1 << 20)));
+    assert_eq!(spec.limits.cpuset.expect("given").to_string(), "0-3,8");
     assert_eq!((spec.limits.cpu_weight, spec.limits.io_weight), (Some(50), Some(200)));
 }
 
