@@ -38,7 +38,7 @@ enum Kernel {
 
 fn kernel(state: Kernel, command_line: &str) -> Finding {
     const NAME: &str = "kernel-audit";
-    const LOST: &str = "denials by Landlock leave no trace in the kernel's log; those of system \
+    const LOST: &str = "denials by Landlock are in no report and not in the kernel's log; those of system \
                         calls are counted all the same";
     let off = command_line.split(' ').any(|w| matches!(w, "audit=0" | "audit=off"));
     match state {

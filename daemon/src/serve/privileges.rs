@@ -5,7 +5,7 @@ use caps::{CapSet, Capability, CapsHashSet};
 
 /// What the supervisor needs, each with its reason. The unit's bounding set says
 /// the same (a test compares them).
-const NEEDED: [(Capability, &str); 14] = [
+const NEEDED: [(Capability, &str); 15] = [
     (Capability::CAP_SYS_ADMIN, "namespaces and mounts"),
     (Capability::CAP_SETUID, "user id maps, becoming the job's user"),
     (Capability::CAP_SETGID, "group id maps, dropping the groups"),
@@ -20,10 +20,12 @@ const NEEDED: [(Capability, &str); 14] = [
     (Capability::CAP_SYS_PTRACE, "opening the namespaces of a process"),
     (Capability::CAP_SYS_CHROOT, "entering the mount namespace of PID 1"),
     (Capability::CAP_SYS_RESOURCE, "raising resource limits"),
+    (Capability::CAP_AUDIT_READ, "hearing what Landlock denied"),
 ];
 
-/// Without this one limits are only ever lowered, which is enough.
-const OPTIONAL: Capability = Capability::CAP_SYS_RESOURCE;
+/// Without the first, limits are only ever lowered, which is enough; without the other,
+/// reports tell less.
+const OPTIONAL: [Capability; 2] = [Capability::CAP_SYS_RESOURCE, Capability::CAP_AUDIT_READ];
 
 /// Why the supervisor cannot start with its capabilities.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +44,7 @@ pub(super) fn keep_only_the_needed() -> Result<(), PrivilegeError> {
     let held = caps::read(None, CapSet::Permitted)?;
     let missing: Vec<_> = NEEDED
         .iter()
-        .filter(|(capability, _)| *capability != OPTIONAL && !held.contains(capability))
+        .filter(|(capability, _)| !OPTIONAL.contains(capability) && !held.contains(capability))
         .map(|(capability, reason)| format!("{capability} ({reason})"))
         .collect();
     if !missing.is_empty() {

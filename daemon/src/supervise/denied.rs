@@ -9,10 +9,13 @@ use std::sync::Arc;
 /// What each was, and which profiles would have let it pass that this one refused.
 /// Calls that the policy refuses by name come first: no number of others pushes them
 /// out of what a person or a record has room for. `None`: the agent said nothing.
+///
+/// `landlock`: what Landlock denied besides.
 pub(super) fn in_words(
     library: &Library,
     profile: &str,
     denied: Option<&DeniedCalls>,
+    landlock: Vec<Denied>,
 ) -> Vec<Denied> {
     let known = library.profile(profile).ok();
     let filter = known.as_ref().and_then(|profile| library.filter(profile).ok());
@@ -36,7 +39,7 @@ pub(super) fn in_words(
         words.push((is_named(filter.as_ref(), number, [0; 6]), denied));
     }
     words.sort_by_key(|(named, _)| !named);
-    let mut words: Vec<_> = words.into_iter().map(|(_, denied)| denied).collect();
+    let mut words: Vec<_> = words.into_iter().map(|(_, denied)| denied).chain(landlock).collect();
     let mut add = |call: &str, count| {
         words.push(Denied { call: call.to_owned(), count, allowed_by: Vec::new() });
     };
@@ -77,7 +80,10 @@ mod tests {
     }
 
     fn told(denied: Option<&DeniedCalls>) -> Vec<String> {
-        in_words(&library(), "default", denied).iter().map(ToString::to_string).collect()
+        in_words(&library(), "default", denied, Vec::new())
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -92,7 +98,7 @@ mod tests {
         let words = told(Some(&denied));
         assert_eq!(words[..2], ["socket(others) ×1", "ptrace ×2"], "{words:?}");
         assert_eq!(words.last().map(String::as_str), Some("others ×8"), "{words:?}");
-        let all = in_words(&library(), "default", Some(&denied));
+        let all = in_words(&library(), "default", Some(&denied), Vec::new());
         assert!(all[1].allowed_by.contains(&"debug".to_owned()), "{all:?}");
     }
 

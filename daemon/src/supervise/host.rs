@@ -3,6 +3,7 @@
 use super::capacity;
 use super::directory::own_directory;
 use super::disk::Watch;
+use super::landlock_log::LandlockLog;
 use super::{
     AGENT_MARGIN, About, AdoptRequest, Adopted, Attempt, JobDirectory, LONGEST_GRACE_USEC, Opens,
     Prepared, Refusal, StartRequest, collect, report,
@@ -59,6 +60,7 @@ struct Inner {
     launcher: Launcher,
     cgroups: Cgroups,
     landlock: LandlockSupport,
+    landlock_log: LandlockLog,
     proc_masks: Arc<[ProcMask]>,
     last_capability: u32,
     agent_image: Arc<OwnedFd>,
@@ -85,6 +87,7 @@ impl Host {
             launcher,
             cgroups: Cgroups::detect(group.as_deref()),
             landlock: LandlockSupport::detect(),
+            landlock_log: LandlockLog::start(),
             proc_masks: plan::masks_of_this_kernel().into(),
             last_capability: last_capability()?,
             agent_image: Arc::new(agent_image(config)?),
@@ -242,7 +245,9 @@ impl Host {
             )),
             _ => {
                 let layers = &request.layers;
-                Ok(Adopted::Ended(collect(self, &about, group.as_ref(), None, layers).await))
+                Ok(Adopted::Ended(
+                    collect(self, &about, group.as_ref(), None, layers, Vec::new()).await,
+                ))
             }
         }
     }
@@ -363,6 +368,10 @@ impl Host {
 
     pub(crate) fn null(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.0.null)
+    }
+
+    pub(crate) fn landlock_log(&self) -> &LandlockLog {
+        &self.0.landlock_log
     }
 
     /// A socket at a path of our own on which the agent will listen.

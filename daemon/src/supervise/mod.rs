@@ -11,6 +11,7 @@ mod directory;
 mod disk;
 mod findings;
 mod host;
+mod landlock_log;
 mod look;
 mod opens;
 mod preview;
@@ -175,6 +176,7 @@ impl Prepared {
                 Ok(pidfd) => {
                     let (pid, mut times) = (child.pid, times);
                     times.pass(Mark::Followed);
+                    host.landlock_log().follow(pid);
                     let disk = host.watch_disk(&about, pidfd.get_ref());
                     return Ok(Attempt {
                         layers,
@@ -264,11 +266,12 @@ impl Attempt {
         usage
     }
 
-    /// System calls that the sandbox refused so far; that they are not known when the
+    /// What the sandbox refused so far; that system calls they are not known when the
     /// agent does not say in time.
     pub async fn denied(&self) -> Vec<Denied> {
         let counted = self.host.ask_what_was_denied(&self.about).await;
-        denied::in_words(self.host.library(), &self.about.profile, counted.as_ref())
+        let landlock = self.host.landlock_log().of(self.pid);
+        denied::in_words(self.host.library(), &self.about.profile, counted.as_ref(), landlock)
     }
 
     /// What it did to audited data since the last call; waits for something. `None` when
@@ -299,7 +302,8 @@ impl Attempt {
             self.host.launcher().ahead().renew(account);
         }
         let seen = self.disk.as_ref().map(|watch| watch.seen().taken());
-        collect(&self.host, &self.about, self.group.as_ref(), seen, &self.layers).await
+        let landlock = self.host.landlock_log().take(self.pid);
+        collect(&self.host, &self.about, self.group.as_ref(), seen, &self.layers, landlock).await
     }
 }
 
@@ -311,6 +315,7 @@ async fn collect(
     group: Option<&JobCgroup>,
     seen: Option<Taken>,
     layers: &[Layer],
+    landlock: Vec<Denied>,
 ) -> ExitReport {
     let used = group.map(JobCgroup::usage).unwrap_or_default();
     if let Some(group) = group {
@@ -324,7 +329,12 @@ async fn collect(
                 layers,
                 program: &about.program,
                 profile: &about.profile,
-                denied: denied::in_words(host.library(), &about.profile, Some(&agent.denied)),
+                denied: denied::in_words(
+                    host.library(),
+                    &about.profile,
+                    Some(&agent.denied),
+                    landlock,
+                ),
                 group: used,
                 time_limit_usec: about.time_limit_usec,
                 log_limit_bytes: about.log_limit_bytes,
@@ -334,7 +344,7 @@ async fn collect(
             report::of_agent(&agent, &context)
         }
         Err(error) => {
-            let denied = denied::in_words(host.library(), &about.profile, None);
+            let denied = denied::in_words(host.library(), &about.profile, None, landlock);
             report::of_lost(error, &used, disk_full, layers, denied, now_usec())
         }
     }

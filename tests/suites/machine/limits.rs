@@ -16,6 +16,12 @@ log = \"1MiB\"
 cpu_weight = 10
 io_weight = 50
 PROFILE
+cat > /etc/fetchml/policies/profiles/pinned.toml <<'PROFILE'
+description = \"on one processor\"
+extends = \"default\"
+[limits]
+cpuset = \"0\"
+PROFILE
 systemctl restart fetchmld
 systemctl is-active fetchmld fetchml-jobs
 runuser -u alice -- mkdir -p /home/alice/project /home/alice/flags
@@ -162,10 +168,8 @@ os.sched_setaffinity(0, {0, 1})
 print(\"on\", sorted(os.sched_getaffinity(0)))
 '
 runuser -u alice -- fetchmlctl run --cpuset 0-9 -- true
-sed -i '/^cpu_weight/i cpuset = \"0\"' /etc/fetchml/policies/profiles/small.toml
-systemctl reload fetchmld
-runuser -u alice -- fetchmlctl run --profile small -- python3 -c 'import os; print(\"small on\", os.sched_getaffinity(0))'
-runuser -u alice -- fetchmlctl run --profile small --cpuset 1 -- true
+runuser -u alice -- fetchmlctl run --profile pinned -- python3 -c 'import os; print(\"pinned on\", os.sched_getaffinity(0))'
+runuser -u alice -- fetchmlctl run --profile pinned --cpuset 1 -- true
 true
 ";
 
@@ -281,8 +285,8 @@ fn a_job_runs_on_its_own_processors_alone(output: &Output) {
     for words in [
         "on [1]",
         "--cpuset has CPU 2-9, but jobs of this machine run on 0-1",
-        "small on {0}",
-        "--cpuset has CPU 1, but jobs of profile `small` run on 0 alone",
+        "pinned on {0}",
+        "--cpuset has CPU 1, but jobs of profile `pinned` run on 0 alone",
     ] {
         assert!(output.says(words), "{words} is not so: {output}");
     }

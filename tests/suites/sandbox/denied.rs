@@ -239,3 +239,66 @@ fn status_of_processes_of(uid: u64) -> Vec<String> {
     found.sort();
     found.into_iter().map(|(_, status)| status).collect()
 }
+
+/// The kernel's audit, switched on for a test and back to what it was: audit_netlink(7)
+/// has no other way to ask for it.
+struct KernelAudit(u32);
+
+impl KernelAudit {
+    /// Needs CAP_AUDIT_CONTROL.
+    fn on() -> Self {
+        Self(Self::set(1))
+    }
+
+    /// Answers with the former state.
+    fn set(state: u32) -> u32 {
+        let script = format!(
+            "import socket, struct
+netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9)
+def ask(kind, body):
+    netlink.send(struct.pack('=IHHII', 16 + len(body), kind, 5, 1, 0) + body)
+    answers = [netlink.recv(8192)]
+    if kind == 1000:
+        answers.append(netlink.recv(8192))
+    error = struct.unpack('=i', answers[0][16:20])[0]
+    assert struct.unpack('=H', answers[0][4:6])[0] != 2 or error == 0, error
+    return answers[-1]
+print(struct.unpack('=II', ask(1000, b'')[16:24])[1])
+ask(1001, struct.pack('=11I', 1, {state}, *[0] * 9))"
+        );
+        let output = crate::escapes::on_the_host(&script);
+        output.ok().trim().parse().unwrap_or_else(|e| panic!("{e}: {output}"))
+    }
+}
+
+impl Drop for KernelAudit {
+    fn drop(&mut self) {
+        Self::set(self.0);
+    }
+}
+
+#[test]
+fn what_landlock_denies_is_told_where_the_kernels_audit_is_on() {
+    let private = private!();
+    let _audit = KernelAudit::on();
+    let script = "import socket
+for port in (1, 1, 22):
+    try: socket.socket().connect(('127.0.0.1', port))
+    except PermissionError: print('denied')";
+    let output = private.ctl(["run", "--", "/usr/bin/python3", "-c", script]);
+    assert_eq!(output.ok(), "denied\ndenied\ndenied");
+    let job = description(&private, "@last");
+    let told = counted(&job["report"]);
+    let level = private.ctl(["doctor", "--json"]);
+    if level.says("level 7") || level.says("level 8") {
+        let by_port = |port: u16, count| (format!("net.connect_tcp 127.0.0.1:{port}"), count);
+        assert_eq!(told, [by_port(1, 2), by_port(22, 1)]);
+        let summary = job["report"]["summary"].as_str().unwrap();
+        assert!(summary.contains("denied: net.connect_tcp 127.0.0.1:1 ×2"), "{summary}");
+        let lines = private.audit_lines();
+        let is_told = |line: &&String| line.contains("net.connect_tcp 127.0.0.1:22");
+        assert_eq!(lines.iter().filter(is_told).count(), 1, "{lines:?}");
+    } else {
+        assert_eq!(told, [], "older kernels tell nobody");
+    }
+}

@@ -120,7 +120,7 @@ fn until_running(private: &Private) {
 
 /// Runs Python on the host, as whoever runs the tests.
 #[track_caller]
-fn on_the_host(script: &str) -> Output {
+pub(crate) fn on_the_host(script: &str) -> Output {
     let output = std::process::Command::new("/usr/bin/python3").args(["-c", script]).output();
     Output::of("python3 on the host".into(), &output.unwrap())
 }
