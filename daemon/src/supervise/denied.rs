@@ -17,6 +17,7 @@ pub(super) fn in_words(
     denied: Option<&DeniedCalls>,
     landlock: Vec<Denied>,
 ) -> Vec<Denied> {
+    let is_lost = landlock.iter().any(Denied::is_uncounted);
     let known = library.profile(profile).ok();
     let filter = known.as_ref().and_then(|profile| library.filter(profile).ok());
     let counts = known.is_none_or(|profile| profile.denials == Denials::Count);
@@ -39,14 +40,18 @@ pub(super) fn in_words(
         words.push((is_named(filter.as_ref(), number, [0; 6]), denied));
     }
     words.sort_by_key(|(named, _)| !named);
-    let mut words: Vec<_> = words.into_iter().map(|(_, denied)| denied).chain(landlock).collect();
+    let mut words: Vec<_> = words
+        .into_iter()
+        .map(|(_, denied)| denied)
+        .chain(landlock.into_iter().filter(|one| !one.is_uncounted()))
+        .collect();
     let mut add = |call: &str, count| {
         words.push(Denied { call: call.to_owned(), count, allowed_by: Vec::new() });
     };
     if let Some(others) = denied.map(|denied| denied.others).filter(|others| *others > 0) {
         add(Denied::OTHERS, others);
     }
-    if counts && denied.is_none_or(|denied| denied.lost) {
+    if is_lost || counts && denied.is_none_or(|denied| denied.lost) {
         add(Denied::UNCOUNTED, 0);
     }
     words

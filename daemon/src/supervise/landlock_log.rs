@@ -8,11 +8,13 @@
 
 use fetchml_api::job::Denied;
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::net::netlink::{AUDIT, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Group of the kernel's records (`AUDIT_NLGRP_READLOG`), as a mask.
 const READ_LOG: u32 = 1;
@@ -29,6 +31,10 @@ const MAX_DOMAINS: usize = 1024;
 /// Kinds of denials that are told apart of one job.
 const MAX_KINDS: usize = 32;
 const MAX_OBJECT_CHARS: usize = 200;
+/// What is read in a second. A job that is denied without end costs no more than this;
+/// what comes beyond is lost, and told as that.
+const MAX_MESSAGES: u32 = 5000;
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// What was denied, by job. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +54,8 @@ struct Domain {
     kinds: Vec<(String, u64)>,
     /// Denials of further kinds.
     others: u64,
+    /// Records were lost since its first: some may have been of it.
+    lost: bool,
 }
 
 /// One record.
@@ -98,11 +106,21 @@ impl LandlockLog {
 
     fn hear(&self, socket: &OwnedFd) {
         let mut buffer = vec![0; 64 << 10];
+        let (mut since, mut count) = (Instant::now(), 0);
         loop {
-            // ENOBUFS: records that came too fast are lost, and the next is heard.
+            count += 1;
+            if count > MAX_MESSAGES {
+                std::thread::sleep(WINDOW.saturating_sub(since.elapsed()));
+            }
+            if since.elapsed() >= WINDOW {
+                (since, count) = (Instant::now(), 0);
+            }
             let (len, _) = match recv(socket, buffer.as_mut_slice(), RecvFlags::empty()) {
                 Ok(read) => read,
-                Err(rustix::io::Errno::NOBUFS | rustix::io::Errno::INTR) => continue,
+                Err(Errno::NOBUFS) => {
+                    self.heard().domains.values_mut().for_each(|domain| domain.lost = true);
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "denials of Landlock are not told any more");
                     return;
@@ -155,7 +173,8 @@ impl Domain {
 
     fn in_words(&self) -> Vec<Denied> {
         let others = (self.others > 0).then(|| (Denied::OTHERS.to_owned(), self.others));
-        let all = self.kinds.iter().cloned().chain(others);
+        let lost = self.lost.then(|| (Denied::UNCOUNTED.to_owned(), 0));
+        let all = self.kinds.iter().cloned().chain(others).chain(lost);
         all.map(|(call, count)| Denied { call, count, allowed_by: Vec::new() }).collect()
     }
 }
