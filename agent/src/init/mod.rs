@@ -98,8 +98,9 @@ fn set_up(observed: &mut Observed, marked: &mut usize) -> Result<Job, SetupError
     let signals = process::signal_descriptor().map_err(setup)?;
     *observed = observe::own_status().map_err(|e| (AgentStep::Verify, e))?;
     observe::verify(observed, &plan).map_err(|e| (AgentStep::Verify, e))?;
-    let (out, out_write) = Pipe::new(Stream::Stdout).map_err(setup)?;
-    let (err, err_write) = Pipe::new(Stream::Stderr).map_err(setup)?;
+    let rules = relay::rules().map_err(|e| (AgentStep::Secrets, e))?;
+    let (out, out_write) = Pipe::new(Stream::Stdout, &rules).map_err(setup)?;
+    let (err, err_write) = Pipe::new(Stream::Stderr, &rules).map_err(setup)?;
     mark_beginning(marked).map_err(setup)?;
     let started_usec = now_usec();
     let Started { pid, failure, listener } = command::start(&plan, out_write, err_write)?;
@@ -121,7 +122,7 @@ fn set_up(observed: &mut Observed, marked: &mut usize) -> Result<Job, SetupError
         failure,
         started_usec,
         deadline,
-        log: Log::new(borrowed(fd::LOG), log_limit_bytes).map_err(setup)?,
+        log: Log::new(borrowed(fd::LOG), log_limit_bytes, rules).map_err(setup)?,
         out,
         err,
         end: None,
@@ -141,7 +142,7 @@ impl Job {
         // The last process is gone, so the pipes hold all that will ever come.
         self.out.drain(&mut self.log);
         self.err.drain(&mut self.log);
-        self.log.sync();
+        self.log.frames.sync();
         self.report()
     }
 
@@ -174,6 +175,8 @@ impl Job {
         if err && self.err.is_open() {
             self.err.relay(&mut self.log);
         }
+        self.out.show_waiting(&mut self.log);
+        self.err.show_waiting(&mut self.log);
         if signals {
             // They only wake this loop: what they say is the job's word.
             while let Ok(true) = process::take_signal(self.signals.as_fd()) {}
@@ -182,19 +185,22 @@ impl Job {
             self.answer_door();
         }
         self.reap();
-        if self.log.is_full && self.over_limit.is_none() {
+        if self.log.frames.is_full && self.over_limit.is_none() {
             self.end_over(WriteLimit::Log);
         }
         self.obey_clock();
     }
 
     fn time_left(&self) -> Option<Timespec> {
-        let (Deadline::TimeLimit(at) | Deadline::Kill(at)) = self.deadline else {
+        let deadline = match self.deadline {
+            Deadline::Never => None,
+            Deadline::TimeLimit(at) | Deadline::Kill(at) => Some(at),
             // After the kill the last children end without a signal to wait for
             // only if they are not ours; look again soon.
-            return (self.deadline == Deadline::Killed)
-                .then_some(Timespec { tv_sec: 0, tv_nsec: 10_000_000 });
+            Deadline::Killed => return Some(Timespec { tv_sec: 0, tv_nsec: 10_000_000 }),
         };
+        let ends = [deadline, self.out.shows_at_usec, self.err.shows_at_usec];
+        let at = ends.into_iter().flatten().min()?;
         let left = at.saturating_sub(elapsed_usec());
         Some(Timespec {
             tv_sec: i64::try_from(left / 1_000_000).unwrap_or(i64::MAX),
@@ -303,8 +309,8 @@ impl Job {
             finished_usec,
             stdout_bytes: self.out.bytes,
             stderr_bytes: self.err.bytes,
-            lost_output_bytes: self.log.lost_bytes,
-            log_errno: self.log.first_error.map_or(0, Errno::raw_os_error),
+            lost_output_bytes: self.log.frames.lost_bytes,
+            log_errno: self.log.frames.first_error.map_or(0, Errno::raw_os_error),
             user_usec: self.usage.user_usec,
             system_usec: self.usage.system_usec,
             max_rss_bytes: self.usage.max_rss_bytes,

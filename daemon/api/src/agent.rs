@@ -49,8 +49,10 @@ pub mod fd {
     pub const IDENTITY: i32 = 6;
     /// Lock that keeps the job's host user id taken as long as the agent lives.
     pub const ID_LOCK: i32 = 7;
+    /// Sealed memory file with the rules by which secrets are told.
+    pub const RULES: i32 = 8;
     /// First number that is free.
-    pub const FIRST_FREE: u32 = 8;
+    pub const FIRST_FREE: u32 = 9;
 }
 
 /// What the agent does, complete before the clone.
@@ -242,6 +244,8 @@ pub enum AgentStep {
     Prepare,
     /// Install the command's seccomp program, or the agent's own.
     Seccomp,
+    /// Take the rules by which secrets are told. No command without them.
+    Secrets,
 }
 
 /// A limit on what a job writes, which it reached and which ended it.

@@ -39,7 +39,7 @@ pub struct FrameHeader {
     pub len: usize,
     /// Stream they were written to.
     pub stream: Stream,
-    /// When the agent read them, microseconds since the epoch.
+    /// When the agent wrote them, microseconds since the epoch.
     pub time_usec: u64,
 }
 

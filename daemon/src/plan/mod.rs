@@ -65,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) agent_env: CStringVector,
     pub(crate) agent_image: Arc<OwnedFd>,
     pub(crate) null: Arc<OwnedFd>,
+    /// By which the agent tells secrets in the job's output.
+    pub(crate) rules: Arc<OwnedFd>,
     pub(crate) agent_plan: OwnedFd,
     pub(crate) log: OwnedFd,
     pub(crate) report: OwnedFd,
@@ -253,6 +255,7 @@ pub(crate) fn build(
         agent_env: CStringVector::new([""; 0]).map_err(failed("empty the environment"))?,
         agent_image: host.agent_image(),
         null: host.null(),
+        rules: host.rules(),
         agent_plan: high(agent_plan(&request, &limits, &filter, host)?)?,
         log: high(directory.create_log(request.attempt)?)?,
         report: high(directory.create_report(request.attempt)?)?,

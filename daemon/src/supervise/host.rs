@@ -65,6 +65,7 @@ struct Inner {
     last_capability: u32,
     agent_image: Arc<OwnedFd>,
     null: Arc<OwnedFd>,
+    rules: Arc<OwnedFd>,
     users: OwnedFd,
     identities: OwnedFd,
     mapping: OnceLock<Finding>,
@@ -92,6 +93,7 @@ impl Host {
             last_capability: last_capability()?,
             agent_image: Arc::new(agent_image(config)?),
             null: Arc::new(null_device()?),
+            rules: Arc::new(rules(&config.library)?),
             users: own_directory(&config.state_dir.join("users"))?,
             identities: own_directory(&config.runtime_dir.join("jobs"))?,
             mapping: OnceLock::new(),
@@ -374,6 +376,10 @@ impl Host {
         &self.0.landlock_log
     }
 
+    pub(crate) fn rules(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.0.rules)
+    }
+
     /// A socket at a path of our own on which the agent will listen.
     pub(crate) fn bind_identity(&self, job: JobId) -> Result<OwnedFd, Refusal> {
         let bound = || -> Result<OwnedFd, Errno> {
@@ -481,6 +487,11 @@ fn null_device() -> Result<OwnedFd, Refusal> {
     let fd = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(failed("open /dev/null"))?;
     plan::high(fd)
+}
+
+/// The rules for secrets, compiled once for the agents of all jobs.
+fn rules(library: &Library) -> Result<OwnedFd, Refusal> {
+    plan::high(plan::sealed_file("fetchml-rules", library.secrets().bytes(), false)?)
 }
 
 fn last_capability() -> Result<u32, Refusal> {

@@ -166,6 +166,7 @@ fn end_words(end: CommandEnd, program: &str) -> String {
                 AgentStep::Fork => "fork the command",
                 AgentStep::Prepare => "prepare the command",
                 AgentStep::Seccomp => "install the command's seccomp filter",
+                AgentStep::Secrets => "take the rules for secrets, without which there is no log",
             };
             format!("the agent could not {what}: {}", Errno::from_raw(errno).desc())
         }

@@ -5,7 +5,7 @@
 //! the address space ([`clone`]), execve and PID 1's calls ([`process`]), the mount
 //! attributes call ([`mount`]), Landlock rules and seccomp programs for a process
 //! that may not allocate ([`confine`]), refused calls that are asked about
-//! ([`denied`]), the few network, socket and namespace calls that nobody wraps
+//! ([`denied`]), memory files in place ([`sealed`]), the few network, socket and namespace calls that nobody wraps
 //! ([`net`], [`namespace`], [`peer`], [`inherited`]), file handles ([`handle`]), and
 //! whether the kernel has a call at all ([`features`]).
 //!
@@ -43,6 +43,7 @@ pub mod net;
 #[cfg(feature = "std")]
 pub mod peer;
 pub mod process;
+pub mod sealed;
 #[cfg(feature = "sentinel")]
 pub mod sentinel;
 #[cfg(not(feature = "std"))]

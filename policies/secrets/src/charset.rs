@@ -1,9 +1,7 @@
 //! Sets of bytes.
 
-use serde::{Deserialize, Serialize};
-
 /// A set of bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CharSet([u64; 4]);
 
 impl CharSet {
@@ -31,6 +29,23 @@ impl CharSet {
 
     pub(crate) const fn has(&self, byte: u8) -> bool {
         self.0[(byte >> 6) as usize] >> (byte & 63) & 1 == 1
+    }
+
+    pub(crate) fn to_bytes(self) -> impl Iterator<Item = u8> {
+        self.0.into_iter().flat_map(u64::to_le_bytes)
+    }
+
+    /// The set of that number, of those that follow each other here.
+    pub(crate) fn from_bytes(sets: &[u8], number: u8) -> Self {
+        let Some(bytes) = sets.as_chunks::<32>().0.get(usize::from(number)) else {
+            return Self::default();
+        };
+        let (words, _) = bytes.as_chunks::<8>();
+        let mut set = Self::default();
+        for (word, stored) in set.0.iter_mut().zip(words) {
+            *word = u64::from_le_bytes(*stored);
+        }
+        set
     }
 
     /// Its members, in their order.

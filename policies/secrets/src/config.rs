@@ -9,6 +9,10 @@ pub use read::{Entry, entries};
 
 use crate::rules::Rules;
 use crate::scan::{Carry, Finder, Manner, Span};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 impl Rules {
     /// The secrets of a configuration file or any other text, in their order.
@@ -45,7 +49,7 @@ impl Rules {
             places.push((entry.start, entry.end, entry.name));
         }
         places.sort_unstable();
-        found.sort_by_key(|f| (f.span.start, std::cmp::Reverse(f.span.end)));
+        found.sort_by_key(|f| (f.span.start, core::cmp::Reverse(f.span.end)));
         let mut kept: Vec<Finding> = Vec::new();
         for one in found {
             match kept.last_mut() {
@@ -93,7 +97,7 @@ impl Rules {
     }
 
     pub(crate) fn spans(&self, text: &[u8], manner: Manner) -> Vec<Span> {
-        let finder = Finder { rules: self, filter: &self.filter, injected: None, manner };
+        let finder = Finder { rules: self, filter: self.filter(), injected: None, manner };
         let mut spans = Vec::new();
         finder.find(text, 0, true, &mut Carry::Nothing, &mut spans);
         spans

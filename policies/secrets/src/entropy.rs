@@ -9,7 +9,27 @@ pub(crate) fn bits(word: &[u8]) -> f64 {
     }
     let total = word.len() as f64;
     let share = |count: &usize| *count as f64 / total;
-    counts.iter().filter(|c| **c > 0).map(|c| -share(c) * share(c).log2()).sum()
+    counts.iter().filter(|c| **c > 0).map(|c| -share(c) * log2(share(c))).sum()
+}
+
+/// The logarithm to base 2 of a number above 0. The standard library's is not to be had
+/// without it.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_wrap)]
+fn log2(number: f64) -> f64 {
+    const FRACTION: u32 = 52;
+    let bits = number.to_bits();
+    let exponent = (bits >> FRACTION) as i64 - 1023;
+    // From 1 to 2.
+    let fraction = f64::from_bits(bits & ((1 << FRACTION) - 1) | 1023 << FRACTION);
+    let (fraction, exponent) = match fraction {
+        large if large > core::f64::consts::SQRT_2 => (large / 2.0, exponent + 1),
+        small => (small, exponent),
+    };
+    // ln x = 2 artanh ((x - 1) / (x + 1)), whose argument is below 0.172.
+    let ratio = (fraction - 1.0) / (fraction + 1.0);
+    let terms = (0..12).rev().map(|n| 1.0 / f64::from(2 * n + 1));
+    let series = terms.fold(0.0, |sum, term| sum * ratio * ratio + term);
+    exponent as f64 + 2.0 * ratio * series * core::f64::consts::LOG2_E
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,7 +102,7 @@ pub(crate) fn is_random(word: &[u8]) -> bool {
     if word.len() < 20 || looks.lower == 0 || looks.upper == 0 || looks.digits == 0 {
         return false;
     }
-    let needed = f64::min(4.0, (word.len() as f64).log2() - 0.6);
+    let needed = f64::min(4.0, log2(word.len() as f64) - 0.6);
     looks.changes * 10 > looks.len * 4 && looks.in_runs * 2 <= looks.len && bits(word) > needed
 }
 
@@ -115,6 +135,15 @@ pub(crate) fn is_passwordlike(word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_logarithm_is_that_of_the_standard_library() {
+        for number in (1..2000).flat_map(|n| [f64::from(n), 1.0 / f64::from(n)]) {
+            let (ours, theirs) = (log2(number), number.log2());
+            assert!((ours - theirs).abs() < 1e-14 * theirs.abs().max(1.0), "{number}");
+        }
+        assert_eq!(bits(b"0123456789abcdef").to_bits(), 4f64.to_bits(), "not above 4");
+    }
 
     #[test]
     fn random_words_are_told_from_names() {

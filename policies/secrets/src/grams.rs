@@ -2,16 +2,23 @@
 //! with one of a few hundred groups of four bytes, capitals and small letters being
 //! one. A bit for each says of nearly all places of a text that nothing begins there.
 
-use serde::{Deserialize, Serialize};
+use crate::flat::{Draft, Section};
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// Bits of a hash; the filter is 16 KiB.
 const BITS: u32 = 17;
 /// Bits of it that say where in a table to look.
 const BUCKET_BITS: u32 = 11;
-const WORDS: usize = 1 << (BITS - 6);
+/// Of the beginnings of groups: 4 KiB.
+const BEGIN_BITS: u32 = 15;
+/// Bytes of the filter.
+pub(crate) const FILTER_BYTES: usize = 1 << (BITS - 3);
+const BEGIN_BYTES: usize = 1 << (BEGIN_BITS - 3);
 /// Makes a small letter of a capital, in four bytes at once. It merges a few other
 /// bytes as well, which closer looks tell apart.
 const FOLD: u32 = 0x2020_2020;
+const FACTOR: u32 = 0x9e37_79b1;
 
 /// Bytes of a group.
 pub(crate) const GRAM_BYTES: usize = 4;
@@ -24,81 +31,106 @@ pub(crate) fn gram(bytes: [u8; GRAM_BYTES]) -> Gram {
 }
 
 const fn place(gram: Gram) -> usize {
-    (gram.wrapping_mul(0x9e37_79b1) >> (32 - BITS)) as usize
+    (gram.wrapping_mul(FACTOR) >> (32 - BITS)) as usize
 }
 
 fn bucket(gram: Gram) -> usize {
     place(gram) >> (BITS - BUCKET_BITS)
 }
 
-/// Groups, and what begins with each.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Table {
-    /// By bucket, then by group; several of the same group follow each other.
-    entries: Vec<(Gram, u16)>,
-    /// Where each bucket begins, and where the last ends.
-    starts: Vec<u16>,
+/// The bit of the first bytes of a group, at most three.
+fn begin_place(cut: &[u8]) -> usize {
+    let mut bytes = [0u8; GRAM_BYTES];
+    for (to, byte) in bytes.iter_mut().zip(cut.iter().take(GRAM_BYTES - 1)) {
+        *to = *byte | 0x20;
+    }
+    bytes[GRAM_BYTES - 1] = u8::try_from(cut.len()).unwrap_or(u8::MAX);
+    (u32::from_le_bytes(bytes).wrapping_mul(FACTOR) >> (32 - BEGIN_BITS)) as usize
 }
 
-impl Table {
-    pub(crate) fn new(mut entries: Vec<(Gram, u16)>) -> Self {
-        entries.sort_unstable_by_key(|(gram, target)| (bucket(*gram), *gram, *target));
-        entries.dedup();
-        entries.truncate(usize::from(u16::MAX));
-        let start = |at| entries.partition_point(|(gram, _)| bucket(*gram) < at);
-        let starts = (0..=1 << BUCKET_BITS).map(|at| u16::try_from(start(at)).unwrap_or(u16::MAX));
-        let starts = starts.collect();
-        Self { entries, starts }
+/// Writes groups, and what begins with each, into rules.
+pub(crate) fn write(mut entries: Vec<(Gram, u16)>, draft: &mut Draft) {
+    // By bucket, then by group; several of the same group follow each other.
+    entries.sort_unstable_by_key(|(gram, target)| (bucket(*gram), *gram, *target));
+    entries.dedup();
+    entries.truncate(usize::from(u16::MAX));
+    let mut bits = vec![0u8; FILTER_BYTES];
+    let mut begins = vec![0u8; BEGIN_BYTES];
+    for (gram, target) in &entries {
+        set(&mut bits, place(*gram));
+        let bytes = gram.to_le_bytes();
+        (1..GRAM_BYTES).for_each(|len| set(&mut begins, begin_place(&bytes[..len])));
+        draft.part(Section::Grams).extend(bytes);
+        draft.part(Section::Targets).extend(target.to_le_bytes());
     }
+    let start = |at| entries.partition_point(|(gram, _)| bucket(*gram) < at);
+    let starts = (0..=1 << BUCKET_BITS).map(|at| u16::try_from(start(at)).unwrap_or(u16::MAX));
+    draft.part(Section::Starts).extend(starts.flat_map(u16::to_le_bytes));
+    *draft.part(Section::Filter) = bits;
+    *draft.part(Section::Begins) = begins;
+}
 
+fn set(bits: &mut [u8], place: usize) {
+    if let Some(byte) = bits.get_mut(place >> 3) {
+        *byte |= 1 << (place & 7);
+    }
+}
+
+/// Groups, and what begins with each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Table<'r> {
+    pub(crate) starts: &'r [u8],
+    pub(crate) grams: &'r [u8],
+    pub(crate) targets: &'r [u8],
+}
+
+impl<'r> Table<'r> {
     /// What may begin with a group.
-    pub(crate) fn targets(&self, gram: Gram) -> impl Iterator<Item = u16> + Clone {
+    pub(crate) fn targets(self, gram: Gram) -> impl Iterator<Item = u16> + use<'r> {
         let at = bucket(gram);
-        let edge = |at: usize| self.starts.get(at).copied().map_or(0, usize::from);
-        let bucket = self.entries.get(edge(at)..edge(at + 1)).unwrap_or_default().iter();
-        bucket.filter(move |(known, _)| *known == gram).map(|(_, target)| *target)
+        let (starts, _) = self.starts.as_chunks::<2>();
+        let edge =
+            |at: usize| starts.get(at).map_or(0, |edge| usize::from(u16::from_le_bytes(*edge)));
+        let bucket = edge(at)..edge(at + 1);
+        let grams = self.grams.as_chunks::<4>().0.get(bucket.clone()).unwrap_or_default();
+        let targets = self.targets.as_chunks::<2>().0.get(bucket).unwrap_or_default();
+        let both = grams.iter().zip(targets);
+        both.filter(move |(known, _)| **known == gram.to_le_bytes())
+            .map(|(_, target)| u16::from_le_bytes(*target))
     }
+}
 
-    /// Whether some group goes on after these up to three bytes.
-    pub(crate) fn may_begin(&self, cut: &[u8]) -> bool {
-        let mut mask = [0u8; GRAM_BYTES];
-        let mut bytes = [0u8; GRAM_BYTES];
-        for (at, byte) in cut.iter().take(GRAM_BYTES).enumerate() {
-            mask[at] = u8::MAX;
-            bytes[at] = *byte | 0x20;
-        }
-        let (mask, wanted) = (u32::from_le_bytes(mask), u32::from_le_bytes(bytes));
-        self.entries.iter().any(|(known, _)| known & mask == wanted)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
+/// Whether some group may go on after these up to three bytes. Seldom it says so
+/// without a reason.
+pub(crate) fn may_begin(begins: &[u8], cut: &[u8]) -> bool {
+    let place = begin_place(cut);
+    begins.get(place >> 3).is_none_or(|byte| byte >> (place & 7) & 1 == 1)
 }
 
 /// The filter of a table.
-#[derive(Clone, Debug)]
-pub(crate) struct Filter(Box<[u64; WORDS]>);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filter<'r>(&'r [u8; FILTER_BYTES]);
 
-impl Filter {
-    pub(crate) fn of(tables: &[&Table]) -> Self {
-        let mut bits = Box::new([0; WORDS]);
-        for (gram, _) in tables.iter().flat_map(|table| &table.entries) {
-            let at = place(*gram);
-            bits[at >> 6] |= 1 << (at & 63);
-        }
-        Self(bits)
+impl<'r> Filter<'r> {
+    pub(crate) fn of(bits: &'r [u8]) -> Option<Self> {
+        bits.try_into().ok().map(Self)
     }
 
-    fn bit(&self, gram: Gram) -> u64 {
+    fn bit(self, gram: Gram) -> u8 {
         let at = place(gram | FOLD);
-        self.0[(at >> 6) & (WORDS - 1)] >> (at & 63)
+        self.0[(at >> 3) & (FILTER_BYTES - 1)] >> (at & 7)
+    }
+
+    /// A filter that sees these groups as well.
+    pub(crate) fn and(self, grams: impl Iterator<Item = Gram>) -> alloc::boxed::Box<[u8]> {
+        let mut bits = self.0.to_vec();
+        grams.for_each(|gram| set(&mut bits, place(gram)));
+        bits.into()
     }
 
     /// The first place, from `at` on, at which something may begin, and its group.
     #[inline]
-    pub(crate) fn next(&self, text: &[u8], mut at: usize) -> Option<(usize, Gram)> {
+    pub(crate) fn next(self, text: &[u8], mut at: usize) -> Option<(usize, Gram)> {
         // Four places at a time; only one bit of each word counts.
         while let Some(bytes) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
             let eight = u64::from_le_bytes(*bytes);
@@ -132,8 +164,16 @@ mod tests {
 
     #[test]
     fn every_place_of_a_group_is_found_and_capitals_are_small() {
-        let table = Table::new(vec![(gram(*b"pass"), 7), (gram(*b"pass"), 9)]);
-        let filter = Filter::of(&[&table]);
+        let mut draft = Draft::default();
+        write(vec![(gram(*b"pass"), 7), (gram(*b"pass"), 9)], &mut draft);
+        let (header, bytes) = draft.finish();
+        let part = |section| header.part(section, &bytes);
+        let table = Table {
+            starts: part(Section::Starts),
+            grams: part(Section::Grams),
+            targets: part(Section::Targets),
+        };
+        let filter = Filter::of(part(Section::Filter)).expect("it is whole");
         for before in 0..12 {
             let text = [&b"-----------"[..before.min(11)], b"PaSs12"].concat();
             let (at, found) = filter.next(&text, 0).expect("it is there");
@@ -143,6 +183,7 @@ mod tests {
             );
         }
         assert!(filter.next(b"nothing here", 0).is_none());
-        assert!(table.may_begin(b"PA") && !table.may_begin(b"px"));
+        let begins = part(Section::Begins);
+        assert!(may_begin(begins, b"PA") && !may_begin(begins, b"px"));
     }
 }

@@ -3,13 +3,21 @@
 //!
 //! What a secret looks like is data ([`Source`], compiled into [`Rules`]). The
 //! agent of every job runs this code on whatever the job writes, so it depends on
-//! nothing, allocates little, and its time grows with the length of the text alone.
+//! nothing, not even the standard library, allocates little, and its time grows with the
+//! length of the text alone. The rules are compiled once, by the supervisor; agents use
+//! them in place ([`Rules::bytes`], [`Rules::in_place`]).
+
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
 
 mod charset;
 mod checksum;
 pub mod config;
 mod entropy;
+mod flat;
 mod grams;
+mod injected;
 mod names;
 mod pattern;
 mod pem;

@@ -1,9 +1,12 @@
 //! What the name of a value says about it: `db_password` holds a secret,
 //! `password_file` and `max_tokens` hold none.
 
+use crate::flat::{self, Draft, Section, TEXT_BYTES, Texts};
 use crate::rules::Rules;
 use crate::source::NameSource;
-use serde::{Deserialize, Serialize};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 /// What a name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,59 +42,72 @@ pub(crate) const MAX_NAME_BYTES: usize = 96;
 const MAX_WORDS: usize = 12;
 const MAX_WORD_BYTES: usize = 24;
 
-/// Words, and what each does to a name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Words {
-    /// In ascending order.
-    flags: Vec<(Box<str>, u16)>,
-    /// Two words with a space between them, in ascending order.
-    phrases: Vec<Box<str>>,
+/// Bytes of a word within rules: where its text is, and its flags.
+const WORD_BYTES: usize = TEXT_BYTES + 2;
+
+/// Writes words into rules, in ascending order, and gives those that a text must have
+/// for a name to matter.
+pub(crate) fn write(source: &NameSource, draft: &mut Draft) -> Vec<Box<str>> {
+    let mut all: BTreeMap<Box<str>, u16> = BTreeMap::new();
+    for (list, flag) in [
+        (&source.secret, SECRET),
+        (&source.weak, WEAK),
+        (&source.token, TOKEN),
+        (&source.key, KEY),
+        (&source.makes, MAKES),
+        (&source.counted, COUNTED),
+        (&source.plain, PLAIN),
+        (&source.about, ABOUT),
+        (&source.digest, DIGEST),
+        (&source.neutral, NEUTRAL),
+        (&source.asks, ASKS),
+    ] {
+        for word in list {
+            *all.entry(word.to_lowercase().into_boxed_str()).or_insert(0) |= flag;
+        }
+    }
+    for (word, flags) in &all {
+        let place = draft.text(word.as_bytes());
+        draft.part(Section::Words).extend(place.into_iter().chain(flags.to_le_bytes()));
+    }
+    let mut phrases: Vec<Box<str>> =
+        source.phrases.iter().map(|p| p.to_lowercase().into()).collect();
+    phrases.sort();
+    draft.texts(Section::Phrases, phrases.iter().map(|phrase| phrase.as_bytes()));
+    let ends = phrases.iter().filter_map(|p| p.split(' ').nth(1)).map(Into::into);
+    let matter = |(_, flags): &(_, u16)| flags & (SECRET | WEAK | TOKEN | KEY) != 0;
+    let words = all.clone().into_iter().filter(matter).map(|(word, _)| word);
+    words.chain(ends).collect()
 }
 
-impl Words {
-    pub(crate) fn new(source: &NameSource) -> Self {
-        let mut all = std::collections::BTreeMap::new();
-        for (list, flag) in [
-            (&source.secret, SECRET),
-            (&source.weak, WEAK),
-            (&source.token, TOKEN),
-            (&source.key, KEY),
-            (&source.makes, MAKES),
-            (&source.counted, COUNTED),
-            (&source.plain, PLAIN),
-            (&source.about, ABOUT),
-            (&source.digest, DIGEST),
-            (&source.neutral, NEUTRAL),
-            (&source.asks, ASKS),
-        ] {
-            for word in list {
-                *all.entry(word.to_lowercase().into_boxed_str()).or_insert(0) |= flag;
-            }
-        }
-        let mut phrases: Vec<Box<str>> =
-            source.phrases.iter().map(|p| p.to_lowercase().into()).collect();
-        phrases.sort();
-        Self { flags: all.into_iter().collect(), phrases }
-    }
+/// Words, and what each does to a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words<'r> {
+    pub(crate) words: &'r [u8],
+    /// Two words with a space between them.
+    pub(crate) phrases: Texts<'r>,
+}
 
-    /// Words that a text must have for a name to matter.
-    pub(crate) fn anchors(&self) -> impl Iterator<Item = &str> {
-        let ends = self.flags.iter().filter(|(_, f)| f & (SECRET | WEAK | TOKEN | KEY) != 0);
-        let ends = ends.map(|(word, _)| word.as_ref());
-        ends.chain(self.phrases.iter().filter_map(|p| p.split(' ').nth(1)))
-    }
-
+impl Words<'_> {
     fn of(&self, word: &[u8]) -> u16 {
         if word.len() > MAX_WORD_BYTES {
             return self.glued(word);
         }
-        let found = self.flags.binary_search_by(|(known, _)| {
-            known.bytes().cmp(word.iter().map(u8::to_ascii_lowercase))
-        });
-        match found.ok().and_then(|at| self.flags.get(at)) {
-            Some((_, flags)) => *flags,
+        match self.listed(word) {
+            Some(flags) => flags,
             None => self.glued(word),
         }
+    }
+
+    fn listed(&self, word: &[u8]) -> Option<u16> {
+        let lower = || word.iter().map(u8::to_ascii_lowercase);
+        let (words, _) = self.words.as_chunks::<WORD_BYTES>();
+        let found = words.binary_search_by(|[a, b, c, d, e, f, ..]| {
+            let known = flat::text(self.phrases.pool, [*a, *b, *c, *d, *e, *f]);
+            known.iter().copied().cmp(lower())
+        });
+        let [.., low, high] = words.get(found.ok()?)?;
+        Some(u16::from_le_bytes([*low, *high]))
     }
 
     /// A word such as `dbpassword` or `authtoken`, written without a break.
@@ -124,15 +140,12 @@ impl Words {
     }
 
     fn plainly(&self, word: &[u8]) -> u16 {
-        let found = self.flags.binary_search_by(|(known, _)| {
-            known.bytes().cmp(word.iter().map(u8::to_ascii_lowercase))
-        });
-        found.ok().and_then(|at| self.flags.get(at)).map_or(0, |(_, flags)| *flags)
+        self.listed(word).unwrap_or(0)
     }
 
     fn is_phrase(&self, first: &[u8], second: &[u8]) -> bool {
         let spoken = || first.iter().chain(b" ").chain(second).map(u8::to_ascii_lowercase);
-        self.phrases.binary_search_by(|known| known.bytes().cmp(spoken())).is_ok()
+        self.phrases.has(|known| known.iter().copied().cmp(spoken()))
     }
 }
 
@@ -181,7 +194,7 @@ impl Rules {
     pub(crate) fn kind(&self, name: &[u8]) -> Kind {
         let name = &name[name.len().saturating_sub(MAX_NAME_BYTES)..];
         let (words, mut count) = split(name);
-        let words_list = &self.data.words;
+        let words_list = self.words();
         let is_number = |word: &[u8]| word.iter().all(u8::is_ascii_digit);
         // What changes nothing is passed over, unless it is all there is.
         while count > 0 {

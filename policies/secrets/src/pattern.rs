@@ -7,10 +7,16 @@
 //! ```
 
 use crate::charset::CharSet;
-use serde::{Deserialize, Serialize};
+use crate::flat::{self, Draft, Section, TEXT_BYTES};
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
-/// A part of a shape.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A part of a shape as it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     /// These bytes.
     Literal(Box<[u8]>),
@@ -29,7 +35,7 @@ pub(crate) enum Attempt {
 }
 
 /// Sets that occur, each once.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sets(Vec<CharSet>);
 
 impl Sets {
@@ -41,8 +47,63 @@ impl Sets {
         u8::try_from(at).map_err(|_| "more than 256 different sets".to_owned())
     }
 
-    pub(crate) fn get(&self, at: u8) -> CharSet {
+    fn get(&self, at: u8) -> CharSet {
         self.0.get(usize::from(at)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn write(&self, draft: &mut Draft) {
+        draft.part(Section::Sets).extend(self.0.iter().flat_map(|set| set.to_bytes()));
+    }
+}
+
+/// A part of a shape as it is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step<'r> {
+    Literal(&'r [u8]),
+    Run { set: CharSet, min: u16, max: u16 },
+}
+
+/// Bytes of a part within rules: whether it is a run, its set, two numbers.
+const PART_BYTES: usize = 2 + TEXT_BYTES;
+
+/// Writes the parts of a shape into rules, and says where they are.
+pub(crate) fn write<'p>(parts: impl IntoIterator<Item = &'p Part>, draft: &mut Draft) -> (u16, u8) {
+    let start = draft.count(Section::Parts, PART_BYTES);
+    for part in parts {
+        let (kind, [a, b, c, d, e, f]) = match part {
+            Part::Literal(text) => ([0, 0], draft.text(text)),
+            Part::Run { set, min, max } => {
+                let ([a, b], [c, d]) = (min.to_le_bytes(), max.to_le_bytes());
+                ([1, *set], [a, b, c, d, 0, 0])
+            }
+        };
+        draft.part(Section::Parts).extend([kind[0], kind[1], a, b, c, d, e, f]);
+    }
+    let count = draft.count(Section::Parts, PART_BYTES) - start;
+    (start, u8::try_from(count).unwrap_or(u8::MAX))
+}
+
+/// All parts of all shapes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steps<'r> {
+    pub(crate) parts: &'r [u8],
+    pub(crate) sets: &'r [u8],
+    pub(crate) pool: &'r [u8],
+}
+
+impl<'r> Steps<'r> {
+    /// Those of one shape.
+    pub(crate) fn of(self, start: u16, count: u8) -> impl Iterator<Item = Step<'r>> + Clone {
+        let (start, count) = (usize::from(start), usize::from(count));
+        let parts = self.parts.as_chunks::<PART_BYTES>().0.get(start..start + count);
+        parts.unwrap_or_default().iter().map(move |part| match *part {
+            [0, _, a, b, c, d, e, f] => Step::Literal(flat::text(self.pool, [a, b, c, d, e, f])),
+            [_, set, a, b, c, d, _, _] => Step::Run {
+                set: CharSet::from_bytes(self.sets, set),
+                min: u16::from_le_bytes([a, b]),
+                max: u16::from_le_bytes([c, d]),
+            },
+        })
     }
 }
 
@@ -129,12 +190,17 @@ fn counts(pattern: &str, at: usize) -> Result<(u16, u16, usize), String> {
 }
 
 /// Tries the parts at a place.
-pub(crate) fn match_at(parts: &[Part], sets: &Sets, text: &[u8], at: usize, last: bool) -> Attempt {
+pub(crate) fn match_at<'r>(
+    steps: impl Iterator<Item = Step<'r>>,
+    text: &[u8],
+    at: usize,
+    last: bool,
+) -> Attempt {
     let mut at = at;
-    for part in parts {
+    for step in steps {
         let rest = text.get(at..).unwrap_or_default();
-        match part {
-            Part::Literal(wanted) => {
+        match step {
+            Step::Literal(wanted) => {
                 let shown = rest.len().min(wanted.len());
                 if rest.get(..shown) != wanted.get(..shown) {
                     return Attempt::No;
@@ -144,16 +210,16 @@ pub(crate) fn match_at(parts: &[Part], sets: &Sets, text: &[u8], at: usize, last
                 }
                 at += shown;
             }
-            Part::Run { set, min, max } => {
-                let most = rest.get(..usize::from(*max).min(rest.len())).unwrap_or_default();
+            Step::Run { set, min, max } => {
+                let most = rest.get(..usize::from(max).min(rest.len())).unwrap_or_default();
                 // The greatest count means any.
-                let most = if *max == u16::MAX { rest } else { most };
-                let run = sets.get(*set).run(most);
-                let is_cut = run == rest.len() && run < usize::from(*max);
+                let most = if max == u16::MAX { rest } else { most };
+                let run = set.run(most);
+                let is_cut = run == rest.len() && run < usize::from(max);
                 if is_cut && !last {
                     return Attempt::Open;
                 }
-                if run < usize::from(*min) {
+                if run < usize::from(min) {
                     return Attempt::No;
                 }
                 at += run;
@@ -171,7 +237,7 @@ pub(crate) fn beginning<const N: usize>(parts: &[Part], sets: &Sets) -> Option<[
             Part::Run { set, min, .. } => (&[][..], Some((sets.get(*set), usize::from(*min)))),
         };
         let singles = literal.iter().map(|byte| CharSet::of(&[*byte]));
-        singles.chain(run.into_iter().flat_map(|(set, min)| std::iter::repeat_n(set, min)))
+        singles.chain(run.into_iter().flat_map(|(set, min)| core::iter::repeat_n(set, min)))
     });
     let mut first = [CharSet::default(); N];
     for place in &mut first {
@@ -187,7 +253,19 @@ mod tests {
     fn attempt(pattern: &str, text: &str, last: bool) -> Attempt {
         let mut sets = Sets::default();
         let all = parse(pattern, &mut sets).expect("a pattern");
-        let tried = all.iter().map(|parts| match_at(parts, &sets, text.as_bytes(), 0, last));
+        let mut draft = Draft::default();
+        sets.write(&mut draft);
+        let places: Vec<_> = all.iter().map(|parts| write(parts, &mut draft)).collect();
+        let (header, bytes) = draft.finish();
+        let part = |section| header.part(section, &bytes);
+        let steps = Steps {
+            parts: part(Section::Parts),
+            sets: part(Section::Sets),
+            pool: part(Section::Pool),
+        };
+        let tried = places
+            .iter()
+            .map(|(start, count)| match_at(steps.of(*start, *count), text.as_bytes(), 0, last));
         tried.fold(Attempt::No, |best, one| if best == Attempt::No { one } else { best })
     }
 

@@ -1,14 +1,19 @@
 //! Rules ready for use: patterns read, words sorted, and where to look for each.
 
 use crate::charset::CharSet;
-use crate::grams::{Filter, GRAM_BYTES, Gram, Table, gram};
-use crate::names::Words;
-use crate::pattern::{self, Part, Sets};
+use crate::flat::{self, Draft, Header, Section, Texts};
+use crate::grams::{self, FILTER_BYTES, Filter, GRAM_BYTES, Gram, Table, gram};
+use crate::names::{self, Words};
+use crate::pattern::{self, Part, Sets, Step, Steps};
 use crate::scan::RuleId;
 use crate::source::{RuleFault, ShapeSource, Source};
-use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::collections::BTreeSet;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 
 /// Most groups of four bytes that one shape may begin with: more would stop the
 /// search at every other word.
@@ -48,49 +53,56 @@ pub(crate) const URL: u16 = u16::MAX - 1;
 pub(crate) const PEM: u16 = u16::MAX - 2;
 pub(crate) const BEARER: u16 = u16::MAX - 3;
 pub(crate) const LOGIN: u16 = u16::MAX - 4;
-const MAX_SHAPES: usize = 4096;
+const MAX_SHAPES: u16 = 4096;
 
-/// One alternative of a shape.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One alternative of a shape: where its steps are, and what else it asks.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) rule: RuleId,
-    pub(crate) before: Option<Part>,
-    pub(crate) parts: Box<[Part]>,
     pub(crate) checksum: bool,
+    /// The first step is what stands before the match.
+    has_before: bool,
+    start: u16,
+    count: u8,
 }
 
-/// Everything that is known of secrets. It decides the same for everybody who has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(from = "Stored", into = "Stored")]
-pub struct Rules {
-    pub(crate) data: Stored,
-    pub(crate) filter: Filter,
-}
+const SHAPE_BYTES: usize = 7;
+/// Of an allowed form: where its steps are.
+const ALLOW_BYTES: usize = 3;
 
-/// What cannot be found out again from the rest.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Stored {
-    ids: Vec<Box<str>>,
-    pub(crate) shapes: Vec<Shape>,
-    pub(crate) sets: Sets,
-    pub(crate) table: Table,
-    pub(crate) words: Words,
-    pub(crate) void: Vec<Box<str>>,
-    pub(crate) nothing: Vec<Box<str>>,
-    pub(crate) placeholders: Vec<Box<str>>,
-    pub(crate) allow: Vec<(Box<[Part]>, Box<str>)>,
-}
+impl Shape {
+    fn to_bytes(self) -> [u8; SHAPE_BYTES] {
+        let ([a, b], [c, d]) = (self.rule.0.to_le_bytes(), self.start.to_le_bytes());
+        [a, b, u8::from(self.checksum), u8::from(self.has_before), c, d, self.count]
+    }
 
-impl From<Stored> for Rules {
-    fn from(stored: Stored) -> Self {
-        let filter = Filter::of(&[&stored.table]);
-        Self { data: stored, filter }
+    fn from_bytes([a, b, checksum, has_before, c, d, count]: [u8; SHAPE_BYTES]) -> Self {
+        Self {
+            rule: RuleId(u16::from_le_bytes([a, b])),
+            checksum: checksum != 0,
+            has_before: has_before != 0,
+            start: u16::from_le_bytes([c, d]),
+            count,
+        }
     }
 }
 
-impl From<Rules> for Stored {
-    fn from(rules: Rules) -> Self {
-        rules.data
+/// Everything that is known of secrets. It decides the same for everybody who has it.
+#[derive(Clone)]
+pub struct Rules {
+    header: Header,
+    bytes: Bytes,
+}
+
+#[derive(Clone)]
+enum Bytes {
+    Own(Box<[u8]>),
+    Lasting(&'static [u8]),
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules").field("bytes", &self.bytes().len()).finish_non_exhaustive()
     }
 }
 
@@ -107,69 +119,144 @@ impl Rules {
                 faults.push(RuleFault { rule: shape.id.clone(), what });
             }
         }
-        let mut allow = Vec::new();
         for rule in &source.allow {
             match pattern::parse(&rule.pattern, &mut build.sets) {
                 _ if rule.reason.trim().is_empty() => faults.push(RuleFault {
                     rule: rule.pattern.clone(),
                     what: "has no reason: say why it is harmless".to_owned(),
                 }),
-                Ok(all) => allow.extend(
-                    all.into_iter().map(|parts| (parts.into(), rule.reason.as_str().into())),
-                ),
+                Ok(all) => all.iter().for_each(|parts| build.allow(parts)),
                 Err(what) => faults.push(RuleFault { rule: rule.pattern.clone(), what }),
             }
         }
-        let words = Words::new(&source.names);
-        for word in words.anchors() {
-            build.word(word);
+        for word in names::write(&source.names, &mut build.draft) {
+            build.word(&word);
         }
         build.fixed();
         if !faults.is_empty() {
             return Err(faults);
         }
-        let sorted = |list: &[String]| -> Vec<Box<str>> {
-            list.iter()
-                .map(String::as_str)
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .map(Into::into)
-                .collect()
-        };
-        let ids = BUILT_IN.iter().map(|id| (*id).into()).chain(build.ids).collect();
-        Ok(Stored {
-            ids,
-            shapes: build.shapes,
-            sets: build.sets,
-            table: Table::new(build.entries),
-            words,
-            void: sorted(&source.values.void),
-            nothing: sorted(&source.values.nothing),
-            placeholders: source.values.placeholders.iter().map(|p| p.as_str().into()).collect(),
-            allow,
+        let Build { ids, sets, entries, mut draft, .. } = build;
+        let sorted = |list: &[String]| list.iter().cloned().collect::<BTreeSet<_>>();
+        let values = &source.values;
+        draft.texts(Section::Ids, BUILT_IN.iter().copied().chain(ids.iter().map(AsRef::as_ref)));
+        draft.texts(Section::Void, sorted(&values.void));
+        draft.texts(Section::Nothing, sorted(&values.nothing));
+        draft.texts(Section::Placeholders, &values.placeholders);
+        sets.write(&mut draft);
+        grams::write(entries, &mut draft);
+        let (header, bytes) = draft.finish();
+        Ok(Self { header, bytes: Bytes::Own(bytes) })
+    }
+
+    /// How many bytes of rules tell where the others are.
+    pub const HEADER_BYTES: usize = flat::HEADER_BYTES;
+
+    /// The rules, for another process of the same version.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Lasting(bytes) => bytes,
         }
-        .into())
+    }
+
+    /// Rules that another process made, where they are. `header` is a copy of the first
+    /// [`Self::HEADER_BYTES`], so that `bytes` is not read before it is needed. `None`:
+    /// these are no rules, or those of another version.
+    #[must_use]
+    pub fn in_place(header: &[u8], bytes: &'static [u8]) -> Option<Self> {
+        let header = Header::read(header, bytes.len())?;
+        let filter = header.part(Section::Filter, bytes);
+        (filter.len() == FILTER_BYTES).then_some(Self { header, bytes: Bytes::Lasting(bytes) })
+    }
+
+    fn part(&self, section: Section) -> &[u8] {
+        self.header.part(section, self.bytes())
+    }
+
+    pub(crate) fn filter(&self) -> Filter<'_> {
+        // Who made or took these rules saw to it that it is one.
+        Filter::of(self.part(Section::Filter)).expect("it was looked at when they were taken")
+    }
+
+    pub(crate) fn table(&self) -> Table<'_> {
+        Table {
+            starts: self.part(Section::Starts),
+            grams: self.part(Section::Grams),
+            targets: self.part(Section::Targets),
+        }
+    }
+
+    /// Whether something may begin with these up to three bytes.
+    pub(crate) fn may_begin(&self, cut: &[u8]) -> bool {
+        grams::may_begin(self.part(Section::Begins), cut)
+    }
+
+    pub(crate) fn texts(&self, section: Section) -> Texts<'_> {
+        Texts { places: self.part(section), pool: self.part(Section::Pool) }
+    }
+
+    pub(crate) fn words(&self) -> Words<'_> {
+        Words { words: self.part(Section::Words), phrases: self.texts(Section::Phrases) }
+    }
+
+    fn steps(&self) -> Steps<'_> {
+        Steps {
+            parts: self.part(Section::Parts),
+            sets: self.part(Section::Sets),
+            pool: self.part(Section::Pool),
+        }
+    }
+
+    pub(crate) fn shape(&self, number: usize) -> Option<Shape> {
+        let (shapes, _) = self.part(Section::Shapes).as_chunks();
+        shapes.get(number).copied().map(Shape::from_bytes)
+    }
+
+    /// What stands before a match of a shape, if that is asked.
+    pub(crate) fn before(&self, shape: Shape) -> Option<Step<'_>> {
+        shape.has_before.then(|| self.steps().of(shape.start, 1).next())?
+    }
+
+    /// What a match of a shape is made of.
+    pub(crate) fn steps_of(&self, shape: Shape) -> impl Iterator<Item = Step<'_>> {
+        self.steps().of(shape.start, shape.count).skip(usize::from(shape.has_before))
+    }
+
+    /// The forms of tokens that are known to be harmless.
+    pub(crate) fn allowed(&self) -> impl Iterator<Item = impl Iterator<Item = Step<'_>>> {
+        let (allowed, _) = self.part(Section::Allow).as_chunks::<ALLOW_BYTES>();
+        let steps = self.steps();
+        allowed.iter().map(move |[a, b, count]| steps.of(u16::from_le_bytes([*a, *b]), *count))
     }
 
     /// The name of a rule.
     #[must_use]
     pub fn id(&self, rule: RuleId) -> &str {
-        self.data.ids.get(usize::from(rule.0)).map_or("unknown", AsRef::as_ref)
+        let id = self.texts(Section::Ids).get(usize::from(rule.0));
+        id.and_then(|id| str::from_utf8(id).ok()).unwrap_or("unknown")
     }
 
     /// Number of shapes that have a name of their own.
     #[must_use]
     pub fn shapes(&self) -> usize {
-        self.data.ids.len() - BUILT_IN.len()
+        self.texts(Section::Ids).iter().count() - BUILT_IN.len()
+    }
+
+    /// What stands in the place of a secret.
+    #[must_use]
+    pub fn marker(&self, rule: RuleId) -> String {
+        ["[redacted:", self.id(rule), "]"].concat()
     }
 }
 
 #[derive(Default)]
 struct Build {
     ids: Vec<Box<str>>,
-    shapes: Vec<Shape>,
     sets: Sets,
     entries: Vec<(Gram, u16)>,
+    draft: Draft,
 }
 
 impl Build {
@@ -192,20 +279,24 @@ impl Build {
         };
         for parts in pattern::parse(&source.pattern, &mut self.sets)? {
             let grams = self.beginnings(&parts)?;
-            let target = u16::try_from(self.shapes.len()).unwrap_or(u16::MAX);
-            if self.shapes.len() >= MAX_SHAPES {
+            let target = self.draft.count(Section::Shapes, SHAPE_BYTES);
+            if target >= MAX_SHAPES {
                 return Err("is one shape too many".to_owned());
             }
             self.entries.extend(grams.into_iter().map(|gram| (gram, target)));
-            self.shapes.push(Shape {
-                rule,
-                before: before.clone(),
-                parts: parts.into(),
-                checksum: source.checksum,
-            });
+            let (start, count) = pattern::write(before.iter().chain(&parts), &mut self.draft);
+            let (checksum, has_before) = (source.checksum, before.is_some());
+            let shape = Shape { rule, checksum, has_before, start, count };
+            self.draft.part(Section::Shapes).extend(shape.to_bytes());
         }
         self.ids.push(source.id.as_str().into());
         Ok(())
+    }
+
+    fn allow(&mut self, parts: &[Part]) {
+        let (start, count) = pattern::write(parts, &mut self.draft);
+        let [a, b] = start.to_le_bytes();
+        self.draft.part(Section::Allow).extend([a, b, count]);
     }
 
     fn beginnings(&self, parts: &[Part]) -> Result<BTreeSet<Gram>, String> {
@@ -266,15 +357,6 @@ impl Build {
     }
 }
 
-/// A marker for what was blotted out.
-impl Rules {
-    /// What stands in the place of a secret.
-    #[must_use]
-    pub fn marker(&self, rule: RuleId) -> Cow<'static, str> {
-        Cow::Owned(format!("[redacted:{}]", self.id(rule)))
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -293,7 +375,31 @@ pub(crate) mod tests {
     #[test]
     fn the_vendor_knows_well_over_a_hundred_shapes() {
         assert!(vendor().shapes() >= 120, "{}", vendor().shapes());
-        assert!(vendor().data.table.len() < 8000, "{}", vendor().data.table.len());
+        let grams = vendor().table().grams.len() / GRAM_BYTES;
+        assert!(grams < 8000, "{grams}");
+        // Agents have them in their memory.
+        let bytes = vendor().bytes().len();
+        assert!(bytes < 96 << 10, "{bytes}");
+    }
+
+    #[test]
+    fn rules_are_the_same_in_another_process_and_no_others_are_taken() {
+        let bytes: &'static [u8] = vendor().bytes().to_vec().leak();
+        let header = bytes.get(..Rules::HEADER_BYTES).expect("it is longer");
+        let rules = Rules::in_place(header, bytes).expect("they are whole");
+        let text = b"AKIAQ3EGZX7K2M4N5P6R and db_password=hunter2 ok";
+        assert_eq!(rules.scan_log(text), vendor().scan_log(text));
+        assert_eq!(rules.scan_log(text).len(), 2);
+        assert!(Rules::in_place(header, &bytes[..bytes.len() - 1]).is_none(), "cut");
+        assert!(Rules::in_place(&header[..40], bytes).is_none(), "half a header");
+        for at in 0..header.len() {
+            let mut other = header.to_vec();
+            other[at] ^= 0x80;
+            // Whatever it says, nothing is read that is not there.
+            if let Some(rules) = Rules::in_place(&other, bytes) {
+                let _ = rules.scan_log(text);
+            }
+        }
     }
 
     #[test]

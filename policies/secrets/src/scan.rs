@@ -6,16 +6,17 @@ mod assignment;
 use crate::charset::CharSet;
 use crate::entropy;
 use crate::grams::{Filter, GRAM_BYTES};
-use crate::pattern::{self, Attempt, Part};
+use crate::injected::Injected;
+use crate::pattern::{self, Attempt, Step};
 use crate::pem::{self, Key};
 use crate::rules::{self, Rules};
-use crate::stream::Injected;
 use crate::url::{self, UserInfo};
 use crate::value;
-use serde::{Deserialize, Serialize};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// The number of a rule; [`Rules::id`] has its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(pub(crate) u16);
 
 /// A secret in a text.
@@ -56,6 +57,9 @@ pub(crate) const CONTEXT_BYTES: usize = 256;
 /// Longer keys than this are no keys.
 const MAX_KEY_LINES: u32 = 400;
 
+/// What may stand before the part of a key that tells it, and how much at most.
+const KEYLIKE: CharSet = CharSet::of(b"0-9A-Za-z+/_~.-");
+const MAX_BEFORE_BYTES: usize = 80;
 const WORDLIKE: CharSet = CharSet::of(b"0-9A-Za-z");
 const TOKEN: CharSet = CharSet::of(b"0-9A-Za-z+/=_.%~-");
 
@@ -63,23 +67,31 @@ const TOKEN: CharSet = CharSet::of(b"0-9A-Za-z+/=_.%~-");
 pub(crate) enum Found {
     No,
     Yes(Span),
-    /// It takes more text to decide.
-    Open,
+    /// It takes more text to decide. If it is a secret, that begins here or later.
+    Open(usize),
+}
+
+/// How far a search came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decided {
+    /// Up to here it is known what is a secret; all spans end there or before.
+    pub(crate) until: usize,
+    /// Up to here there is nothing else that may be part of one.
+    pub(crate) harmless_until: usize,
 }
 
 /// A search with everything it needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Finder<'a> {
     pub(crate) rules: &'a Rules,
-    pub(crate) filter: &'a Filter,
+    pub(crate) filter: Filter<'a>,
     pub(crate) injected: Option<&'a Injected>,
     pub(crate) manner: Manner,
 }
 
 impl Finder<'_> {
     /// Finds the secrets of `text` from `from` on; what is before is only context.
-    /// `last` says that nothing will follow. The result is the place up to which
-    /// everything is decided; all spans end there or before.
+    /// `last` says that nothing will follow.
     pub(crate) fn find(
         &self,
         text: &[u8],
@@ -87,12 +99,13 @@ impl Finder<'_> {
         last: bool,
         carry: &mut Carry,
         spans: &mut Vec<Span>,
-    ) -> usize {
+    ) -> Decided {
+        let up_to = |at| Decided { until: at, harmless_until: at };
         let mut at = from;
         if *carry != Carry::Nothing {
             at = self.go_on(text, from, last, carry, spans);
             if *carry != Carry::Nothing {
-                return at;
+                return up_to(at);
             }
         }
         // Names end at most here; a second hit within one is not looked at again.
@@ -107,15 +120,18 @@ impl Finder<'_> {
                     if *carry != Carry::Nothing {
                         let next = self.go_on(text, span.end, last, carry, spans);
                         if *carry != Carry::Nothing {
-                            return next;
+                            return up_to(next);
                         }
                         next.max(hit + 1)
                     } else {
                         span.end.max(hit + 1)
                     }
                 }
-                Found::Open if text.len() - hit < HOLD_BYTES => return hit.max(from),
-                Found::Open => {
+                Found::Open(secret) if text.len() - hit < HOLD_BYTES => {
+                    let harmless_until = self.harmless(text, hit + 1, secret);
+                    return Decided { until: hit.max(from), harmless_until };
+                }
+                Found::Open(_) => {
                     // Too long to wait for: what is there is judged as it is, and what
                     // follows a token belongs to it.
                     let mut again = hit;
@@ -124,7 +140,7 @@ impl Finder<'_> {
                             push(spans, Span { start: span.start.max(from), ..span });
                             if span.end == text.len() {
                                 *carry = Carry::InToken;
-                                return text.len();
+                                return up_to(text.len());
                             }
                             span.end.max(hit + 1)
                         }
@@ -133,7 +149,12 @@ impl Finder<'_> {
                 }
             };
         }
-        if last { text.len() } else { self.undecided_tail(text, at.max(from)) }
+        if last {
+            return up_to(text.len());
+        }
+        let from = spans.last().map_or(from, |span| span.end.max(from));
+        let until = self.undecided_tail(text, at.max(from)).min(unfinished_word(text).max(from));
+        Decided { until, harmless_until: self.harmless(text, text.len(), text.len()) }
     }
 
     /// The last bytes may be the beginning of a group.
@@ -141,10 +162,35 @@ impl Finder<'_> {
         let first = text.len().saturating_sub(GRAM_BYTES - 1).max(at.min(text.len()));
         let may = |start: &usize| {
             let cut = text.get(*start..).unwrap_or_default();
-            self.rules.data.table.may_begin(cut)
-                || self.injected.is_some_and(|injected| injected.table.may_begin(cut))
+            self.rules.may_begin(cut) || self.injected.is_some_and(|known| known.may_begin(cut))
         };
         (first..text.len()).find(may).unwrap_or(text.len())
+    }
+
+    /// How far up to `secret`, where one may begin, no other may. The first letters of a
+    /// provider's prefix are no secret, those of an injected one are.
+    fn harmless(&self, text: &[u8], from: usize, secret: usize) -> usize {
+        let mut until = secret;
+        let mut at = from;
+        while let Some((hit, gram)) = self.filter.next(text, at).filter(|(hit, _)| *hit < until) {
+            let is_name = |target| target == rules::NAME;
+            if self.injected.is_some_and(|known| known.has(gram))
+                || !self.rules.table().targets(gram).all(is_name)
+            {
+                until = hit;
+            }
+            at = hit + 1;
+        }
+        if let Some(known) = self.injected {
+            let cut = |start: &usize| known.may_begin(text.get(*start..).unwrap_or_default());
+            let first = text.len().saturating_sub(GRAM_BYTES - 1);
+            until = (first..text.len()).find(cut).map_or(until, |start| until.min(start));
+        }
+        // A long word with digits may be the part of a key before what tells it.
+        let word = unfinished_word(text);
+        let shown = text.get(word..).unwrap_or_default();
+        let may_be_key = shown.len() >= 20 && shown.iter().any(u8::is_ascii_digit);
+        if may_be_key { until.min(word) } else { until }
     }
 
     /// What was begun in the text before.
@@ -216,9 +262,9 @@ impl Finder<'_> {
                 found => return found,
             }
         }
-        let mut open = false;
+        let mut open: Option<usize> = None;
         let mut wants_name = false;
-        for target in self.rules.data.table.targets(gram) {
+        for target in self.rules.table().targets(gram) {
             let found = match target {
                 rules::NAME => {
                     wants_name = true;
@@ -233,26 +279,27 @@ impl Finder<'_> {
             match found {
                 Found::No => {}
                 Found::Yes(_) => return found,
-                Found::Open => open = true,
+                Found::Open(at) => open = Some(open.map_or(at, |before| before.min(at))),
             }
         }
         if wants_name && hit >= *named_until {
             match self.assignment(text, hit, last, named_until) {
                 Found::No => {}
+                Found::Open(at) => return Found::Open(open.map_or(at, |before| before.min(at))),
                 found => return found,
             }
         }
-        if open { Found::Open } else { Found::No }
+        open.map_or(Found::No, Found::Open)
     }
 
     /// A shape at a place.
     pub(crate) fn shape(&self, shape: usize, text: &[u8], at: usize, last: bool) -> Found {
-        let Some(shape) = self.rules.data.shapes.get(shape) else { return Found::No };
+        let Some(shape) = self.rules.shape(shape) else { return Found::No };
         let mut start = at;
-        if let Some(Part::Run { set, min, max }) = &shape.before {
-            let earlier = text.get(at.saturating_sub(usize::from(*max))..at).unwrap_or_default();
-            let run = self.rules.data.sets.get(*set).run_back(earlier);
-            if run < usize::from(*min) {
+        if let Some(Step::Run { set, min, max }) = self.rules.before(shape) {
+            let earlier = text.get(at.saturating_sub(usize::from(max))..at).unwrap_or_default();
+            let run = set.run_back(earlier);
+            if run < usize::from(min) {
                 return Found::No;
             }
             start -= run;
@@ -260,13 +307,13 @@ impl Finder<'_> {
         if !is_border(text, start) {
             return Found::No;
         }
-        match pattern::match_at(&shape.parts, &self.rules.data.sets, text, at, last) {
+        match pattern::match_at(self.rules.steps_of(shape), text, at, last) {
             Attempt::No => Found::No,
-            Attempt::Open => Found::Open,
+            Attempt::Open => Found::Open(start),
             Attempt::Yes(mut end) => {
                 let next = text.get(end);
                 if next.is_none() && !last {
-                    return Found::Open;
+                    return Found::Open(start);
                 }
                 // More of the same kind: another thing that begins likewise.
                 if next.is_some_and(|byte| WORDLIKE.has(*byte)) {
@@ -290,7 +337,7 @@ impl Finder<'_> {
     /// Any shape that begins exactly here.
     pub(crate) fn any_shape(&self, text: &[u8], at: usize) -> Option<Span> {
         let bytes = text.get(at..)?.first_chunk::<GRAM_BYTES>()?;
-        let targets = self.rules.data.table.targets(crate::grams::gram(*bytes));
+        let targets = self.rules.table().targets(crate::grams::gram(*bytes));
         targets.into_iter().find_map(|target| {
             match self.shape(usize::from(target), text, at, true) {
                 Found::Yes(span) => Some(span),
@@ -307,7 +354,7 @@ impl Finder<'_> {
         } else if rest.starts_with(b":\\/\\/") {
             hit + 5
         } else if rest.len() < 9 && !last {
-            return Found::Open;
+            return Found::Open(hit);
         } else if rest.get(..9).is_some_and(|r| r.eq_ignore_ascii_case(b"%3A%2F%2F")) {
             return encoded_url(text, hit + 9, last);
         } else {
@@ -315,7 +362,7 @@ impl Finder<'_> {
         };
         match url::user_info(text, start, last) {
             UserInfo::None => Found::No,
-            UserInfo::Open => Found::Open,
+            UserInfo::Open => Found::Open(hit),
             UserInfo::Secret(start, end) => {
                 let secret = text.get(start..end).unwrap_or_default();
                 if self.is_spoken_of(secret) {
@@ -352,7 +399,7 @@ impl Finder<'_> {
         let rule = rules::PRIVATE_KEY;
         match pem::begins(text, hit, last) {
             Key::None => Found::No,
-            Key::Open => Found::Open,
+            Key::Open => Found::Open(hit),
             Key::Whole(start, end) => Found::Yes(Span { start, end, rule }),
             Key::Begins(start) => {
                 let rest = text.get(start..).unwrap_or_default();
@@ -375,7 +422,7 @@ impl Finder<'_> {
         {
             match rest.get(4) {
                 Some(b' ' | b'=') => 5,
-                None if !last => return Found::Open,
+                None if !last => return Found::Open(hit),
                 _ => return Found::No,
             }
         } else {
@@ -391,7 +438,7 @@ impl Finder<'_> {
         let end = match shown.iter().position(ends) {
             Some(end) => end,
             None if last => shown.len(),
-            None => return Found::Open,
+            None => return Found::Open(hit),
         };
         let pair = shown.get(..end).unwrap_or_default();
         let Some(colon) = pair.iter().position(|byte| *byte == b':') else { return Found::No };
@@ -415,14 +462,14 @@ impl Finder<'_> {
         let scheme = rest.get(..word).unwrap_or_default();
         let is_basic = scheme.eq_ignore_ascii_case(b"basic");
         if !is_basic && !scheme.eq_ignore_ascii_case(b"bearer") {
-            return if word == rest.len() && !last { Found::Open } else { Found::No };
+            return if word == rest.len() && !last { Found::Open(hit) } else { Found::No };
         }
         let blanks = rest.get(word..).unwrap_or_default();
         let blanks = blanks.iter().take_while(|b| matches!(b, b' ' | b'+')).count();
         let start = hit + word + blanks;
         let run = TOKEN.run(text.get(start..).unwrap_or_default());
         if start + run == text.len() && !last {
-            return Found::Open;
+            return Found::Open(start);
         }
         let token = text.get(start..start + run).unwrap_or_default();
         let token = token.strip_suffix(b".").unwrap_or(token);
@@ -444,7 +491,7 @@ fn encoded_url(text: &[u8], start: usize, last: bool) -> Found {
     let rest = text.get(start..).unwrap_or_default();
     let run = CharSet::of(b"0-9A-Za-z%_.~+!-").run(rest);
     if run == rest.len() && !last && run < 512 {
-        return Found::Open;
+        return Found::Open(start);
     }
     let part = rest.get(..run.min(512)).unwrap_or_default();
     let find =
@@ -458,6 +505,14 @@ fn encoded_url(text: &[u8], start: usize, last: bool) -> Found {
         }
         _ => Found::No,
     }
+}
+
+/// Where the last word begins, if the text ends in the middle of one that is not too
+/// long to be the beginning of a key.
+fn unfinished_word(text: &[u8]) -> usize {
+    let end = text.get(text.len().saturating_sub(MAX_BEFORE_BYTES + GRAM_BYTES)..);
+    let run = KEYLIKE.run_back(end.unwrap_or(text));
+    if run > MAX_BEFORE_BYTES { text.len() } else { text.len() - run }
 }
 
 /// No letter or digit stands before it, but the end of an escape may.

@@ -1,5 +1,7 @@
 //! What a file of rules holds, and how files are put together.
 
+use alloc::string::String;
+use alloc::vec::Vec;
 use serde::Deserialize;
 
 /// Rules as they are written.

@@ -1,124 +1,11 @@
 //! Blotting out secrets while a text goes by.
 
-use crate::grams::{Filter, GRAM_BYTES, Gram, Table, gram};
-use crate::rules::{self, Rules};
-use crate::scan::{CONTEXT_BYTES, Carry, Finder, Found, HOLD_BYTES, Manner, RuleId, Span};
-use std::collections::BTreeSet;
-
-/// A shorter secret would be found in every other line.
-const MIN_INJECTED_BYTES: usize = 6;
-/// Lines of a longer secret that are looked for by themselves.
-const MIN_LINE_BYTES: usize = 12;
-
-/// Secrets that are known by heart, in every form in which a program shows them.
-#[derive(Debug)]
-pub(crate) struct Injected {
-    pub(crate) table: Table,
-    forms: Vec<Box<[u8]>>,
-}
-
-impl Injected {
-    fn new(secrets: &[Vec<u8>]) -> Self {
-        let mut forms = BTreeSet::new();
-        for secret in secrets {
-            let secret = secret.trim_ascii_end();
-            let lines = secret.split(|b| *b == b'\n').map(|line| line.trim_ascii());
-            let long = lines.filter(|line| line.len() >= MIN_LINE_BYTES);
-            for text in std::iter::once(secret).chain(long) {
-                if text.len() >= MIN_INJECTED_BYTES {
-                    forms.extend(spellings(text));
-                }
-            }
-        }
-        // The longest first, so that a part does not hide the whole.
-        let mut forms: Vec<Box<[u8]>> = forms.into_iter().map(Vec::into_boxed_slice).collect();
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        forms.truncate(usize::from(u16::MAX));
-        let entries = forms
-            .iter()
-            .zip(0u16..)
-            .filter_map(|(form, number)| Some((gram(*form.first_chunk::<GRAM_BYTES>()?), number)));
-        let table = Table::new(entries.collect::<Vec<(Gram, u16)>>());
-        Self { table, forms }
-    }
-
-    pub(crate) fn at(&self, text: &[u8], at: usize, gram: Gram, last: bool) -> Found {
-        let rest = text.get(at..).unwrap_or_default();
-        let mut open = false;
-        for form in self.table.targets(gram).filter_map(|n| self.forms.get(usize::from(n))) {
-            if rest.starts_with(form) {
-                // A longer form may still come.
-                return if open {
-                    Found::Open
-                } else {
-                    let end = at + form.len();
-                    Found::Yes(Span { start: at, end, rule: rules::INJECTED })
-                };
-            }
-            open |= !last && form.starts_with(rest);
-        }
-        if open { Found::Open } else { Found::No }
-    }
-}
-
-/// Plain, base64 at each of the three offsets, percent-encoded, hexadecimal, and as
-/// JSON and shells escape it.
-fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
-    let mut all = vec![secret.to_vec()];
-    for alphabet in [&BASE64, &BASE64_URL] {
-        for skipped in 0..3 {
-            all.push(base64_inside(secret, skipped, alphabet));
-        }
-    }
-    let percent = |upper: bool, keep: &[u8]| -> Vec<u8> {
-        let mut text = Vec::new();
-        for byte in secret {
-            if byte.is_ascii_alphanumeric() || keep.contains(byte) {
-                text.push(*byte);
-            } else if upper {
-                text.extend(format!("%{byte:02X}").bytes());
-            } else {
-                text.extend(format!("%{byte:02x}").bytes());
-            }
-        }
-        text
-    };
-    all.extend([
-        percent(true, b"-_.~"),
-        percent(false, b"-_.~"),
-        percent(true, b"-_.~/"),
-        percent(true, b"-_.~!*'()"),
-    ]);
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    all.extend([hex.to_uppercase().into_bytes(), hex.into_bytes()]);
-    let escaped = String::from_utf8_lossy(secret)
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n");
-    all.push(escaped.replace('/', "\\/").into_bytes());
-    all.push(escaped.into_bytes());
-    all.retain(|form| form.len() >= MIN_INJECTED_BYTES);
-    all
-}
-
-const BASE64: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const BASE64_URL: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/// The digits that the secret alone decides, when so many bytes (mod 3) stand
-/// before it in what was encoded.
-fn base64_inside(secret: &[u8], before: usize, alphabet: &[u8; 64]) -> Vec<u8> {
-    let mut padded = vec![0; before];
-    padded.extend_from_slice(secret);
-    let first = (before * 8).div_ceil(6);
-    let end = padded.len() * 8 / 6;
-    let digit = |at: usize| {
-        let bit = at * 6;
-        let pair = [padded[bit / 8], padded.get(bit / 8 + 1).copied().unwrap_or_default()];
-        let shifted = u16::from_be_bytes(pair) >> (10 - bit % 8);
-        alphabet[usize::from(shifted & 63)]
-    };
-    (first..end).map(digit).collect()
-}
+use crate::grams::Filter;
+use crate::injected::Injected;
+use crate::rules::Rules;
+use crate::scan::{CONTEXT_BYTES, Carry, Finder, HOLD_BYTES, Manner, RuleId, Span};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// One step of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,37 +20,61 @@ pub enum Piece<'t> {
 /// of one, at most 4 KiB, is held back until it is decided.
 #[derive(Debug)]
 pub struct Redactor {
-    filter: Filter,
-    injected: Option<Injected>,
-    /// Context that was given out, then what is held back.
+    injected: Option<Known>,
+    /// Context that was given out, then what is undecided.
     kept: Vec<u8>,
     /// Where in it the latter begins.
     held_from: usize,
+    /// Up to where it was given out all the same ([`Self::release`]).
+    shown: usize,
+    /// Up to where it may be.
+    showable: usize,
     carry: Carry,
     spans: Vec<Span>,
+}
+
+/// Injected secrets, and a filter that sees them.
+#[derive(Debug)]
+struct Known {
+    secrets: Injected,
+    filter: Box<[u8]>,
 }
 
 impl Redactor {
     /// For one text. `injected` are secrets to take out wherever they stand.
     #[must_use]
     pub fn new(rules: &Rules, injected: &[Vec<u8>]) -> Self {
-        let injected = (!injected.is_empty()).then(|| Injected::new(injected));
-        let mut tables = vec![&rules.data.table];
-        tables.extend(injected.as_ref().map(|injected| &injected.table));
+        let injected = (!injected.is_empty()).then(|| {
+            let secrets = Injected::new(injected);
+            let filter = rules.filter().and(secrets.grams());
+            Known { secrets, filter }
+        });
         Self {
-            filter: Filter::of(&tables),
             injected,
             kept: Vec::new(),
             held_from: 0,
+            shown: 0,
+            showable: 0,
             carry: Carry::Nothing,
             spans: Vec::new(),
         }
     }
 
-    /// Whether something is held back.
+    /// Whether [`Self::release`] would give something out.
     #[must_use]
-    pub fn holds(&self) -> bool {
-        self.held_from < self.kept.len()
+    pub fn can_release(&self) -> bool {
+        self.shown < self.showable
+    }
+
+    /// Gives out what is held back, as far as no secret can be in it: of `password=` the
+    /// name, of a word that is not at its end what is there. For a text that somebody
+    /// watches and that has not gone on for a while. What is decided later is decided as
+    /// if nothing had been given out.
+    pub fn release(&mut self, mut out: impl FnMut(Piece<'_>)) {
+        if let Some(held @ [_, ..]) = self.kept.get(self.shown..self.showable) {
+            out(Piece::Text(held));
+            self.shown = self.showable;
+        }
     }
 
     /// Takes the next piece of the text, and gives out what is decided.
@@ -175,7 +86,7 @@ impl Redactor {
     pub fn finish(&mut self, rules: &Rules, out: impl FnMut(Piece<'_>)) {
         self.go(rules, &[], true, out);
         self.kept.clear();
-        self.held_from = 0;
+        (self.held_from, self.shown, self.showable) = (0, 0, 0);
         self.carry = Carry::Nothing;
     }
 
@@ -186,7 +97,7 @@ impl Redactor {
             let joined = (2 * HOLD_BYTES).min(text.len());
             self.kept.extend_from_slice(text.get(..joined).unwrap_or_default());
             let is_all = joined == text.len();
-            let kept = std::mem::take(&mut self.kept);
+            let kept = core::mem::take(&mut self.kept);
             let decided = self.search(rules, &kept, self.held_from, last && is_all, &mut out);
             if is_all {
                 self.keep(kept, decided);
@@ -203,6 +114,7 @@ impl Redactor {
             self.keep(kept, decided);
             return self.go(rules, text.get(joined..).unwrap_or_default(), last, out);
         }
+        self.shown = 0;
         let decided = self.search(rules, text, 0, last, &mut out);
         self.keep_end(text, decided);
     }
@@ -221,6 +133,7 @@ impl Redactor {
         let taken = text.len().min(HOLD_BYTES + CONTEXT_BYTES);
         first.extend_from_slice(text.get(..taken).unwrap_or_default());
         let is_all = taken == text.len();
+        self.shown = 0;
         let decided = self.search(rules, &first, before.len(), last && is_all, &mut out);
         if is_all || decided < before.len() + CONTEXT_BYTES {
             self.keep(first, decided);
@@ -230,11 +143,12 @@ impl Redactor {
             return;
         }
         let from = decided - before.len();
+        self.shown = 0;
         let decided = self.search(rules, text, from, last, &mut out);
         self.keep_end(text, decided);
     }
 
-    /// Searches `text` from `from` on and gives out what is decided.
+    /// Searches `text` from `from` on and gives out what is decided and not shown yet.
     fn search(
         &mut self,
         rules: &Rules,
@@ -243,12 +157,20 @@ impl Redactor {
         last: bool,
         out: &mut impl FnMut(Piece<'_>),
     ) -> usize {
-        let Self { filter, injected, carry, spans, .. } = self;
-        let finder = Finder { rules, filter, injected: injected.as_ref(), manner: Manner::Log };
+        let Self { injected, carry, spans, .. } = self;
+        let known = injected.as_ref();
+        // Made from the rules' own filter, it has that one's length.
+        let filter = known.and_then(|known| Filter::of(&known.filter));
+        let finder = Finder {
+            rules,
+            filter: filter.unwrap_or_else(|| rules.filter()),
+            injected: known.map(|known| &known.secrets),
+            manner: Manner::Log,
+        };
         spans.clear();
         let decided = finder.find(text, from, last, carry, spans);
-        let mut at = from;
-        for span in spans.iter() {
+        let mut at = from.max(self.shown);
+        for span in spans.iter().filter(|span| span.end > self.shown) {
             let plain = text.get(at..span.start).unwrap_or_default();
             if !plain.is_empty() {
                 out(Piece::Text(plain));
@@ -258,31 +180,40 @@ impl Redactor {
             }
             at = span.end;
         }
-        let plain = text.get(at..decided).unwrap_or_default();
+        let plain = text.get(at..decided.until).unwrap_or_default();
         if !plain.is_empty() {
             out(Piece::Text(plain));
         }
-        decided.max(at)
+        self.shown = self.shown.max(decided.until);
+        self.showable = decided.harmless_until;
+        decided.until
     }
 
     fn keep(&mut self, mut kept: Vec<u8>, decided: usize) {
-        let before = decided.saturating_sub(CONTEXT_BYTES);
-        kept.drain(..before);
+        kept.drain(..self.forget(decided));
         self.kept = kept;
-        self.held_from = decided - before;
     }
 
     fn keep_end(&mut self, text: &[u8], decided: usize) {
-        let before = decided.saturating_sub(CONTEXT_BYTES);
+        let before = self.forget(decided);
         self.kept.clear();
         self.kept.extend_from_slice(text.get(before..).unwrap_or_default());
+    }
+
+    /// Places are counted from the first byte of the context; the result is where that is.
+    fn forget(&mut self, decided: usize) -> usize {
+        let before = decided.saturating_sub(CONTEXT_BYTES);
         self.held_from = decided - before;
+        self.shown = self.shown.saturating_sub(before);
+        self.showable = self.showable.saturating_sub(before);
+        before
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::injected::{BASE64, base64_inside};
     use crate::rules::tests::vendor;
     use proptest::prelude::*;
 
@@ -416,6 +347,57 @@ mod tests {
         assert_eq!(feed("x password="), 21, "the name waits for its value");
     }
 
+    /// What each piece gives out, and what is shown when nothing follows for a while.
+    fn watched(pieces: &[&str], injected: &[Vec<u8>]) -> Vec<String> {
+        let mut redactor = Redactor::new(vendor(), injected);
+        let mut shown = Vec::new();
+        for piece in pieces.iter().map(Some).chain([None]) {
+            let mut text = Vec::new();
+            let mut out = |piece: Piece<'_>| match piece {
+                Piece::Text(more) => text.extend_from_slice(more),
+                Piece::Secret(rule) => text.extend_from_slice(vendor().marker(rule).as_bytes()),
+            };
+            match piece {
+                Some(piece) => redactor.feed(vendor(), piece.as_bytes(), &mut out),
+                None => redactor.finish(vendor(), &mut out),
+            }
+            redactor.release(&mut out);
+            assert!(!redactor.can_release());
+            shown.push(String::from_utf8_lossy(&text).into_owned());
+        }
+        shown
+    }
+
+    #[test]
+    fn who_watches_sees_all_that_can_be_no_secret() {
+        let bar = ["\r 47%|####", "  | loss", "=0.2", "5 tok", "ens: 12", " it/s"];
+        let rest = ["\r 47%|####", "  | loss", "=0.2", "5 tok", "ens: ", "12 it/s", ""];
+        assert_eq!(watched(&bar, &[]), rest, "a number waits, it might be a PIN");
+        let name = ["x pass", "word", "=hunt", "er2-Zq9 y"];
+        let shown = ["x pass", "word", "=", "[redacted:named-secret] y", ""];
+        assert_eq!(watched(&name, &[]), shown);
+        let key = ["a gh", "p_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq", "17\n"];
+        assert_eq!(watched(&key, &[]), ["a gh", "", "[redacted:github-token]\n", ""]);
+        let injected = ["it is ho", "rse-batt", "ery", " end"];
+        let secrets = [b"horse-battery".to_vec()];
+        let shown = ["it is ", "", "[redacted:injected-secret]", " end", ""];
+        assert_eq!(watched(&injected, &secrets), shown);
+    }
+
+    #[test]
+    fn what_tells_a_key_may_stand_at_its_end() {
+        let key = format!("{}+AStQxIzAw==", "aB3/".repeat(19));
+        let line = format!("key {key} fin");
+        let hidden = "key [redacted:azure-storage-key] fin";
+        for cut in 1..line.len() {
+            let (one, other) = line.split_at(cut);
+            assert_eq!(redacted(&[one.as_bytes(), other.as_bytes()], &[]), hidden, "{cut}");
+            // A key that stops within its first bytes is not told from a word.
+            let shown = watched(&[one, other], &[]).concat();
+            assert!(!shown.contains("aB3/aB3/aB3/aB3/aB3/"), "{cut}: {shown}");
+        }
+    }
+
     #[test]
     fn a_token_longer_than_what_is_held_is_gone_to_its_end() {
         let long = format!("a sk-{} b\n", "Ab1xY9kQ".repeat(15_000));
@@ -447,6 +429,11 @@ mod tests {
                 rest = more;
             }
             prop_assert_eq!(redacted(&pieces, &[]), whole(&text));
+            let pieces: Vec<_> = pieces.iter().map(|p| str::from_utf8(p).expect("ASCII")).collect();
+            let shown = watched(&pieces, &[]).concat();
+            for secret in ["hunter2", "abc\\\"d", "MIIEpAIBAAKCAQEA7bq3", "AQ3EGZX7K2M4N5P6R", "123def456"] {
+                prop_assert!(whole(&text).contains(secret) || !shown.contains(secret), "{} in {:?}", secret, shown);
+            }
         }
     }
 }

@@ -2,8 +2,10 @@
 //! to somewhere else, or something that everybody may read.
 
 use crate::entropy;
-use crate::pattern::{self, Attempt};
+use crate::flat::{Section, Texts};
+use crate::pattern::{self, Attempt, Step};
 use crate::rules::{Rules, Shape};
+use alloc::string::String;
 
 /// Longest value that can stand for nothing, be a mask or a placeholder.
 const MAX_WORDS_BYTES: usize = 64;
@@ -149,12 +151,12 @@ fn same_but_prefix(value: &[u8]) -> bool {
 impl Rules {
     /// No value at all.
     pub(crate) fn is_void(&self, value: &[u8]) -> bool {
-        value.is_empty() || listed(&self.data.void, value)
+        value.is_empty() || listed(self.texts(Section::Void), value)
     }
 
     /// Nothing secret, or a word about a secret.
     pub(crate) fn is_nothing(&self, value: &[u8]) -> bool {
-        self.is_void(value) || listed(&self.data.nothing, value)
+        self.is_void(value) || listed(self.texts(Section::Nothing), value)
     }
 
     /// Somebody has yet to write something here.
@@ -174,8 +176,8 @@ impl Rules {
             .filter(char::is_ascii_alphabetic)
             .map(|c| c.to_ascii_lowercase())
             .collect();
-        let known =
-            |text: &str| self.data.placeholders.iter().any(|word| text.starts_with(&**word));
+        let words = self.texts(Section::Placeholders);
+        let known = |text: &str| words.iter().any(|word| text.as_bytes().starts_with(word));
         if known(&squashed) || squashed.ends_with("changeme") || squashed.ends_with("replaceme") {
             return true;
         }
@@ -186,19 +188,17 @@ impl Rules {
         named && shouted && (yours || inner.is_some() || squashed.ends_with("here"))
     }
 
-    /// Why a token of unknown meaning is harmless.
-    pub(crate) fn allowed(&self, token: &[u8]) -> Option<&str> {
-        let whole = |parts: &[pattern::Part]| {
-            pattern::match_at(parts, &self.data.sets, token, 0, true) == Attempt::Yes(token.len())
-        };
-        self.data.allow.iter().find(|(parts, _)| whole(parts)).map(|(_, reason)| reason.as_ref())
+    /// Whether a token of unknown meaning is known to be harmless.
+    pub(crate) fn allows(&self, token: &[u8]) -> bool {
+        let whole = |steps| pattern::match_at(steps, token, 0, true) == Attempt::Yes(token.len());
+        self.allowed().any(whole)
     }
 
     /// Whether what matched a shape is only an example of the form: its body is one
     /// letter over and over, or a mask.
-    pub(crate) fn is_example(&self, shape: &Shape, matched: &[u8]) -> bool {
-        let prefix = match shape.parts.first() {
-            Some(pattern::Part::Literal(text)) => text.len(),
+    pub(crate) fn is_example(&self, shape: Shape, matched: &[u8]) -> bool {
+        let prefix = match self.steps_of(shape).next() {
+            Some(Step::Literal(text)) => text.len(),
             _ => 0,
         };
         let body = matched.get(prefix..).unwrap_or_default();
@@ -223,12 +223,12 @@ fn entropy_is_of_a_sentence(body: &[u8]) -> bool {
         && entropy::bits(body) < 4.0
 }
 
-fn listed(list: &[Box<str>], value: &[u8]) -> bool {
+fn listed(list: Texts<'_>, value: &[u8]) -> bool {
     if value.len() > MAX_WORDS_BYTES {
         return false;
     }
     let lower = || value.iter().map(u8::to_ascii_lowercase);
-    list.binary_search_by(|known| known.bytes().cmp(lower())).is_ok()
+    list.has(|known| known.iter().copied().cmp(lower()))
 }
 
 #[cfg(test)]

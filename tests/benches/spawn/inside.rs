@@ -19,9 +19,16 @@ const DATA_FILES: usize = 10_000;
 
 pub(crate) fn section(resident: &Resident) -> String {
     let mut text = String::new();
-    let pss = resident.runtime.block_on(agents_pss_kib(resident));
-    let mean = pss.iter().sum::<u64>() as f64 / pss.len() as f64;
-    let _ = writeln!(text, "memory of one job's agent, {JOBS} jobs: {mean:.0} KiB PSS");
+    for (what, script) in [
+        ("wrote nothing", "exec sleep 30"),
+        ("wrote a line", "echo step=3 loss=0.25; exec sleep 30"),
+        ("wrote 3 MB", "yes step=3 loss=0.25 password: a | head -c 3000000; exec sleep 30"),
+    ] {
+        let pss = resident.runtime.block_on(agents_pss_kib(resident, script));
+        let mean = pss.iter().sum::<u64>() as f64 / pss.len() as f64;
+        let _ =
+            writeln!(text, "memory of one agent of {JOBS}, whose jobs {what}: {mean:.0} KiB PSS");
+    }
     let bare = Command::new("/proc/self/exe").arg(ARGUMENT).output().expect("it runs").stdout;
     let life = resident.run(&["/work/bench", ARGUMENT]);
     let (bare, inside) = (numbers(&bare), numbers(&resident.output(&life)));
@@ -75,12 +82,12 @@ pub(crate) fn time_data() {
 }
 
 /// PSS of the agents of several sleeping jobs.
-async fn agents_pss_kib(resident: &Resident) -> Vec<u64> {
+async fn agents_pss_kib(resident: &Resident, script: &str) -> Vec<u64> {
     let mut jobs = Vec::new();
     for _ in 0..JOBS {
-        jobs.push(resident.start(&["/bin/sleep", "30"]).await.1);
+        jobs.push(resident.start(&["/bin/sh", "-c", script]).await.1);
     }
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1000)).await;
     let read = |pid: i32| {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
         text.lines().find_map(|l| l.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok())

@@ -17,6 +17,7 @@ mod inside;
 mod output;
 mod probe;
 mod profiles;
+mod redacted;
 mod refused;
 mod resident;
 mod resources;

@@ -7,6 +7,8 @@ use crate::names::Kind;
 use crate::rules::{self, Rules};
 use crate::scan::{Manner, RuleId, Span};
 use crate::value::{self, Reference};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// A secret in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,8 +210,8 @@ impl Rules {
             return true;
         }
         // Lines of lock files and of sha256sum.
-        self.allowed(value.as_bytes()).is_some()
-            || self.allowed(last.as_bytes()).is_some()
+        self.allows(value.as_bytes())
+            || self.allows(last.as_bytes())
             || value.contains("--hash=")
             || value.contains("  ") && entropy::is_hex(first.as_bytes())
     }
@@ -259,7 +261,7 @@ fn is_safe_beside(value: &str) -> bool {
 }
 
 /// Zero-width characters and their kin, which a person does not see.
-fn without_invisible(text: &str) -> (std::borrow::Cow<'_, str>, bool) {
+fn without_invisible(text: &str) -> (alloc::borrow::Cow<'_, str>, bool) {
     let is_invisible = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{ad}' | '\u{202a}'..='\u{202e}' | '\u{180e}');
     if text.contains(is_invisible) {
         (text.chars().filter(|c| !is_invisible(*c)).collect::<String>().into(), true)
@@ -272,7 +274,7 @@ fn without_invisible(text: &str) -> (std::borrow::Cow<'_, str>, bool) {
 fn tokens(value: &str) -> impl Iterator<Item = (usize, &str)> {
     const TOKEN: CharSet = CharSet::of(b"0-9A-Za-z+/=_.:~@%-");
     let mut at = 0;
-    std::iter::from_fn(move || {
+    core::iter::from_fn(move || {
         let bytes = value.as_bytes();
         while at < bytes.len() && !TOKEN.has(bytes[at]) {
             at += 1;

@@ -2,7 +2,12 @@
 //! is no parser: a file that its own parser would refuse is read as far as it makes
 //! sense, because a secret in it is one all the same.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// A value and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use crate::entropy;
 use crate::names::{Kind, MAX_NAME_BYTES};
 use crate::rules;
 use crate::value;
+use alloc::string::String;
 
 const NAME: CharSet = CharSet::of(b"0-9A-Za-z_.-");
 /// What can follow a name that has a value.
@@ -134,7 +135,7 @@ impl Finder<'_> {
         }
         let end = hit + run;
         if run == ahead.len() && !last && run < MAX_NAME_BYTES {
-            return Found::Open;
+            return Found::Open(end);
         }
         if run > MAX_NAME_BYTES {
             return Found::No;
@@ -152,7 +153,7 @@ impl Finder<'_> {
             Err(Short) => {
                 // It will be asked again, with more text.
                 *named_until = hit;
-                Found::Open
+                Found::Open(cursor.at)
             }
             Ok(None) => Found::No,
             Ok(Some(span)) => Found::Yes(span),
@@ -230,7 +231,7 @@ impl Finder<'_> {
         if value.scheme {
             return secret.len() >= 4;
         }
-        if kind != Kind::Secret && self.rules.allowed(secret).is_some() {
+        if kind != Kind::Secret && self.rules.allows(secret) {
             return false;
         }
         let strong = match kind {
