@@ -65,6 +65,18 @@ pub(crate) fn variable(word: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value))
 }
 
+/// Reads the name of a secret and the variable that gets it: `hf-token` is in `HF_TOKEN`.
+pub(crate) fn secret_variable(word: &str) -> Result<(String, String), String> {
+    let (name, variable) = match word.split_once('=') {
+        Some((name, variable)) => (name, variable.to_owned()),
+        None => (word, word.to_ascii_uppercase().replace(['-', '.'], "_")),
+    };
+    if name.is_empty() || variable.is_empty() {
+        return Err("write the name of a secret, or NAME=VARIABLE".to_owned());
+    }
+    Ok((name.to_owned(), variable))
+}
+
 /// Reads a time such as `90s`, `2h`, `1h30m` into microseconds.
 pub(crate) fn duration_usec(word: &str) -> Result<u64, String> {
     const FORM: &str = "write a number with its unit, such as 90s, 30m, 2h, 1h30m or 2d";

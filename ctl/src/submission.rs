@@ -105,6 +105,14 @@ impl Submission {
                 self.env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
             spec.insert("env", Variant::from(env));
         }
+        if !job.secrets.is_empty() {
+            spec.insert("secrets", Variant::from(&job.secrets));
+        }
+        if !job.secret_env.is_empty() {
+            let variables: HashMap<&str, &str> =
+                job.secret_env.iter().map(|(name, v)| (v.as_str(), name.as_str())).collect();
+            spec.insert("secret-env", Variant::from(variables));
+        }
         let words = [
             ("name", &job.name),
             ("experiment", &job.experiment),

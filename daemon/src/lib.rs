@@ -16,6 +16,7 @@ pub mod notify;
 mod plan;
 pub mod queue;
 pub mod recover;
+pub mod secrets;
 pub mod serve;
 pub mod store;
 pub mod supervise;

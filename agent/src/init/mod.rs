@@ -99,8 +99,8 @@ fn set_up(observed: &mut Observed, marked: &mut usize) -> Result<Job, SetupError
     *observed = observe::own_status().map_err(|e| (AgentStep::Verify, e))?;
     observe::verify(observed, &plan).map_err(|e| (AgentStep::Verify, e))?;
     let rules = relay::rules().map_err(|e| (AgentStep::Secrets, e))?;
-    let (out, out_write) = Pipe::new(Stream::Stdout, &rules).map_err(setup)?;
-    let (err, err_write) = Pipe::new(Stream::Stderr, &rules).map_err(setup)?;
+    let (out, out_write) = Pipe::new(Stream::Stdout, &rules, &plan.secrets).map_err(setup)?;
+    let (err, err_write) = Pipe::new(Stream::Stderr, &rules, &plan.secrets).map_err(setup)?;
     mark_beginning(marked).map_err(setup)?;
     let started_usec = now_usec();
     let Started { pid, failure, listener } = command::start(&plan, out_write, err_write)?;

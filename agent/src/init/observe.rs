@@ -81,6 +81,7 @@ mod tests {
             uid: 1000,
             gid: 1000,
             capabilities: 0,
+            secrets: vec![],
         }
     }
 

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 use fetchml_api::agent::fd;
 use fetchml_api::log::{FrameHeader, HEADER_BYTES, MAX_PAYLOAD, Stream, TRAILER_BYTES};
 use fetchml_secrets::{Piece, Redactor, Rules};
@@ -44,12 +45,17 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    /// A pipe and the end that the command writes to.
-    pub(super) fn new(stream: Stream, rules: &Rules) -> Result<(Self, OwnedFd), Errno> {
+    /// A pipe and the end that the command writes to. `secrets` are taken out of it as
+    /// well as what the rules tell.
+    pub(super) fn new(
+        stream: Stream,
+        rules: &Rules,
+        secrets: &[Vec<u8>],
+    ) -> Result<(Self, OwnedFd), Errno> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&read, true)?;
         let _ = fcntl_setpipe_size(&read, PIPE_BYTES);
-        let redactor = Redactor::new(rules, &[]);
+        let redactor = Redactor::new(rules, secrets);
         let pipe = Self { end: Some(read), stream, redactor, shows_at_usec: None, bytes: 0 };
         Ok((pipe, write))
     }

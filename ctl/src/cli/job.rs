@@ -35,6 +35,12 @@ pub(crate) struct Job {
     /// Set a variable; without a value, copy it from here
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = input::variable)]
     pub(crate) env: Vec<(String, String)>,
+    /// Give the job a secret as the file /run/secrets/NAME
+    #[arg(long = "secret", value_name = "NAME", value_parser = input::label)]
+    pub(crate) secrets: Vec<String>,
+    /// Give the job a secret as a variable [default: the name in capitals]
+    #[arg(long, value_name = "NAME[=VARIABLE]", value_parser = input::secret_variable)]
+    pub(crate) secret_env: Vec<(String, String)>,
     /// End the job after this time, such as 90s, 2h or 1h30m
     #[arg(long, value_name = "TIME", value_parser = input::duration_usec)]
     pub(crate) time_limit: Option<u64>,

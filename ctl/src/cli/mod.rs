@@ -4,6 +4,7 @@
 mod job;
 mod queue;
 mod records;
+mod secret;
 mod secrets;
 
 pub(crate) use job::{Job, Submit};
@@ -11,6 +12,7 @@ pub(crate) use queue::{
     Cancel, Dead, DeadList, Drain, Form, Jobs, List, Priority, Shutdown, SomeJobs, Sure,
 };
 pub(crate) use records::{Audit, AuditExport, AuditShow, AuditVerify, Explain, Import, Policy};
+pub(crate) use secret::{FromWhere, Secret};
 pub(crate) use secrets::{Config, Kind as SecretKind, Scan, Secrets};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -111,7 +113,8 @@ pub(crate) enum Verb {
     /// Standard output and standard error of the job go where `run` puts them:
     /// to those of this command. With --stream or --json all goes to standard
     /// output. On a terminal, everything in it that could control the terminal
-    /// is made visible; redirected, each byte is as the job wrote it.
+    /// is made visible; redirected, each byte is as the job wrote it, but for secrets,
+    /// which are not in the log.
     #[command(before_help = "Example: fetchmlctl logs -f @last")]
     Logs(Logs),
     /// Wait for the end of jobs
@@ -190,6 +193,13 @@ pub(crate) enum Verb {
     /// /etc/fetchml/policies, and that is said.
     #[command(subcommand, before_help = "Example: fetchmlctl policy explain default --call ptrace")]
     Policy(Policy),
+    /// Keep secrets for jobs
+    ///
+    /// A job gets those that it names with --secret and --secret-env, if its owner may
+    /// use them. What it prints of them is taken out of its log. Needs the authorization
+    /// to manage secrets.
+    #[command(subcommand, before_help = "Example: fetchmlctl secret add hf-token --for alice")]
+    Secret(Secret),
     /// Find secrets in files, and take them out of logs
     ///
     /// By the rules built into this program and those in /etc/fetchml/policies/secrets.

@@ -23,6 +23,7 @@ mod policy;
 mod policy_import;
 mod queue;
 mod run;
+mod secret;
 mod secrets;
 mod shutdown;
 mod status;
@@ -154,6 +155,7 @@ async fn with_supervisor(verb: Verb, context: &Context) -> Result<u8> {
         Verb::Audit(Audit::Anchor) => audit_anchor::run(context).await,
         Verb::Audit(Audit::Export(export)) => audit_export::run(context, &export).await,
         Verb::Policy(policy) => policy::run(context, &policy).await,
+        Verb::Secret(asked) => secret::run(context, &asked).await,
         Verb::Secrets(asked) => secrets::run(context, &asked),
         Verb::Config(asked) => config::run(context, &asked),
         Verb::Doctor => doctor::run(context).await,

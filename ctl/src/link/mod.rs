@@ -1,6 +1,7 @@
 //! Questions to a supervisor, over a connection that is made again when it is lost.
 
 mod queue;
+mod secrets;
 
 pub(crate) use queue::{Array, Change, Outcome};
 

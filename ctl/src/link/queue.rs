@@ -52,7 +52,7 @@ pub(crate) struct Array {
 
 impl Link {
     /// Calls a method of the manager; a person may be asked for a password.
-    async fn manage<B, R>(&self, method: &'static str, body: &B) -> zbus::Result<R>
+    pub(super) async fn manage<B, R>(&self, method: &'static str, body: &B) -> zbus::Result<R>
     where
         B: Serialize + DynamicType,
         R: for<'d> DynamicDeserialize<'d>,

@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 #[cfg(test)]
 pub(crate) mod example;
 pub(crate) mod jobs;
+pub(crate) mod kept;
 pub(crate) mod metrics;
 pub(crate) mod outputs;
 pub(crate) mod plan;

@@ -86,6 +86,8 @@ pub struct AgentPlan {
     pub gid: u32,
     /// Capabilities that the job keeps in its user namespace, checked likewise.
     pub capabilities: u64,
+    /// Secrets that the job was given, to be taken out of its output in every spelling.
+    pub secrets: Vec<Vec<u8>>,
 }
 
 /// The error numbers of refused calls (1 to 4095).

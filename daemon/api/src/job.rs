@@ -50,6 +50,20 @@ pub struct JobSpec {
     /// Directories shown to the job, in the order in which they were given.
     #[serde(default)]
     pub mounts: Vec<MountRequest>,
+    /// Secrets that it gets, by name: values are never part of a specification.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
+}
+
+/// A secret that a job gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretUse {
+    /// Its name, and that of its file in `/run/secrets`.
+    pub name: String,
+    /// The variable that has its value, in place of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variable: Option<String>,
 }
 
 impl JobSpec {
@@ -68,6 +82,7 @@ impl JobSpec {
             gpus: GpuRequest::default(),
             queueing: Queueing::default(),
             mounts: Vec::new(),
+            secrets: Vec::new(),
         }
     }
 }

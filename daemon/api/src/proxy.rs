@@ -126,6 +126,25 @@ pub trait Manager {
     #[zbus(allow_interactive_auth)]
     fn drain(&self, draining: bool) -> zbus::Result<()>;
 
+    /// Keeps a secret for jobs. `value` is a sealed memory file (memfd_create(2) with
+    /// `F_SEAL_WRITE` and `F_SEAL_SHRINK`) of 6 to 49,152 bytes; `holders` are users and
+    /// groups that may use it beside root: `alice`, `user:alice`, `group:lab`.
+    #[zbus(allow_interactive_auth)]
+    fn add_secret(&self, name: &str, holders: &[&str], value: Fd<'_>) -> zbus::Result<()>;
+
+    /// Replaces the value of a secret; jobs that run keep the old one.
+    #[zbus(allow_interactive_auth)]
+    fn rotate_secret(&self, name: &str, value: Fd<'_>) -> zbus::Result<()>;
+
+    /// Forgets a secret.
+    #[zbus(allow_interactive_auth)]
+    fn remove_secret(&self, name: &str) -> zbus::Result<()>;
+
+    /// The secrets, without their values, as a JSON array of `{name, for, added_usec,
+    /// rotated_usec, kept}`.
+    #[zbus(allow_interactive_auth)]
+    fn list_secrets(&self) -> zbus::Result<String>;
+
     /// A copy of the job store as it is now (an SQLite database), opened for reading.
     #[zbus(allow_interactive_auth)]
     fn back_up(&self) -> zbus::Result<OwnedFd>;

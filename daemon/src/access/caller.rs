@@ -1,5 +1,6 @@
 //! Where callers come from.
 
+use crate::secrets::Holder;
 use fetchml_api::audit::Source;
 use nix::unistd::{Gid, Uid, User};
 use rustix::net::sockopt::socket_peercred;
@@ -116,6 +117,13 @@ impl Caller {
     #[must_use]
     pub fn is_member(&self, group: Gid) -> bool {
         self.gid == group.as_raw() || self.groups.contains(&group.as_raw())
+    }
+
+    /// The same as who wants to use a secret.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        let own = std::iter::once(self.gid);
+        Holder::new(self.uid, own.chain(self.groups.iter().copied()).collect())
     }
 
     /// The same for an audit record.

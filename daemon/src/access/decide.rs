@@ -15,6 +15,7 @@ const ACTION_SUBMIT: &str = "org.fetchml.submit";
 const ACTION_MANAGE_ANY: &str = "org.fetchml.manage-any";
 const ACTION_RAISE_PRIORITY: &str = "org.fetchml.raise-priority";
 const ACTION_PRIVILEGED_PROFILE: &str = "org.fetchml.use-privileged-profile";
+const ACTION_MANAGE_SECRETS: &str = "org.fetchml.manage-secrets";
 const ACTION_READ_AUDIT: &str = "org.fetchml.read-audit";
 
 /// Whose supervisor it is.
@@ -190,6 +191,17 @@ impl Access {
         self.scope_of_everybody(caller, interactive).await.map(drop)
     }
 
+    /// Whether the caller may add, replace, list and remove secrets for jobs.
+    ///
+    /// # Errors
+    /// [`Denied`] with the remedy.
+    pub async fn may_keep_secrets(&self, caller: &Caller, interactive: bool) -> Result<(), Denied> {
+        if self.scope(caller) == Scope::All {
+            return Ok(());
+        }
+        self.ask(caller, ACTION_MANAGE_SECRETS, interactive).await
+    }
+
     /// Whose jobs the caller may change without asking anybody.
     #[must_use]
     pub fn scope(&self, caller: &Caller) -> Scope {
@@ -349,6 +361,8 @@ mod tests {
         assert_eq!(access.scope(&member), Scope::Own(1000));
         assert!(access.scope_of_everybody(&member, true).await.is_err());
         assert!(access.may_read_audit(&member, true).await.is_err());
+        assert!(access.may_keep_secrets(&member, true).await.is_err());
+        assert!(access.may_keep_secrets(&peer(0, &[]), false).await.is_ok());
         let root = peer(0, &[]);
         assert_eq!(access.scope(&root), Scope::All);
         assert_eq!(access.scope_of_everybody(&root, false).await, Ok(Scope::All));

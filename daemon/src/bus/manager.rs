@@ -290,6 +290,49 @@ impl Manager {
         Ok(())
     }
 
+    async fn add_secret(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        name: String,
+        holders: Vec<String>,
+        value: OwnedFd,
+    ) -> Result<(), BusError> {
+        let caller = self.door.keeper("add-secret", &header, connection).await?;
+        self.door.add_secret(&caller, name, holders, value.into()).await
+    }
+
+    async fn rotate_secret(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        name: String,
+        value: OwnedFd,
+    ) -> Result<(), BusError> {
+        let caller = self.door.keeper("rotate-secret", &header, connection).await?;
+        self.door.rotate_secret(&caller, name, value.into()).await
+    }
+
+    async fn remove_secret(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        name: String,
+    ) -> Result<(), BusError> {
+        let caller = self.door.keeper("remove-secret", &header, connection).await?;
+        self.door.remove_secret(&caller, name).await
+    }
+
+    #[zbus(out_args("json"))]
+    async fn list_secrets(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<String, BusError> {
+        self.door.keeper("list-secrets", &header, connection).await?;
+        json(&self.door.secrets().await?)
+    }
+
     #[zbus(out_args("store"))]
     async fn back_up(
         &self,

@@ -13,6 +13,7 @@ mod many;
 mod objects;
 mod peer;
 mod roles;
+mod secrets;
 mod spec;
 mod system;
 #[cfg(test)]

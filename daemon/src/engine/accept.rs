@@ -124,6 +124,7 @@ impl Engine {
         let spec = &specs[0];
         let profile = self.profile(&spec.profile)?;
         self.launcher.check(spec, &profile, directories)?;
+        self.vault.check(&spec.secrets, &caller.holder())?;
         match self.live().queue.never(&Needs::of(spec, &profile)) {
             None => Ok(()),
             Some(why) => Err(EngineError::Invalid(format!(

@@ -3,6 +3,7 @@
 
 use super::launcher::{Planned, Running};
 use super::{Change, Engine, EngineError, directories, now_usec, records, report};
+use crate::secrets::{Given, Holder};
 use crate::store::JobRecord;
 use crate::supervise::{StartRequest, Submitter};
 use fetchml_api::job::{ExitReport, FailureClass, JobId, JobState, Layer};
@@ -21,7 +22,8 @@ impl Engine {
     async fn launch(&self, id: JobId) -> Result<Arc<dyn Running>, Box<ExitReport>> {
         self.load(id).await.map_err(|error| refused(&error))?;
         self.refuse_if_privileged_since(id).await?;
-        let planned = self.plan(id)?;
+        let secrets = self.secrets_of(id).await?;
+        let planned = self.plan(id, secrets)?;
         let (host_uid, layers) = (planned.host_uid(), planned.layers().to_vec());
         self.commit_starting(id, host_uid, layers).await?;
         self.refuse_if_cancelled(id)?;
@@ -43,7 +45,32 @@ impl Engine {
         Ok(())
     }
 
-    fn plan(&self, id: JobId) -> Result<Box<dyn Planned>, Box<ExitReport>> {
+    /// The values of its secrets, if its owner may still use them.
+    async fn secrets_of(&self, id: JobId) -> Result<Vec<Given>, Box<ExitReport>> {
+        let Some(record) = self.live().record(id).cloned() else { return Ok(Vec::new()) };
+        if record.spec.secrets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let vault = self.vault.clone();
+        let (uid, gid, uses) = (record.uid, record.gid, record.spec.secrets.clone());
+        let taking = move || vault.take(&uses, &Holder::of_user(uid, gid));
+        let taken = tokio::task::spawn_blocking(taking).await;
+        let taken = taken.map_err(|error| refused(&EngineError::Failed(error.to_string())))?;
+        let error = match taken {
+            Ok(given) => return Ok(given),
+            Err(error) => error,
+        };
+        if error.is_denial() {
+            // The refusal stands whether or not it can be recorded; the end of the job is.
+            let denied = records::secret_denied(&record, &error.to_string());
+            if let Err(error) = self.ledger.append(denied).await {
+                tracing::error!(job = id.0, %error, "a denial could not be recorded");
+            }
+        }
+        Err(refused(&error.into()))
+    }
+
+    fn plan(&self, id: JobId, secrets: Vec<Given>) -> Result<Box<dyn Planned>, Box<ExitReport>> {
         self.refuse_if_cancelled(id)?;
         let (record, gpus) = {
             let live = self.live();
@@ -67,6 +94,7 @@ impl Engine {
             directories,
             attempt: record.attempt + 1,
             gpus,
+            secrets,
         };
         self.launcher.plan(request).map_err(|refusal| refused(&refusal.into()))
     }

@@ -1,5 +1,6 @@
 //! Why the engine says no.
 
+use crate::secrets::VaultError;
 use crate::store::StoreError;
 use crate::supervise::Refusal;
 use fetchml_api::job::JobId;
@@ -37,6 +38,19 @@ pub enum EngineError {
     /// Something else failed.
     #[error("{0}")]
     Failed(String),
+}
+
+impl From<VaultError> for EngineError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            error @ VaultError::NotYours(_) => Self::Denied(error.to_string()),
+            error @ (VaultError::Io { .. }
+            | VaultError::Seal { .. }
+            | VaultError::Damaged(_)
+            | VaultError::Exposed(_)) => Self::Failed(error.to_string()),
+            error => Self::Invalid(error.to_string()),
+        }
+    }
 }
 
 impl From<Refusal> for EngineError {

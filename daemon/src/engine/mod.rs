@@ -28,6 +28,7 @@ pub use look::{QueueOverview, Scope, Shown, UserOverview};
 use crate::config::Config;
 use crate::directories::Directories;
 use crate::notify::Notify;
+use crate::secrets::Vault;
 use crate::store::Store;
 use denials::Denials;
 use fetchml_api::job::{JobId, JobState};
@@ -92,6 +93,8 @@ pub struct Parts {
     pub directories: Directories,
     /// Configuration and policies.
     pub settings: Settings,
+    /// Secrets for jobs.
+    pub vault: Arc<Vault>,
 }
 
 /// The engine; shared by every connection.
@@ -103,6 +106,7 @@ pub struct Engine {
     notify: Notify,
     directories: Directories,
     settings: RwLock<Arc<Settings>>,
+    vault: Arc<Vault>,
     live: Mutex<Live>,
     events: broadcast::Sender<Event>,
     stopping: AtomicBool,
@@ -122,6 +126,7 @@ impl Engine {
             notify: parts.notify,
             directories: parts.directories,
             settings: RwLock::new(Arc::new(parts.settings)),
+            vault: parts.vault,
             live: Mutex::default(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
             stopping: AtomicBool::new(false),
@@ -192,6 +197,12 @@ impl Engine {
         // restarted; a store that fails to answer is.
         let _ = self.ledger.state();
         self.store.ping().await.is_ok()
+    }
+
+    /// The secrets for jobs.
+    #[must_use]
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
     }
 
     /// The audit log.

@@ -111,11 +111,38 @@ fn describe(new: NewRecord, record: &JobRecord) -> NewRecord {
 #[must_use]
 pub fn started(record: &JobRecord) -> NewRecord {
     let host_uid = record.host_uid.map_or_else(|| "none".to_owned(), |uid| uid.to_string());
-    job(Event::JobStarted, owner(record), "start", record.id)
+    let new = job(Event::JobStarted, owner(record), "start", record.id)
         .detail("attempt", record.attempt)
         .detail("profile", &record.spec.profile)
         .detail("layers", layers(&record.layers))
-        .detail("host_uid", host_uid)
+        .detail("host_uid", host_uid);
+    match record.spec.secrets.as_slice() {
+        [] => new,
+        secrets => {
+            let names: Vec<&str> = secrets.iter().map(|one| one.name.as_str()).collect();
+            new.detail("secrets", names.join(","))
+        }
+    }
+}
+
+/// Somebody added, replaced or removed a secret.
+#[must_use]
+pub fn secret(caller: &Caller, event: Event, name: &str) -> NewRecord {
+    let action = match event {
+        Event::SecretAdded => "add-secret",
+        Event::SecretRotated => "rotate-secret",
+        _ => "remove-secret",
+    };
+    NewRecord::new(event, user(caller.uid()), action, &format!("secret/{name}"))
+        .source(caller.source())
+}
+
+/// A secret was taken away from the owner of a job while the job waited.
+#[must_use]
+pub fn secret_denied(record: &JobRecord, why: &str) -> NewRecord {
+    job(Event::PolicyDenied, owner(record), "start", record.id)
+        .result(Outcome::Denied)
+        .detail("why", why)
 }
 
 /// A job is over.

@@ -9,10 +9,12 @@ mod limits;
 mod masks;
 mod mounts;
 mod resolver;
+mod secrets;
 
 pub(crate) use landlock::{LandlockPlan, LandlockSupport};
 pub(crate) use masks::{ProcMask, masks_of_this_kernel};
 pub(crate) use mounts::{MountPlan, Overlay, detached_tree};
+pub(crate) use secrets::check as check_secrets;
 
 use crate::cgroup::{Cgroups, JobCgroup};
 use crate::launch::devices::Devices;
@@ -28,6 +30,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use std::ffi::CString;
 use std::sync::Arc;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Every job's name of its machine. One for all, because it must resolve: torchrun,
 /// gloo and MPI look their own host up, and /etc/hosts is part of the prepared
@@ -217,6 +220,7 @@ pub(crate) fn build(
     Opens::check(&host.audited(), &request.spec.mounts, &request.directories)?;
     let opens =
         Opens::begin(&host.audited(), mounts::others(&request), &mounts.others)?.map(Box::new);
+    mounts.others.extend(secrets::mount(&request.secrets, account.host_id().number())?);
     let landlock = host.landlock().plan(&profile, network, &mounts)?;
     let allotment = host.allotment();
     let devices = Devices::of_job(host.view(), &allotment, &profile.devices, &request.gpus)?;
@@ -329,14 +333,16 @@ fn agent_plan(
         None => (filter.programs.first(), None),
     };
     let own_filter = host.library().agent_filter();
-    let plan = AgentPlan {
+    let mut env: Vec<_> = env.iter().map(|(k, v)| format!("{k}={v}").into_bytes()).collect();
+    env.extend(secrets::variables(&request.secrets)?);
+    let mut plan = AgentPlan {
         argv: request.spec.command.iter().map(|a| a.clone().into_bytes()).collect(),
         search_path: search_path
             .split(':')
             .filter(|d| d.starts_with('/'))
             .map(|d| d.as_bytes().to_vec())
             .collect(),
-        env: env.iter().map(|(k, v)| format!("{k}={v}").into_bytes()).collect(),
+        env,
         cwd: b"/work".to_vec(),
         time_limit_usec: Some(time_limit_usec(&request.spec, profile)),
         grace_usec: profile.stop_grace_usec,
@@ -347,9 +353,13 @@ fn agent_plan(
         uid: profile.run_as_uid,
         gid: profile.run_as_gid,
         capabilities: capabilities(profile)?,
+        secrets: request.secrets.iter().map(|one| one.value.to_vec()).collect(),
     };
-    let bytes = plan.encode().map_err(failed("encode the agent's plan"))?;
-    sealed_file("fetchml-plan", &bytes, false)
+    let bytes = plan.encode().map(Zeroizing::new).map_err(failed("encode the agent's plan"));
+    // Of the job's secrets nothing stays behind in this process.
+    plan.secrets.zeroize();
+    plan.env.zeroize();
+    sealed_file("fetchml-plan", &bytes?, false)
 }
 
 /// A memory file that nobody can change any more.

@@ -14,10 +14,11 @@ use crate::engine::{Engine, EngineError, Parts, Settings, records};
 use crate::launch::HostView;
 use crate::notify::Notify;
 use crate::recover::{Kept, recover};
+use crate::secrets::{Vault, VaultError};
 use crate::store::{Store, StoreError};
 use crate::supervise::{Host, HostConfig, Refusal};
 use fetchml_policies::{Library, PolicyError};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior, setrlimit};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) enum StartError {
     #[error("cannot start the event loop: {0}")]
     Runtime(std::io::Error),
+    #[error("cannot keep this process's memory out of core dumps: {0}")]
+    Dumpable(rustix::io::Errno),
     #[error(transparent)]
     Privileges(#[from] super::privileges::PrivilegeError),
     #[error(transparent)]
@@ -40,6 +43,8 @@ pub(super) enum StartError {
     DefaultProfile(PolicyError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     #[error(transparent)]
     Audit(#[from] AuditError),
     #[error("the start could not be recorded: {0}")]
@@ -60,6 +65,8 @@ pub(super) enum StartError {
 pub(super) async fn run(place: Place) -> Result<(), StartError> {
     // First of all, while the numbers of inherited descriptors mean what they say.
     let (kept, inherited) = Kept::sort(fetchml_sys::inherited::take());
+    // Secrets of jobs pass through this memory: it is in no core, whatever the limit.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(StartError::Dumpable)?;
     let notify = Notify::from_environment();
     if place.mode == Mode::System {
         // Tried before anything is made: started by hand where it cannot, it leaves
@@ -185,6 +192,7 @@ fn assemble(place: &Place, settings: Settings, notify: Notify) -> Result<Arc<Eng
         machine_root: "/".into(),
     })?;
     let directories = Directories::new(Sight::Host(host.view().clone()), notify);
+    let vault = Arc::new(Vault::open(&place.state, place.mode == Mode::System)?);
     Ok(Engine::new(Parts {
         store,
         directories,
@@ -192,6 +200,7 @@ fn assemble(place: &Place, settings: Settings, notify: Notify) -> Result<Arc<Eng
         launcher: Arc::new(Machine(host)),
         notify,
         settings,
+        vault,
     }))
 }
 

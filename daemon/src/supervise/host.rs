@@ -116,6 +116,7 @@ impl Host {
         plan::check_directories(spec, profile, directories)?;
         Opens::check(&self.audited(), &spec.mounts, directories)?;
         plan::check_network(spec, profile)?;
+        plan::check_secrets(spec, profile)?;
         self.0.landlock.check(profile)?;
         if spec.gpus.count > 0 {
             let filter = self.0.library.filter(profile);

@@ -23,6 +23,7 @@ pub use opens::Access;
 pub use preview::Preview;
 
 pub use crate::launch::{LaunchTimes, Mark};
+use crate::secrets::Given;
 pub(crate) use opens::Opens;
 pub(crate) use report::duration_words;
 
@@ -80,6 +81,8 @@ pub struct StartRequest {
     pub attempt: u32,
     /// Accelerators that the job alone may use, by [`crate::queue::Gpu::name`].
     pub gpus: Vec<String>,
+    /// One for each entry of `spec.secrets`.
+    pub secrets: Vec<Given>,
 }
 
 /// An attempt of an earlier run of the supervisor.

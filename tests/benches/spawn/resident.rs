@@ -123,6 +123,7 @@ impl Resident {
             submitter: Submitter { uid: 0, gid: 0 },
             attempt: 1,
             gpus: Vec::new(),
+            secrets: Vec::new(),
         };
         let prepared = self.host.plan(request).expect("it can be planned");
         match prepared.start().await {

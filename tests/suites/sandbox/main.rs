@@ -13,6 +13,7 @@ mod crash;
 mod data;
 mod denied;
 mod escapes;
+mod given;
 mod inside;
 mod output;
 mod probe;

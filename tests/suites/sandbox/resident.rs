@@ -78,6 +78,7 @@ impl Resident {
             directories,
             attempt,
             gpus: gpus.iter().map(ToString::to_string).collect(),
+            secrets: Vec::new(),
         };
         match self.host.plan(request).unwrap().start().await {
             Ok(attempt) => attempt,

@@ -86,6 +86,12 @@ events! {
     QueueDrained, QUEUE_DRAINED, "queue_drained", "3c106e809e87dc834c0fdc40c44dbefa";
     /// A job that waits or has failed was changed: moved, held, put back, dropped.
     JobChanged, JOB_CHANGED, "job_changed", "5bad2467e54a90c2d4283797fbca9b3e";
+    /// A secret was added for jobs. Its value is in no record.
+    SecretAdded, SECRET_ADDED, "secret_added", "3687749c214ea7e915684afb6ad73fac";
+    /// The value of a secret was replaced.
+    SecretRotated, SECRET_ROTATED, "secret_rotated", "7ca3834d7d4d4af1da314c6fadcdb9a4";
+    /// A secret was removed.
+    SecretRemoved, SECRET_REMOVED, "secret_removed", "97e79caee8d39a20fa2613dd810ecddf";
 }
 
 impl Event {

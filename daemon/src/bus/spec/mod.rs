@@ -2,6 +2,7 @@
 //! range. What is wrong is said with the key, the value and the remedy.
 
 mod array;
+mod given_secrets;
 mod mounts;
 mod queueing;
 mod secrets;
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use zbus::{OwnedVariant, Variant};
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 23] = [
     "command",
     "env",
     "name",
@@ -39,6 +40,8 @@ const KEYS: [&str; 21] = [
     "hold",
     "after",
     "retry",
+    "secrets",
+    "secret-env",
 ];
 
 /// execve(2) refuses a longer one (`MAX_ARG_STRLEN`, its final NUL included).
@@ -76,6 +79,7 @@ pub(super) fn read(
     if spec.gpus.kind.is_some() && spec.gpus.count == 0 {
         return Err(BusError::invalid("gpu-type is given without gpus: say how many"));
     }
+    given_secrets::check(&spec)?;
     Ok(spec)
 }
 
@@ -107,6 +111,8 @@ fn read_key(spec: &mut JobSpec, key: &str, value: OwnedVariant) -> Result<(), Bu
         "hold" => spec.queueing.held = queueing::hold(&value)?,
         "after" => spec.queueing.after = queueing::after(&value)?,
         "retry" => spec.queueing.retry = queueing::retry(&value)?,
+        "secrets" => spec.secrets.extend(given_secrets::files(&value)?),
+        "secret-env" => spec.secrets.extend(given_secrets::variables(&value)?),
         "array" | "sweep" => {
             return Err(BusError::invalid(format!("{key} makes many jobs: ask SubmitArray")));
         }
@@ -146,19 +152,7 @@ fn environment(value: &Variant<'_>) -> Result<BTreeMap<String, String>, BusError
         .and_then(BTreeMap::try_from)
         .map_err(|_| wrong_type("env", "a{ss}", value))?;
     for (name, value) in &env {
-        let mut letters = name.chars();
-        let starts = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-        if !starts || !letters.all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return Err(BusError::invalid(format!(
-                "env has the name {name:?}: use letters, digits and underscores, \
-                 not beginning with a digit"
-            )));
-        }
-        if name.starts_with("FETCHML_") {
-            return Err(BusError::invalid(format!(
-                "env sets {name}: names that begin with FETCHML_ are set by the supervisor"
-            )));
-        }
+        check_variable("env", name)?;
         if name.len() + value.len() + 1 > MAX_ARGUMENT_BYTES {
             return Err(BusError::invalid(format!(
                 "env sets {name} to {} bytes, the kernel takes at most {MAX_ARGUMENT_BYTES} with \
@@ -168,6 +162,23 @@ fn environment(value: &Variant<'_>) -> Result<BTreeMap<String, String>, BusError
         }
     }
     Ok(env)
+}
+
+fn check_variable(key: &str, name: &str) -> Result<(), BusError> {
+    let mut letters = name.chars();
+    let starts = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    if !starts || !letters.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Err(BusError::invalid(format!(
+            "{key} has the name {name:?}: use letters, digits and underscores, \
+             not beginning with a digit"
+        )));
+    }
+    if name.starts_with("FETCHML_") {
+        return Err(BusError::invalid(format!(
+            "{key} sets {name}: names that begin with FETCHML_ are set by the supervisor"
+        )));
+    }
+    Ok(())
 }
 
 fn name(given: &str) -> Result<String, BusError> {

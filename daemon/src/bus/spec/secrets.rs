@@ -84,8 +84,9 @@ impl<'a> Judge<'a> {
 
 fn refused(place: &str, rule: &str) -> BusError {
     BusError::invalid(format!(
-        "{place} holds a secret ({rule}): put it into a file that only you can read and show the \
-         job its directory with --mount; if it is none, an administrator can add the digest of the \
-         value to secrets.allow_literal in fetchml.toml (printf %s VALUE | sha256sum)"
+        "{place} holds a secret ({rule}): an administrator can keep it with `fetchmlctl secret add`, \
+         and the job gets it with --secret or --secret-env; if it is none, an administrator can add \
+         the digest of the value to secrets.allow_literal in fetchml.toml (printf %s VALUE | \
+         sha256sum)"
     ))
 }

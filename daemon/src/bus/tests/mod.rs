@@ -22,6 +22,7 @@ use crate::engine::simulator::Simulator;
 use crate::engine::{Engine, Parts, Settings};
 use crate::notify::Notify;
 use crate::recover::{Kept, recover};
+use crate::secrets::Vault;
 use crate::store::Store;
 use fetchml_api::audit::{Event, Record};
 use fetchml_api::job::JobDescription;
@@ -72,6 +73,7 @@ impl World {
             notify: Notify::off(),
             directories: Directories::new(Sight::Here, Notify::off()),
             settings: Settings { config, library },
+            vault: Arc::new(Vault::open(dir.path(), false).expect("vault")),
         });
         recover(&engine, Notify::off(), Kept::default()).await.expect("recovered");
         let desk = Desk {
