@@ -8,6 +8,7 @@ mod jobs;
 mod package;
 mod privacy;
 mod queue;
+mod secrets;
 mod support;
 mod trust;
 
@@ -41,6 +42,7 @@ on_both_releases! {
     queue::directories_of_waiting_jobs_outlive_supervisor_and_machine,
     queue::a_priority_above_the_usual_needs_an_authorization,
     queue::a_drain_waits_and_a_shutdown_ends_what_runs,
+    secrets::a_secret_is_encrypted_and_for_those_it_was_added_for,
     trust::others_may_not_submit,
     trust::users_see_only_their_own_jobs,
     trust::the_journal_has_each_record_and_explains_it,
