@@ -85,15 +85,17 @@ impl Rules {
         self.spans(text, Manner::Log)
     }
 
-    /// The secret in one value of a given name, as a configuration or a job has it.
+    /// The secrets in one value of a given name, as a configuration or a job has it, what
+    /// says most first. The same bytes may be in several.
     #[must_use]
-    pub fn judge_value(&self, name: &str, value: &str) -> Option<Finding> {
+    pub fn judge_value(&self, name: &str, value: &str) -> Vec<Finding> {
         let mut found = Vec::new();
         for span in self.spans(value.as_bytes(), Manner::Config) {
             found.push(Finding::new(span));
         }
         self.judge(&Entry::new(name, value), &mut found);
-        found.into_iter().max_by_key(Finding::weight)
+        found.sort_by_key(|finding| core::cmp::Reverse(finding.weight()));
+        found
     }
 
     pub(crate) fn spans(&self, text: &[u8], manner: Manner) -> Vec<Span> {

@@ -71,7 +71,8 @@ impl<'a> Judge<'a> {
         if self.passed.contains(&(name, value)) {
             return Ok(());
         }
-        if let Some(finding) = self.rules.judge_value(name, value) {
+        // What is allowed hides nothing beside it.
+        for finding in self.rules.judge_value(name, value) {
             let part = value.get(finding.span.start..finding.span.end).unwrap_or_default();
             if !self.secrets.allow(value) && !self.secrets.allow(part) {
                 return Err(refused(&place(), self.rules.id(finding.span.rule)));
@@ -89,4 +90,31 @@ fn refused(place: &str, rule: &str) -> BusError {
          the digest of the value to secrets.allow_literal in fetchml.toml (printf %s VALUE | \
          sha256sum)"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::digest;
+
+    #[test]
+    fn an_allowed_value_lets_no_other_pass_beside_it() {
+        let rules = fetchml_policies::secrets::load::<&str>(&[]).expect("sound rules");
+        let (known, other) = ("AKIAQ3EGZX7K2M4N5P6R", "AKIAZ7WD3QX5N8L1C4V2");
+        let refusal = |value: &str, allowed: &[&str]| {
+            let mut spec = JobSpec::plain(vec!["true".to_owned()]);
+            spec.env.insert("NOTE".to_owned(), value.to_owned());
+            let allow_literal = allowed.iter().map(|value| digest(value)).collect();
+            refuse_secrets(&[spec], &rules, &Secrets { allow_literal }).err()
+        };
+        assert!(refusal(known, &[]).is_some());
+        assert_eq!(refusal(known, &[known]), None);
+        let both = format!("{known},{other}");
+        for allowed in [known, other] {
+            let refused = refusal(&both, &[allowed]).expect("the other is a secret");
+            assert!(refused.message.contains("aws-access-key-id"), "{refused}");
+        }
+        assert_eq!(refusal(&both, &[known, other]), None);
+        assert_eq!(refusal(&both, &[&both]), None);
+    }
 }

@@ -99,7 +99,7 @@ impl Rules {
             for (start, token) in tokens(value) {
                 if self.is_high_entropy(token, &entry.name, token.len() == value.len()) {
                     let exact = value.len() == entry.end - entry.start;
-                    return tell(rules::ENTROPY, exact.then_some((start, start + token.len())));
+                    tell(rules::ENTROPY, exact.then_some((start, start + token.len())));
                 }
             }
         }

@@ -144,32 +144,15 @@ impl<'t> Reader<'t> {
     }
 
     fn close(&mut self) {
-        match self.open.take() {
-            Some(Open::Block { name, start, end, text, .. }) => {
-                let value = Cow::Owned(text.trim().to_owned());
-                self.entries.push(Entry {
-                    name,
-                    value,
-                    start,
-                    end,
-                    in_comment: false,
-                    is_bare: true,
-                });
-            }
+        let (name, text, start, end, is_bare) = match self.open.take() {
+            Some(Open::Block { name, start, end, text, .. }) => (name, text, start, end, true),
             Some(Open::Quoted { name, start, text, .. }) => {
-                let value = Cow::Owned(text.trim().to_owned());
-                let end = self.text.len();
-                self.entries.push(Entry {
-                    name,
-                    value,
-                    start,
-                    end,
-                    in_comment: false,
-                    is_bare: false,
-                });
+                (name, text, start, self.text.len(), false)
             }
-            None => {}
-        }
+            None => return,
+        };
+        let value = Cow::Owned(text.trim().to_owned());
+        self.entries.push(Entry { name, value, start, end, in_comment: false, is_bare });
     }
 
     /// `[table]`, `[[table]]`
