@@ -114,6 +114,7 @@ mod tests {
             signed: None,
             checkpoints: 0,
             remarks: Vec::new(),
+            journal: None,
         };
         assert!(verdict(&report, PLAIN).starts_with("tampered: records 7 and 8 were swapped\n"));
         let json = fetchml_audit_verify::json(&report);

@@ -5,6 +5,7 @@
 
 mod buses;
 mod jobs;
+mod journal;
 mod package;
 mod privacy;
 mod queue;
@@ -44,6 +45,10 @@ on_both_releases! {
     trust::others_may_not_submit,
     trust::users_see_only_their_own_jobs,
     trust::the_journal_has_each_record_and_explains_it,
+    journal::imitations_are_told_apart_and_change_no_verdict,
+    journal::what_a_rate_limit_dropped_is_named_and_sent_again_once,
+    journal::a_journald_that_was_away_delays_nothing_and_gets_what_it_missed,
+    journal::the_journal_knows_of_what_was_cut_from_the_log,
     buses::the_bus_is_introspected_and_called_by_hand,
     buses::a_python_client_runs_a_job_on_the_bus,
     buses::the_socket_serves_the_group_without_a_bus,

@@ -266,3 +266,41 @@ fn a_torn_checkpoint_is_no_damage() {
         assert_eq!(scene.judge(Vec::new()).verdict, Verdict::Intact, "{cut}");
     }
 }
+
+#[test]
+fn when_nothing_happens_checkpoints_say_so() {
+    let scene = Scene::new();
+    let beat = Duration::from_millis(30);
+    let quick = Options { checkpoint_pause: beat, heartbeat: beat, ..scene.options() };
+    let (audit, _) = Audit::open(&scene.dir, &quick).unwrap();
+    let head = append(&audit, 1).unwrap();
+    let beats = || {
+        let same = |note: &&Note| note.checkpoint.size == head.seq;
+        let times: Vec<u64> =
+            scene.notes().iter().filter(same).map(|note| note.checkpoint.time_usec).collect();
+        times
+    };
+    let patience = Instant::now() + Duration::from_secs(20);
+    while beats().len() < 4 {
+        assert!(Instant::now() < patience, "{:?}", beats());
+        std::thread::sleep(beat);
+    }
+    assert!(beats().is_sorted_by(|a, b| a < b), "{:?}", beats());
+    assert_eq!(audit.head().seq, head.seq, "they are no records");
+    runtime().block_on(audit.close()).unwrap();
+    assert_eq!(scene.judge(Vec::new()).verdict, Verdict::Intact);
+}
+
+#[test]
+fn a_closed_log_proves_its_end_and_takes_nothing_more() {
+    let scene = Scene::new();
+    let (audit, _) = scene.open();
+    work(&audit, 5);
+    runtime().block_on(audit.close()).unwrap();
+    // As it lies there, while the process that wrote it still lives.
+    assert_eq!(scene.judge(Vec::new()).verdict, Verdict::Intact);
+    assert!(matches!(append(&audit, 6), Err(AuditError::Closed)));
+    drop(audit);
+    let (audit, report) = scene.open();
+    assert_eq!((report.head.seq, append(&audit, 7).unwrap().seq), (6, 7));
+}

@@ -3,5 +3,6 @@
 
 mod export;
 mod machine;
+mod many;
 mod random;
 mod rows;
