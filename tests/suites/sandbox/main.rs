@@ -17,6 +17,7 @@ mod inside;
 mod output;
 mod probe;
 mod profiles;
+mod reading;
 mod refused;
 mod resident;
 mod resources;
