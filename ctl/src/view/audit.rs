@@ -128,6 +128,11 @@ mod tests {
     fn a_field_is_no_formula_and_no_two_fields() {
         assert_eq!(quoted("plain text"), "plain text");
         assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
-        assert_eq!(quoted("=1+1"), "\"'=1+1\"");
+        for formula in ["=1+1", "+1", "-2+3", "@SUM(A1)", "=HYPERLINK(\"x\")"] {
+            let field = quoted(formula);
+            assert!(field.starts_with("\"'") && field.ends_with('"'), "{field}");
+        }
+        // What could hide one at the beginning is not passed on.
+        assert!(!visible("\t=1+1\r").contains(['\t', '\r']));
     }
 }

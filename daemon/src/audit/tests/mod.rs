@@ -298,6 +298,8 @@ fn child_that_is_killed() {
     let (audit, _) = Audit::open(&dir, &Options::with_key_file(dir.with_extension("key"))).unwrap();
     let acknowledged =
         OpenOptions::new().append(true).create(true).open(dir.with_extension("acks")).unwrap();
+    // The last acknowledgement of the one before may have been torn by its end.
+    (&acknowledged).write_all(b"\n").unwrap();
     runtime().block_on(async {
         let work = (0..8u64).map(|task| {
             let (audit, mut acknowledged) = (&audit, &acknowledged);
@@ -343,7 +345,10 @@ fn a_killed_writer_loses_no_acknowledged_record() {
             .collect();
         let text = fs::read_to_string(&acks).unwrap();
         for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
-            let (seq, hash) = line.split_once(' ').unwrap();
+            let Some((seq, hash)) = line.split_once(' ').filter(|(_, hash)| hash.len() == 64)
+            else {
+                continue;
+            };
             let at = seq.parse::<usize>().unwrap() - 1;
             assert_eq!(
                 stored[at].hash.to_string(),

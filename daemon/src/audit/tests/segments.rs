@@ -96,7 +96,7 @@ fn a_sealed_segment_that_was_changed_is_found_by_the_start_or_the_verifier() {
             |s| {
                 let end = s.bytes().len() as u64 - 9;
                 let file = OpenOptions::new().write(true).open(s.segment()).unwrap();
-                file.write_at(b"9", end).unwrap();
+                file.write_at(b"x", end).unwrap();
             },
             "is not what was sealed",
         ),
@@ -303,4 +303,29 @@ fn a_closed_log_proves_its_end_and_takes_nothing_more() {
     drop(audit);
     let (audit, report) = scene.open();
     assert_eq!((report.head.seq, append(&audit, 7).unwrap().seq), (6, 7));
+}
+
+#[test]
+fn a_seal_that_was_torn_at_a_rotation_is_no_damage_to_starts_and_readers() {
+    for cut in [1, 40, 200] {
+        let scene = Scene::new();
+        let (audit, _) = scene.open_small();
+        work(&audit, 5);
+        drop(audit);
+        // As a power cut leaves it: the next files are there, the seal only begun.
+        let last = scene.notes().pop().unwrap();
+        let begun = last.text().replace("kind stop", "kind seal");
+        let notes = scene.dir.join("000000000001.notes");
+        let mut file = OpenOptions::new().append(true).open(notes).unwrap();
+        file.write_all(&begun.as_bytes()[..cut]).unwrap();
+        fs::write(scene.dir.join("000000000002.log"), "").unwrap();
+        fs::write(scene.dir.join("000000000002.notes"), "").unwrap();
+        let judged = scene.judge(Vec::new()).verdict;
+        assert_eq!(judged.exit_code(), 2, "a reader sees that it was cut off: {judged}");
+        let (audit, _) = scene.open_small();
+        work(&audit, 30);
+        runtime().block_on(audit.close()).unwrap();
+        assert!(scene.files(".log").len() > 2, "it rotates again");
+        assert_eq!(scene.judge(Vec::new()).verdict, Verdict::Intact, "cut at {cut}");
+    }
 }
