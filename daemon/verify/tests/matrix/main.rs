@@ -6,3 +6,4 @@ mod machine;
 mod many;
 mod random;
 mod rows;
+mod silence;

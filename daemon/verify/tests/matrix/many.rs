@@ -40,7 +40,7 @@ fn an_export_has_so_many_anchors_and_no_more() {
     let anchor = machine.note(Kind::Demand);
     let notes = machine.files.all_notes();
     let export = |anchors: &[AnchorLine]| Excerpt::new((1, 5), &notes, Tree::new(), anchors);
-    assert!(export(&vec![anchor.clone(); 1_000]).is_ok());
+    assert!(export(&vec![anchor; 1_000]).is_ok());
     let refused = export(&vec![anchor; 1_001]).unwrap_err().to_string();
     assert!(refused.contains("1001 anchors were given, the most is 1000"), "{refused}");
 
