@@ -52,6 +52,14 @@ pub(crate) struct AuditVerify {
     /// This record was written, whatever the log says: its number and hash
     #[arg(long, value_name = "NUMBER:HASH", value_parser = input::head)]
     pub(crate) head: Option<fetchml_api::audit::Head>,
+    /// Also compare with the copies in this machine's journal
+    ///
+    /// Records that the log lost and the journal still has are tampering (1); records
+    /// that the journal lacks are named, with why where that is known (2). Entries that
+    /// only look like records are named too and change nothing: every user can write
+    /// some. To be run as root or as a member of the group systemd-journal.
+    #[arg(long)]
+    pub(crate) journal: bool,
 }
 
 #[derive(Debug, Args)]

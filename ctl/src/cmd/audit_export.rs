@@ -1,14 +1,15 @@
 //! `audit export`: some records in one file that proves itself.
 
 use crate::cli::AuditExport;
-use crate::cmd::audit_show::{Lines, files};
+use crate::cmd::audit_show::Lines;
 use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::input;
+use crate::link::{Files, Link, Part};
 use fetchml_api::audit::merkle::Tree;
 use fetchml_api::audit::{Excerpt, Head, Note, Record, split_notes};
 use std::fs::File;
-use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufWriter, Read as _, Write as _};
 
 pub(crate) async fn run(context: &Context, export: &AuditExport) -> Result<u8> {
     let mut anchors = Vec::new();
@@ -16,47 +17,55 @@ pub(crate) async fn run(context: &Context, export: &AuditExport) -> Result<u8> {
         let read = fetchml_audit_verify::anchor_or_file(anchor);
         anchors.extend(read.map_err(|e| Failure::usage(e.to_string()))?);
     }
-    let (notes, mut segments): (Vec<_>, Vec<_>) =
-        files(&context.link, "").await?.into_iter().partition(|(name, _)| name.ends_with(".notes"));
-    // Asked for last, so that the request itself is covered and there are records for it.
-    let newest = context.link.checkpoint().await?;
-    let notes = read_notes(notes, &newest)?;
+    let link = &context.link;
+    // That somebody reads is recorded first, so that the checkpoint covers it; the
+    // notes are read after it, so that they lead there.
+    drop(link.audit_files("").await?);
+    let newest = link.checkpoint().await?;
+    let notes = read_notes(&notes_text(link).await?, &newest)?;
     let size = notes.last().map_or(0, |note| note.checkpoint.size);
-    let (first, last) = range(export, &mut segments, size)?;
-    let before = before(&mut segments, &notes)?;
+    let (first, last) = range(export, link, size).await?;
+    let before = before(link, &notes).await?;
     let refused = |e: fetchml_api::audit::NoExport| Failure::no(format!("cannot export: {e}"));
     let mut excerpt = Excerpt::new((first, last), &notes, before, &anchors).map_err(refused)?;
-    each_line(&mut segments, |line| {
+    each_line(link, |line| {
         if let Ok(head) = Head::of_line(line) {
             excerpt.see(head.seq, head.hash);
         }
         Ok(())
-    })?;
+    })
+    .await?;
     let header = excerpt.header().map_err(refused)?;
     let path = export.file.display();
     let failed = |e: std::io::Error| Failure::io("cannot write", &path, &e);
     let mut out = BufWriter::new(File::create_new(&export.file).map_err(failed)?);
     out.write_all(header.as_bytes()).map_err(failed)?;
-    each_line(&mut segments, |line| {
+    each_line(link, |line| {
         if Head::of_line(line).is_ok_and(|head| (first..=last).contains(&head.seq)) {
             out.write_all(line).and_then(|()| out.write_all(b"\n")).map_err(failed)?;
         }
         Ok(())
-    })?;
+    })
+    .await?;
     let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
     file.sync_all().map_err(failed)?;
     context.tell(&format_args!("records {first} to {last} are in {path}"));
     Ok(0)
 }
 
-/// All notes up to this one. A checkpoint may have come between, which it follows.
-fn read_notes(files: Vec<(String, File)>, newest: &str) -> Result<Vec<Note>> {
+async fn notes_text(link: &Link) -> Result<String> {
     let mut text = String::new();
-    for (name, mut file) in files {
+    let mut files = Files::again(link, Part::Checkpoints);
+    while let Some((name, mut file)) = files.next().await? {
         file.read_to_string(&mut text).map_err(|e| Failure::io("cannot read", &name, &e))?;
     }
+    Ok(text)
+}
+
+/// All notes up to this one.
+fn read_notes(text: &str, newest: &str) -> Result<Vec<Note>> {
     let unreadable = || Failure::no("a checkpoint of the log cannot be read: verify the log");
-    let mut notes: Vec<Note> = split_notes(&text)
+    let mut notes: Vec<Note> = split_notes(text)
         .0
         .into_iter()
         .map(|note| Note::read(note).ok_or_else(unreadable))
@@ -69,15 +78,12 @@ fn read_notes(files: Vec<(String, File)>, newest: &str) -> Result<Vec<Note>> {
     Ok(notes)
 }
 
-fn each_line(
-    segments: &mut [(String, File)],
-    mut act: impl FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    for (name, file) in segments {
-        let unreadable = |e| Failure::io("cannot read", &name, &e);
-        file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        let mut lines = Lines::new(file.try_clone().map_err(unreadable)?);
-        while lines.next().map_err(unreadable)? {
+/// Every record of the log, segment by segment. It may have grown since the last time.
+async fn each_line(link: &Link, mut act: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut segments = Files::again(link, Part::Segments);
+    while let Some((name, file)) = segments.next().await? {
+        let mut lines = Lines::new(file);
+        while lines.next().map_err(|e| Failure::io("cannot read", &name, &e))? {
             act(lines.line())?;
         }
     }
@@ -85,13 +91,14 @@ fn each_line(
 }
 
 /// Where the first segment begins, when older ones were pruned.
-fn before(segments: &mut [(String, File)], notes: &[Note]) -> Result<Tree> {
+async fn before(link: &Link, notes: &[Note]) -> Result<Tree> {
     let mut first = None;
-    let some = segments.len().min(1);
-    each_line(&mut segments[..some], |line| {
-        first = first.or_else(|| Head::of_line(line).ok().map(|head| head.seq));
-        Ok(())
-    })?;
+    if let Some((name, file)) = Files::again(link, Part::Segments).next().await? {
+        let mut lines = Lines::new(file);
+        if lines.next().map_err(|e| Failure::io("cannot read", &name, &e))? {
+            first = Head::of_line(lines.line()).ok().map(|head| head.seq);
+        }
+    }
     let Some(first) = first.filter(|first| *first > 1) else { return Ok(Tree::new()) };
     let seal = notes
         .iter()
@@ -103,7 +110,7 @@ fn before(segments: &mut [(String, File)], notes: &[Note]) -> Result<Tree> {
 }
 
 /// Numbers of the first and the last record that are meant.
-fn range(export: &AuditExport, segments: &mut [(String, File)], size: u64) -> Result<(u64, u64)> {
+async fn range(export: &AuditExport, link: &Link, size: u64) -> Result<(u64, u64)> {
     let number = |text: &str| text.parse::<u64>().ok();
     let time = |text: &str| input::time_usec(text).map_err(Failure::usage);
     let to = export.to.as_deref();
@@ -116,7 +123,7 @@ fn range(export: &AuditExport, segments: &mut [(String, File)], size: u64) -> Re
         (None, Some(to)) => Some(time(to)?),
         _ => None,
     };
-    each_line(segments, |line| {
+    each_line(link, |line| {
         if let Ok(record) = Record::parse(line)
             && record.seq <= size
         {
@@ -128,7 +135,8 @@ fn range(export: &AuditExport, segments: &mut [(String, File)], size: u64) -> Re
             }
         }
         Ok(())
-    })?;
+    })
+    .await?;
     match (first, last) {
         (Some(first), Some(last)) if first <= last => Ok((first, last)),
         _ => Err(Failure::no("there are no records of that time")),

@@ -4,14 +4,13 @@ use crate::cli::AuditShow;
 use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::follow::signals::Signals;
-use crate::link::Link;
+use crate::link::{Files, Link, Part};
 use crate::say::say;
 use crate::view::audit;
 use fetchml_api::audit::{Event, Head, MAX_LINE_BYTES, Record};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// How often a followed log is looked at, and how many looks there are between two
@@ -30,7 +29,8 @@ pub(crate) async fn run(context: &Context, show: &AuditShow) -> Result<u8> {
         context.print(audit::CSV_HEADER)?;
     }
     let mut last = None;
-    for (name, file) in segments(&context.link, "").await? {
+    let mut segments = Files::of(&context.link, Part::Segments);
+    while let Some((name, file)) = segments.next().await? {
         let mut lines = Lines::new(file);
         chosen.take_all(&name, &mut lines)?;
         last = Some((name, lines));
@@ -54,7 +54,8 @@ async fn follow(chosen: &mut Chosen<'_>, (mut name, mut lines): (String, Lines))
         chosen.take_all(&name, &mut lines)?;
         looks += 1;
         if looks % LOOKS == 0 {
-            for (next, file) in segments(&context.link, &name).await? {
+            let mut newer = Files::after(&context.link, Part::Segments, &name);
+            while let Some((next, file)) = newer.next().await? {
                 chosen.take_all(&name, &mut lines)?;
                 (name, lines) = (next, Lines::new(file));
                 chosen.take_all(&name, &mut lines)?;
@@ -65,18 +66,6 @@ async fn follow(chosen: &mut Chosen<'_>, (mut name, mut lines): (String, Lines))
             _ = signals.next() => return Ok(0),
         }
     }
-}
-
-/// The supervisor's files in order, those after this name.
-pub(crate) async fn files(link: &Link, after: &str) -> Result<Vec<(String, File)>> {
-    let files = link.audit_files(after).await?;
-    Ok(files.into_iter().map(|(name, fd)| (name, File::from(OwnedFd::from(fd)))).collect())
-}
-
-async fn segments(link: &Link, after: &str) -> Result<Vec<(String, File)>> {
-    let mut files = files(link, after).await?;
-    files.retain(|(name, _)| name.ends_with(".log"));
-    Ok(files)
 }
 
 /// The end of the log as the supervisor knows it.

@@ -1,15 +1,18 @@
 //! `audit verify`: whether the log is as it was written.
 
 use crate::cli::AuditVerify;
-use crate::cmd::audit_show::{files, head};
+use crate::cmd::audit_show::head;
 use crate::connect::Target;
 use crate::context::Context;
 use crate::error::{Failure, Result};
+use crate::link::{Files, Part};
 use crate::say::say;
 use crate::view::audit;
+use fetchml_api::audit::mirror::Mirror;
 use fetchml_api::audit::{Known, Report};
 use fetchml_audit_verify::{
-    Piece, UNREADABLE, Unreadable, anchor_or_file, key_or_file, verify_paths, verify_pieces,
+    Reach, UNREADABLE, Unreadable, Verification, anchor_or_file, key_or_file, read_journal,
+    verify_paths,
 };
 use std::path::PathBuf;
 
@@ -41,19 +44,23 @@ async fn judge(context: &Context, verify: &AuditVerify) -> Result<Report> {
         known.anchors.extend(anchor_or_file(anchor).map_err(unreadable)?);
     }
     known.heads.extend(verify.head);
+    let mirror = match verify.journal {
+        true => Some(journal()?),
+        false => None,
+    };
     let paths: Vec<PathBuf> = verify.paths.iter().chain(&verify.files).cloned().collect();
     if !paths.is_empty() {
-        return verify_paths(&paths, known).map_err(unreadable);
+        return verify_paths(&paths, known, mirror).map_err(unreadable);
     }
     let target = context.link.target();
     // Verifying starts no supervisor. One that does not run does so perhaps because its
     // log is damaged, which is what is asked.
     match target.connect_running().await {
-        Ok(_) => supervised(context, known).await,
+        Ok(_) => supervised(context, known, mirror).await,
         Err(absent) => {
             let directory = log_directory(target);
             match directory.is_dir() {
-                true => verify_paths(&[directory], known).map_err(unreadable),
+                true => verify_paths(&[directory], known, mirror).map_err(unreadable),
                 false => Err(absent),
             }
         }
@@ -64,9 +71,17 @@ fn unreadable(error: Unreadable) -> Failure {
     Failure::no(error.to_string())
 }
 
+/// What this machine's journal has of the log.
+fn journal() -> Result<Mirror> {
+    read_journal(Reach::ALL).map_err(unreadable)?.ok_or_else(|| {
+        Failure::no("there is no journal of the system here that you may read")
+            .hint("run it as root, or as a member of the group systemd-journal")
+    })
+}
+
 /// The end is asked for first, so that a record written meanwhile is one more than
 /// must be there and not one less.
-async fn supervised(context: &Context, mut known: Known) -> Result<Report> {
+async fn supervised(context: &Context, mut known: Known, mirror: Option<Mirror>) -> Result<Report> {
     let link = &context.link;
     known.heads.push(head(link).await?);
     known.live = true;
@@ -79,9 +94,14 @@ async fn supervised(context: &Context, mut known: Known) -> Result<Report> {
     if let Err(failure) = link.checkpoint().await {
         say(&failure);
     }
-    let files = files(link, "").await?;
-    let pieces = files.into_iter().map(|(name, file)| Piece { name, file }).collect();
-    let report = verify_pieces(pieces, known).map_err(unreadable)?;
+    let mut verification = Verification::new(known, mirror);
+    let notes = Files::of(link, Part::Checkpoints);
+    for mut files in [notes, Files::again(link, Part::Segments)] {
+        while let Some((name, file)) = files.next().await? {
+            verification.add(&name, file).map_err(unreadable)?;
+        }
+    }
+    let report = verification.finish();
     let (status, words) = (report.verdict.exit_code(), report.verdict.to_string());
     if let Err(failure) = link.report_verification(status, &words).await {
         say(&failure);

@@ -1,8 +1,10 @@
 //! Questions to a supervisor, over a connection that is made again when it is lost.
 
+mod files;
 mod queue;
 mod secrets;
 
+pub(crate) use files::{Files, Part};
 pub(crate) use queue::{Array, Change, Outcome};
 
 use crate::connect::{Supervisor, Target, is_lost};
@@ -178,24 +180,17 @@ impl Link {
             .map_err(|e| Failure::bus(format_args!("cannot open the files of job {id}"), &e))
     }
 
-    /// Segments and checkpoints of the audit log in the order of their names, those
-    /// after this one.
+    /// The next segments and checkpoints of the audit log in the order of their names,
+    /// those after this one; none at the end. That somebody reads is recorded when there
+    /// is none before.
     pub(crate) async fn audit_files(&self, after: &str) -> Result<Vec<(String, zbus::OwnedFd)>> {
         let audit = self.supervisor().await?.audit;
-        let mut files: Vec<(String, zbus::OwnedFd)> = Vec::new();
-        loop {
-            let last = files.last().map_or(after, |(name, _)| name.as_str());
-            let reply = if self.ask {
-                audit.open_files(last).await
-            } else {
-                audit.inner().call("OpenFiles", &(last,)).await
-            };
-            let more = reply.map_err(|e| Failure::bus("cannot read the audit log", &e))?;
-            if more.is_empty() {
-                return Ok(files);
-            }
-            files.extend(more);
-        }
+        let reply = if self.ask {
+            audit.open_files(after).await
+        } else {
+            audit.inner().call("OpenFiles", &(after,)).await
+        };
+        reply.map_err(|e| Failure::bus("cannot read the audit log", &e))
     }
 
     /// A checkpoint of the audit log as it is now.

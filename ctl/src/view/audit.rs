@@ -114,6 +114,7 @@ mod tests {
             signed: None,
             checkpoints: 0,
             remarks: Vec::new(),
+            journal: None,
         };
         assert!(verdict(&report, PLAIN).starts_with("tampered: records 7 and 8 were swapped\n"));
         let json = fetchml_audit_verify::json(&report);
@@ -127,6 +128,11 @@ mod tests {
     fn a_field_is_no_formula_and_no_two_fields() {
         assert_eq!(quoted("plain text"), "plain text");
         assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
-        assert_eq!(quoted("=1+1"), "\"'=1+1\"");
+        for formula in ["=1+1", "+1", "-2+3", "@SUM(A1)", "=HYPERLINK(\"x\")"] {
+            let field = quoted(formula);
+            assert!(field.starts_with("\"'") && field.ends_with('"'), "{field}");
+        }
+        // What could hide one at the beginning is not passed on.
+        assert!(!visible("\t=1+1\r").contains(['\t', '\r']));
     }
 }

@@ -2,14 +2,16 @@
 
 use super::polkit::{Answer, Polkit};
 use super::{Caller, Transport};
-use crate::engine::Scope;
+use crate::engine::ledger::Ledger;
+use crate::engine::{Scope, records};
 use fetchml_policies::profile::in_words;
 use nix::unistd::{Gid, Group};
+use std::sync::Arc;
 
 /// Members of this group may submit jobs and use the socket: the role researcher.
 pub(super) const GROUP: &str = "fetchml";
 /// Members of this group may see everybody's jobs and change none: the role analyst.
-const ANALYSTS: &str = "fetchml-analysts";
+pub(super) const ANALYSTS: &str = "fetchml-analysts";
 
 const ACTION_SUBMIT: &str = "org.fetchml.submit";
 const ACTION_MANAGE_ANY: &str = "org.fetchml.manage-any";
@@ -59,24 +61,34 @@ pub struct Access {
     group: Option<Gid>,
     analysts: Option<Gid>,
     polkit: Option<Polkit>,
+    /// Where it is recorded what polkit granted.
+    ledger: Option<Arc<dyn Ledger>>,
 }
 
 impl Access {
     /// Decisions of a private supervisor.
     #[must_use]
     pub fn private(owner: u32) -> Self {
-        Self { mode: Mode::Private { owner }, group: None, analysts: None, polkit: None }
+        Self {
+            mode: Mode::Private { owner },
+            group: None,
+            analysts: None,
+            polkit: None,
+            ledger: None,
+        }
     }
 
-    /// Decisions of the machine's supervisor; `bus` is where polkit is asked.
+    /// Decisions of the machine's supervisor; `bus` is where polkit is asked, and what it
+    /// grants is recorded in the ledger before it counts.
     #[must_use]
-    pub fn system(bus: Option<&zbus::Connection>) -> Self {
+    pub fn system(bus: Option<&zbus::Connection>, ledger: Arc<dyn Ledger>) -> Self {
         let gid = |name| Group::from_name(name).ok().flatten().map(|group: Group| group.gid);
         Self {
             mode: Mode::System,
             group: gid(GROUP),
             analysts: gid(ANALYSTS),
             polkit: bus.map(Polkit::new),
+            ledger: Some(ledger),
         }
     }
 
@@ -84,7 +96,7 @@ impl Access {
     #[cfg(test)]
     pub(crate) fn for_test(group: u32, analysts: u32) -> Self {
         let (group, analysts) = (Some(Gid::from_raw(group)), Some(Gid::from_raw(analysts)));
-        Self { mode: Mode::System, group, analysts, polkit: None }
+        Self { mode: Mode::System, group, analysts, polkit: None, ledger: None }
     }
 
     /// Whose supervisor it is.
@@ -282,10 +294,21 @@ impl Access {
             return Err(forbidden(""));
         };
         match polkit.check(name, action, interactive).await {
-            Ok(Answer::Yes) => Ok(()),
+            Ok(Answer::Yes) => match self.note_grant(caller, action).await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(forbidden(&format!(" (that cannot be recorded: {error})"))),
+            },
             Ok(Answer::Challenge) => Err(Denied::NeedsAuthentication),
             Ok(Answer::No) => Err(forbidden("")),
             Err(error) => Err(forbidden(&format!(" (polkit does not answer: {error})"))),
+        }
+    }
+
+    /// A grant stands in the log before anything is done by it.
+    async fn note_grant(&self, caller: &Caller, action: &str) -> Result<(), String> {
+        match &self.ledger {
+            Some(ledger) => ledger.append(records::let_in(caller, "authorize", action)).await,
+            None => Ok(()),
         }
     }
 }

@@ -6,9 +6,11 @@ mod caller;
 mod decide;
 mod names;
 mod polkit;
+mod roles;
 
 pub(crate) use decide::only_reads;
 
 pub use caller::{Caller, CallerError, Transport};
 pub use decide::{Access, Denied, Mode};
 pub use names::user_name;
+pub use roles::{RoleChange, record_changes as record_role_changes};

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 const LOCK: &str = "lock";
 const HEAD: &str = "head";
 const KEYS: &str = "keys";
+/// Up to which record the journal was compared.
+const MIRRORED: &str = "mirrored";
 /// Public keys come into use one by one, by hand.
 const MAX_KEYS_BYTES: u64 = 64 << 10;
 /// All checkpoints of one segment; at 64 MiB and one for each record they would be less.
@@ -179,7 +181,7 @@ impl Directory {
     pub(super) fn add_key(&self, key: &PublicKey) -> Result<(), AuditError> {
         let mut file = self.open_or_create(KEYS)?;
         file.write_all(format!("{key}\n").as_bytes()).map_err(self.io("write", KEYS))?;
-        file.sync_all().map_err(self.io("sync", KEYS))?;
+        file.sync_all().map_err(AuditError::unsynced(self.path.join(KEYS)))?;
         self.sync()
     }
 
@@ -194,33 +196,53 @@ impl Directory {
 
     /// Makes creations and removals of names durable.
     pub(super) fn sync(&self) -> Result<(), AuditError> {
-        rustix::fs::fsync(&self.fd).map_err(self.io("sync", ""))
+        rustix::fs::fsync(&self.fd).map_err(AuditError::unsynced(self.path.clone()))
     }
 
     /// The stored head, `None` when there is no such file.
     pub(super) fn read_head(&self) -> Result<Option<Head>, AuditError> {
-        if !self.has(HEAD)? {
+        let damaged = || self.damaged("the file head does not hold a record's number and hash");
+        match self.read_stored(HEAD)? {
+            None => Ok(None),
+            Some(stored) => Head::from_stored(&stored).map(Some).ok_or_else(damaged),
+        }
+    }
+
+    /// The last record that was compared with the journal. A file that says nothing is
+    /// as good as none: more is compared then.
+    pub(super) fn read_mark(&self) -> Result<Option<Head>, AuditError> {
+        Ok(self.read_stored(MIRRORED)?.and_then(|stored| Head::from_stored(&stored)))
+    }
+
+    fn read_stored(&self, name: &str) -> Result<Option<Vec<u8>>, AuditError> {
+        if !self.has(name)? {
             return Ok(None);
         }
         let mut bytes = Vec::with_capacity(Head::STORED_BYTES + 1);
         let limit = u64::try_from(Head::STORED_BYTES).unwrap_or(u64::MAX) + 1;
-        self.open_to_read(HEAD)?
+        self.open_to_read(name)?
             .take(limit)
             .read_to_end(&mut bytes)
-            .map_err(self.io("read", HEAD))?;
-        match Head::from_stored(&bytes) {
-            Some(head) => Ok(Some(head)),
-            None => Err(self.damaged("the file head does not hold a record's number and hash")),
-        }
+            .map_err(self.io("read", name))?;
+        Ok(Some(bytes))
+    }
+
+    /// Everything up to this record was compared with the journal; durable.
+    pub(super) fn write_mark(&self, head: Head) -> Result<(), AuditError> {
+        self.store(MIRRORED, head).map(drop)
     }
 
     /// The head file, made durable once so that later writes in place never
     /// leave it without content.
     pub(super) fn create_head(&self, head: Head) -> Result<HeadFile, AuditError> {
-        let file = self.open_file(HEAD, OFlags::RDWR | OFlags::CREATE)?;
-        let head_file = HeadFile { file, path: self.path.join(HEAD) };
+        self.store(HEAD, head)
+    }
+
+    fn store(&self, name: &str, head: Head) -> Result<HeadFile, AuditError> {
+        let file = self.open_file(name, OFlags::RDWR | OFlags::CREATE)?;
+        let head_file = HeadFile { file, path: self.path.join(name) };
         head_file.write(head)?;
-        head_file.file.sync_all().map_err(self.io("sync", HEAD))?;
+        head_file.file.sync_all().map_err(AuditError::unsynced(self.path.join(name)))?;
         self.sync()?;
         Ok(head_file)
     }

@@ -17,6 +17,19 @@ pub enum AuditError {
         /// Why not.
         source: Arc<io::Error>,
     },
+    /// What was written may not be on the disk, whatever the page cache shows: after a
+    /// failed fsync the kernel takes the pages for clean, and the next one succeeds.
+    #[error(
+        "cannot make {path} durable: {source}; nothing is recorded until the disk is well \
+         (`journalctl -k`) and the supervisor is started again, which reads from the disk what \
+         is there"
+    )]
+    Unsynced {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: Arc<io::Error>,
+    },
     /// Others could replace the files.
     #[error("the audit directory {path} {why}: give it to user {uid} with mode 0700")]
     Unsafe {
@@ -69,12 +82,30 @@ pub enum AuditError {
         /// What was there.
         why: String,
     },
+    /// More files than one message of a bus carries.
+    #[error("the log has {count} segments, and one answer carries {most}: call OpenFiles instead")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The log was closed.
     #[error("the audit log is closed")]
     Closed,
 }
 
 impl AuditError {
+    /// For `map_err` on an fsync.
+    pub(super) fn unsynced<E: Into<io::Error>>(path: PathBuf) -> impl FnOnce(E) -> Self {
+        move |source| Self::Unsynced { path, source: Arc::new(source.into()) }
+    }
+
+    /// This writer may not go on, even when the next try would succeed.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Unsynced { .. })
+    }
+
     /// For `map_err` on a step.
     pub(super) fn io<E: Into<io::Error>>(
         step: &'static str,

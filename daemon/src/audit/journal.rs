@@ -2,7 +2,9 @@
 //! because tracing-journald waits for a stuck journald and hides its errors.
 //! A copy that finds no room is dropped and counted; the next one says so.
 
+use super::mirror::Lost;
 use fetchml_api::audit::{Event, Head, Outcome, Record};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -31,6 +33,8 @@ pub enum JournalCopy {
 
 struct Copy {
     head: Head,
+    /// The journal had lost it.
+    again: bool,
     line: Box<[u8]>,
     /// Copies dropped before this one.
     dropped: u64,
@@ -39,7 +43,7 @@ struct Copy {
 #[derive(Debug)]
 enum Way {
     None(JournalCopy),
-    Thread { copies: SyncSender<Copy>, done: Receiver<Infallible> },
+    Thread { copies: SyncSender<Vec<Copy>>, done: Receiver<Infallible> },
 }
 
 /// Sends copies without ever waiting.
@@ -70,11 +74,19 @@ impl Journal {
         }
     }
 
+    /// Sends what the journal had lost, before anything else.
+    pub(super) fn send_again(&mut self, lost: VecDeque<Lost>) {
+        let Way::Thread { copies, .. } = &self.way else { return };
+        let copy = |(head, line)| Copy { head, again: true, line, dropped: 0 };
+        // The first of all has room; it goes as one, so that it takes none from others.
+        drop(copies.try_send(lost.into_iter().map(copy).collect()));
+    }
+
     pub(super) fn send<'a>(&mut self, records: impl Iterator<Item = (Head, &'a [u8])>) {
         let Way::Thread { copies, .. } = &self.way else { return };
         for (head, line) in records {
-            let copy = Copy { head, line: line.into(), dropped: self.untold };
-            if copies.try_send(copy).is_ok() {
+            let copy = Copy { head, again: false, line: line.into(), dropped: self.untold };
+            if copies.try_send(vec![copy]).is_ok() {
                 self.untold = 0;
             } else {
                 self.untold += 1;
@@ -96,17 +108,17 @@ impl Drop for Journal {
     }
 }
 
-fn start() -> std::io::Result<(SyncSender<Copy>, Receiver<Infallible>)> {
+fn start() -> std::io::Result<(SyncSender<Vec<Copy>>, Receiver<Infallible>)> {
     let layer = tracing_journald::layer()?
         .with_field_prefix(None)
         .with_syslog_identifier("fetchmld".to_owned())
         .with_custom_fields([("SYSLOG_FACILITY", FACILITY)]);
     let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
-    let (copies, waiting) = sync_channel::<Copy>(WAITING_COPIES);
+    let (copies, waiting) = sync_channel::<Vec<Copy>>(WAITING_COPIES);
     let (finished, done) = sync_channel(0);
     std::thread::Builder::new().name("audit-journal".to_owned()).spawn(move || {
         tracing::dispatcher::with_default(&dispatch, || {
-            for copy in waiting {
+            for copy in waiting.iter().flatten() {
                 emit(&copy);
             }
         });
@@ -129,6 +141,7 @@ macro_rules! to_journal {
             FETCHML_JOB = $record.job,
             FETCHML_RESULT = %$record.result,
             FETCHML_RECORD = $line,
+            FETCHML_REPLAYED = $copy.again.then_some(1),
             FETCHML_DROPPED = ($copy.dropped > 0).then_some($copy.dropped),
             message = $message.as_str(),
         )
@@ -141,7 +154,8 @@ fn emit(copy: &Copy) {
     else {
         return;
     };
-    let message = sentence(&record);
+    let again = if copy.again { " (sent again: the journal had lost it)" } else { "" };
+    let message = sentence(&record) + again;
     match record.result {
         Outcome::Success => to_journal!(info, copy, record, line, message),
         Outcome::Failure | Outcome::Denied => to_journal!(warn, copy, record, line, message),

@@ -111,7 +111,8 @@ impl Log {
         self.expect_untouched()?;
         self.dirty = true;
         let written = self.segment.write_all(&self.batch.bytes).map_err(self.io("write"));
-        let synced = written.and_then(|()| self.segment.sync_data().map_err(self.io("sync")));
+        let synced = written
+            .and_then(|()| self.segment.sync_data().map_err(AuditError::unsynced(self.path())));
         if synced.is_ok() {
             self.dirty = false;
         } else {
@@ -144,7 +145,7 @@ impl Log {
 
     fn cut_back(&mut self) -> Result<(), AuditError> {
         self.segment.set_len(self.good_bytes).map_err(self.io("cut back"))?;
-        self.segment.sync_data().map_err(self.io("sync"))?;
+        self.segment.sync_data().map_err(AuditError::unsynced(self.path()))?;
         self.dirty = false;
         Ok(())
     }
@@ -184,14 +185,18 @@ impl Log {
         Ok(self.notes.last().expect("one was just written, if there was none"))
     }
 
+    /// Signs once more what was signed before, with the time.
+    pub(super) fn beat(&mut self) -> Result<(), AuditError> {
+        self.with_notes(|notes, state| notes.note(state, Kind::Interval))
+    }
+
     /// Records that no checkpoint covers yet.
     pub(super) fn uncovered(&self) -> u64 {
         self.chain.head().seq.saturating_sub(self.notes.covered())
     }
 
-    /// Opens the segment anew after a failure and makes sure that it ends with
-    /// the last durable record: after a failed fdatasync the page cache may
-    /// show what the disk does not hold.
+    /// Opens the segment anew after a failed write and makes sure that it ends with
+    /// the last durable record.
     pub(super) fn reopen(&mut self) -> Result<(), AuditError> {
         self.segment = self.directory.open_to_append(&self.name)?;
         if self.dirty

@@ -2,7 +2,8 @@
 //!
 //! Callers hand in records and wait until theirs is on disk. The writer takes
 //! all that wait, numbers and chains them, and pays for one write and one
-//! fdatasync. The journal gets a copy of what is on disk and is never read.
+//! fdatasync. The journal gets a copy of what is on disk, with which the log is compared
+//! when it is opened.
 //!
 //! The log fails closed: while it cannot be written every append is refused,
 //! half a line never stays in the file, and once it can be written again the
@@ -12,8 +13,8 @@
 //! In the directory: `lock` (one writer), `head` (number and hash of the last
 //! record, without which a missing end would not show), the segments
 //! `000000000001.log` and so on, the checkpoints of each (`000000000001.notes`),
-//! `keys` (public keys that were in use), and torn ends that were set aside. The
-//! format and its verification are in [`fetchml_api::audit`].
+//! `keys` (public keys that were in use), `mirrored` (up to where the journal was
+//! compared), and torn ends that were set aside. The format and its verification are in [`fetchml_api::audit`].
 
 mod clock;
 mod directory;
@@ -21,6 +22,7 @@ mod error;
 mod journal;
 mod keys;
 mod log;
+mod mirror;
 mod notes;
 mod open;
 mod past;
@@ -51,6 +53,8 @@ pub const LEAST_KEEP_DAYS: u64 = 2192;
 const CHECKPOINT_RECORDS: u64 = 1000;
 /// … or so long after the first that none covers.
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(10);
+/// … and when nothing happened for so long.
+const HEARTBEAT: Duration = Duration::from_secs(300);
 /// Descriptors that one message of a bus carries (`max_message_unix_fds`).
 const FILES_AT_ONCE: usize = 16;
 
@@ -67,6 +71,8 @@ pub struct Options {
     pub checkpoint_records: u64,
     /// The time that a record waits for a checkpoint.
     pub checkpoint_pause: Duration,
+    /// The time between checkpoints when nothing is recorded.
+    pub heartbeat: Duration,
 }
 
 impl Options {
@@ -79,6 +85,7 @@ impl Options {
             key,
             checkpoint_records: CHECKPOINT_RECORDS,
             checkpoint_pause: CHECKPOINT_PAUSE,
+            heartbeat: HEARTBEAT,
         }
     }
 
@@ -109,6 +116,8 @@ enum Request {
     Append(Box<Append>),
     /// A checkpoint of what is durable now, as it is stored.
     Checkpoint(oneshot::Sender<Result<String, AuditError>>),
+    /// Nothing comes after this.
+    Close(oneshot::Sender<Result<(), AuditError>>),
     /// Delete what was sealed longer ago than this.
     Prune(Duration, oneshot::Sender<Result<usize, AuditError>>),
 }
@@ -149,9 +158,10 @@ impl Audit {
     /// writable, there is no key, or the log is damaged. The supervisor must not take
     /// work then.
     pub fn open(directory: &Path, options: &Options) -> Result<(Self, OpenReport), AuditError> {
-        let (log, mut report) = open::open(directory, options)?;
+        let (log, mut report, mirrored) = open::open(directory, options)?;
         let mut journal =
             if options.journald { journal::Journal::connect() } else { journal::Journal::off() };
+        journal.send_again(mirrored.lost);
         journal.send(log.last_batch().records());
         report.journal = journal.copy();
         let directory = log.directory();
@@ -179,6 +189,15 @@ impl Audit {
     /// [`AuditError`] when it cannot be written.
     pub async fn checkpoint(&self) -> Result<String, AuditError> {
         self.ask(Request::Checkpoint).await
+    }
+
+    /// Closes the log with a checkpoint after which it may end. Refuses everything
+    /// afterwards.
+    ///
+    /// # Errors
+    /// [`AuditError`] when that cannot be written: the end is not proved then.
+    pub async fn close(&self) -> Result<(), AuditError> {
+        self.ask(Request::Close).await
     }
 
     /// Deletes segments that were sealed longer ago than this, with a record that
@@ -234,9 +253,14 @@ impl Audit {
     /// The segments in order, by name, opened for reading.
     ///
     /// # Errors
-    /// [`AuditError`] when one cannot be opened.
+    /// [`AuditError`] when one cannot be opened, or there are more than one message
+    /// carries.
     pub fn open_segments(&self) -> Result<Vec<(String, OwnedFd)>, AuditError> {
-        self.open_all(self.directory.segments()?.into_iter().map(segment_name))
+        let segments = self.directory.segments()?;
+        if segments.len() > FILES_AT_ONCE {
+            return Err(AuditError::TooMany { count: segments.len(), most: FILES_AT_ONCE });
+        }
+        self.open_all(segments.into_iter().map(segment_name))
     }
 
     /// Segments and checkpoints in the order of their names, those after this name

@@ -46,6 +46,11 @@ impl Notes {
         Ok(Self { path, file, good_bytes: found.len(), link, session, last: None })
     }
 
+    /// Length of the file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.good_bytes
+    }
+
     /// The last note that was written since the start.
     pub(super) fn last(&self) -> Option<&Note> {
         self.last.as_ref()
@@ -113,7 +118,7 @@ impl Notes {
         self.file.set_len(self.good_bytes).map_err(io("cut back"))?;
         let written = self.file.write_all(note.text().as_bytes()).map_err(io("write"));
         let synced = written.and_then(|()| match durable {
-            true => self.file.sync_data().map_err(io("sync")),
+            true => self.file.sync_data().map_err(AuditError::unsynced(self.path.clone())),
             false => Ok(()),
         });
         if let Err(error) = synced {

@@ -3,6 +3,7 @@
 use super::directory::{Directory, notes_name, segment_name};
 use super::journal::JournalCopy;
 use super::log::{Batch, Log};
+use super::mirror::{self, Mirrored};
 use super::notes::Notes;
 use super::past::Past;
 use super::{AuditError, Options, clock, keys};
@@ -41,9 +42,14 @@ pub struct OpenReport {
     pub torn: Option<TornEnd>,
     /// Whether the journal gets a copy.
     pub journal: JournalCopy,
+    /// Records that the journal had lost and gets again.
+    pub sent_again: usize,
 }
 
-pub(super) fn open(path: &Path, options: &Options) -> Result<(Log, OpenReport), AuditError> {
+pub(super) fn open(
+    path: &Path,
+    options: &Options,
+) -> Result<(Log, OpenReport, Mirrored), AuditError> {
     let directory = Arc::new(Directory::open(path)?);
     let key = options.key.read()?;
     let mut past = Past::read(&directory)?;
@@ -59,6 +65,10 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<(Log, OpenReport), 
     past.drop_begun_segment(&directory)?;
     past.expect_sealed(&directory)?;
     let found = past.verify_last(&directory, anchor)?;
+    let mirrored = match options.journald {
+        true => mirror::compare(&directory, &past, &found)?,
+        false => None,
+    };
     let log_id = found.log_id.map_or_else(|| new_id(path), Ok)?;
     let origin = origin(log_id)?;
     let chain = match found.end {
@@ -75,6 +85,12 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<(Log, OpenReport), 
     let session = keys::random(Role::Session, path)?;
     let notes = Notes::new(&directory, &notes_name(number), past.trail.link(), session)?;
     directory.sync()?;
+    // Before anything is sent again: once is enough. While no copies are made, none
+    // will be missed.
+    if mirrored.is_some() || !options.journald && directory.read_mark()?.is_some() {
+        directory.write_mark(chain.head())?;
+    }
+    let mirrored = mirrored.unwrap_or_default();
     let (good_bytes, last_line_bytes) = end_of(&directory, &name, &segment)?;
     let mut log = Log {
         directory,
@@ -99,7 +115,8 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<(Log, OpenReport), 
     if new_key {
         log.directory.add_key(&key.public())?;
     }
-    note_opening(&mut log, begins, torn.as_ref(), new_key.then_some((key.public(), replaced)))?;
+    let new_key = new_key.then_some((key.public(), replaced));
+    note_opening(&mut log, begins, torn.as_ref(), new_key, mirrored.record())?;
     log.start(&key)?;
     let report = OpenReport {
         log_id,
@@ -108,8 +125,9 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<(Log, OpenReport), 
         verified: found.verified,
         torn,
         journal: JournalCopy::Off,
+        sent_again: mirrored.lost.len(),
     };
-    Ok((log, report))
+    Ok((log, report, mirrored))
 }
 
 fn origin(log_id: Id128) -> Result<Origin, AuditError> {
@@ -189,6 +207,7 @@ fn note_opening(
     begins: bool,
     torn: Option<&TornEnd>,
     new_key: Option<(PublicKey, Option<PublicKey>)>,
+    compared: Option<NewRecord>,
 ) -> Result<(), AuditError> {
     let mut records = Vec::new();
     if begins {
@@ -209,6 +228,7 @@ fn note_opening(
             None => record,
         });
     }
+    records.extend(compared);
     if !records.is_empty() {
         log.append(records.iter())?;
     }

@@ -102,6 +102,13 @@ impl Past {
         self.seals.iter().chain(&self.before).find(is_of)
     }
 
+    /// The segments that hold records after this one, the last few at most.
+    pub(super) fn segments_after(&self, seq: u64, most: usize) -> impl Iterator<Item = u64> {
+        let holds = move |number: &u64| self.seal_of(*number).is_none_or(|seal| seal.size > seq);
+        let few = self.segments.len().saturating_sub(most);
+        self.segments[few..].iter().copied().filter(holds)
+    }
+
     /// Number of the first record that is there.
     pub(super) fn first_record(&self) -> u64 {
         self.before.as_ref().map_or(1, |seal| seal.size + 1)
@@ -175,6 +182,11 @@ impl Past {
         let name = segment_name(*number);
         let mut file = directory.open_to_read(&name)?;
         let io = |step| AuditError::io::<std::io::Error>(step, directory.path().join(&name));
+        // What was written may not be on disk yet if its writer was killed. And after a
+        // failed fsync memory may hold what the disk does not: it is read from there.
+        file.sync_data().map_err(AuditError::unsynced(directory.path().join(&name)))?;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
+            .map_err(AuditError::io("read from the disk", directory.path().join(&name)))?;
         let mut buffer = vec![0; READ_BYTES];
         loop {
             match file.read(&mut buffer).map_err(io("read"))? {
@@ -182,8 +194,6 @@ impl Past {
                 n => verifier.feed(&buffer[..n]),
             }
         }
-        // What was read may not be on disk yet if its writer was killed.
-        file.sync_data().map_err(io("sync"))?;
         let tree = verifier.tree().cloned().unwrap_or_default();
         let report = verifier.finish();
         match report.verdict {

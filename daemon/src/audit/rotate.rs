@@ -8,11 +8,14 @@ use super::{AuditError, clock, keys};
 use fetchml_api::audit::{Checkpoint, Event, Role};
 use std::time::Duration;
 
+/// Far below what a reader takes: years of heartbeats of an idle machine.
+const MAX_NOTES_BYTES: u64 = 64 << 20;
+
 impl Log {
-    /// Seals the segment when it is full. The first record of the next one says so.
+    /// Seals the segment when it is full, of records or of checkpoints. The first record of the next one says so.
     /// Answers whether it did, with that record as the last batch.
     pub(super) fn rotate_when_full(&mut self) -> Result<bool, AuditError> {
-        if self.good_bytes < self.segment_bytes {
+        if self.good_bytes < self.segment_bytes && self.notes.bytes() < MAX_NOTES_BYTES {
             return Ok(false);
         }
         let number = self.number + 1;

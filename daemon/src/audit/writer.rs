@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// Bounds the memory of a batch and the time its first caller waits.
 const MAX_BATCH: usize = 512;
@@ -29,8 +30,13 @@ struct Writer {
     failure: Option<Failure>,
     checkpoint_records: u64,
     checkpoint_pause: Duration,
+    heartbeat: Duration,
+    /// When the last checkpoint was made.
+    beat_at: Instant,
     /// When the first record that no checkpoint covers was written.
     uncovered_since: Option<Instant>,
+    /// Who wait for the end.
+    closing: Vec<oneshot::Sender<Result<(), AuditError>>>,
 }
 
 pub(super) fn spawn(
@@ -48,7 +54,10 @@ pub(super) fn spawn(
         failure: None,
         checkpoint_records: options.checkpoint_records,
         checkpoint_pause: options.checkpoint_pause,
+        heartbeat: options.heartbeat,
+        beat_at: Instant::now(),
         uncovered_since: None,
+        closing: Vec::new(),
     };
     let thread = std::thread::Builder::new()
         .name("audit".to_owned())
@@ -77,11 +86,25 @@ impl Writer {
                 self.answer(other);
             }
             self.checkpoint_when_due();
+            if !self.closing.is_empty() {
+                break;
+            }
         }
-        if self.failure.is_none()
-            && let Err(why) = self.log.checkpoint(Kind::Stop)
-        {
+        self.close();
+    }
+
+    fn close(&mut self) {
+        let closed = match self.failure.take() {
+            Some(failure) => Err(failure.why),
+            None => self.log.checkpoint(Kind::Stop).map(drop),
+        };
+        if let Err(why) = &closed {
             tracing::error!(error = %why, "the audit log could not be closed with a checkpoint");
+        }
+        // Waits a little until journald has taken the last copies.
+        self.journal = Journal::off();
+        for reply in self.closing.drain(..) {
+            drop(reply.send(closed.clone()));
         }
     }
 
@@ -94,9 +117,10 @@ impl Writer {
         others: &mut Vec<Request>,
     ) -> bool {
         let until = match (&self.failure, self.uncovered_since) {
+            (Some(failure), _) if failure.why.is_final() => None,
             (Some(failure), _) => Some(failure.retry_at),
             (None, Some(since)) => Some(since + self.checkpoint_pause),
-            (None, None) => None,
+            (None, None) => Some(self.beat_at + self.heartbeat),
         };
         let first = match until {
             None => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -128,6 +152,7 @@ impl Writer {
                 };
                 drop(reply.send(made));
             }
+            Request::Close(reply) => self.closing.push(reply),
             Request::Prune(keep, reply) => {
                 let pruned = match unwell {
                     Some(why) => Err(why),
@@ -150,6 +175,7 @@ impl Writer {
         match self.log.checkpoint(kind).map(|note| note.text().to_owned()) {
             Ok(text) => {
                 self.uncovered_since = None;
+                self.beat_at = Instant::now();
                 Ok(text)
             }
             Err(why) => {
@@ -163,12 +189,25 @@ impl Writer {
         let uncovered = self.log.uncovered();
         if self.failure.is_some() || uncovered == 0 {
             self.uncovered_since = None;
+            if self.failure.is_none() && self.beat_at.elapsed() >= self.heartbeat {
+                self.beat();
+            }
             return;
         }
         let since = *self.uncovered_since.get_or_insert_with(Instant::now);
         if uncovered >= self.checkpoint_records || since.elapsed() >= self.checkpoint_pause {
             // An error is told by the state of the log.
             drop(self.checkpoint(Kind::Interval));
+        }
+    }
+
+    /// Nothing happened, and that is signed: silence is told from a log that has stopped.
+    fn beat(&mut self) {
+        self.beat_at = Instant::now();
+        match self.log.beat() {
+            // So many may have come together that the segment is full of them.
+            Ok(()) => self.committed(),
+            Err(why) => self.fail(why, 0),
         }
     }
 
@@ -217,12 +256,11 @@ impl Writer {
     }
 
     /// Once a second: reopens the log and writes that there was a gap. That
-    /// record is the proof that writing works again.
+    /// record is the proof that writing works again, but not after a failed fsync.
     fn try_again(&mut self) {
-        let Some(failure) = self.failure.take_if(|failure| failure.retry_at <= Instant::now())
-        else {
-            return;
-        };
+        let due =
+            |failure: &mut Failure| failure.retry_at <= Instant::now() && !failure.why.is_final();
+        let Some(failure) = self.failure.take_if(due) else { return };
         let gap = own_record(Event::LogResumed, "resume")
             .detail("seconds", failure.since.elapsed().as_secs())
             .detail("refused", failure.refused)

@@ -36,7 +36,7 @@ impl Audit {
         after: &str,
     ) -> Result<Vec<(String, OwnedFd)>, BusError> {
         let caller = self.permit(&header, connection).await?;
-        if after.is_empty() {
+        if after.is_empty() || !self.door.has_read(&caller) {
             self.note_reader(&caller).await?;
         }
         let files = self.door.engine().ledger().open_files(after).map_err(BusError::failed)?;
@@ -93,7 +93,8 @@ impl Audit {
 impl Audit {
     /// Who reads the log stands in it before they have read it. When it cannot be
     /// written, the operator may read it all the same: to find out why.
-    async fn note_reader(&self, caller: &Caller) -> Result<(), BusError> {
+    async fn note_reader(&self, caller: &Arc<Caller>) -> Result<(), BusError> {
+        self.door.note_reading(caller);
         match self.door.record(records::audit_read(caller)).await {
             Err(error) if self.door.access().scope(caller) == Scope::All => {
                 tracing::error!(error = %error.message, "who reads the audit log could not be recorded");

@@ -2,11 +2,11 @@
 
 use super::error::BusError;
 use crate::access::{Access, Caller, CallerError, Denied, Transport, only_reads};
-use crate::engine::{Engine, EngineError, Scope};
+use crate::engine::{Engine, EngineError, Scope, records};
 use fetchml_api::audit::NewRecord;
 use fetchml_api::job::JobId;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Notify, watch};
 use zbus::Connection;
 use zbus::message::{Flags, Header};
@@ -27,6 +27,8 @@ pub struct Desk {
 pub(super) struct Door {
     pub(super) desk: Desk,
     identity: Identity,
+    /// Callers of whom it is recorded that they read the audit log, while they are there.
+    readers: Arc<Mutex<Vec<Weak<Caller>>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,9 +46,9 @@ enum Identity {
 pub(super) struct Greeting(watch::Sender<bool>);
 
 impl Greeting {
-    /// A call other than `Hello` came.
-    pub(super) fn over(&self) {
-        self.0.send_if_modified(|over| !std::mem::replace(over, true));
+    /// A call other than `Hello` came. Whether it is the first one.
+    pub(super) fn over(&self) -> bool {
+        self.0.send_if_modified(|over| !std::mem::replace(over, true))
     }
 
     async fn wait(&self) {
@@ -77,18 +79,19 @@ impl BusCallers {
         self.known().values().cloned().collect()
     }
 
+    /// The caller, and whether it calls for the first time.
     async fn look_up(
         &self,
         header: &Header<'_>,
         bus: &Connection,
-    ) -> Result<Arc<Caller>, CallerError> {
+    ) -> Result<(Arc<Caller>, bool), CallerError> {
         let sender = header.sender().ok_or(CallerError::NoSender)?;
         if let Some(caller) = self.known().get(sender.as_str()) {
-            return Ok(caller.clone());
+            return Ok((caller.clone(), false));
         }
         let caller = Arc::new(Caller::of_bus_name(bus, sender).await?);
-        self.known().insert(sender.to_string(), caller.clone());
-        Ok(caller)
+        let known = self.known().insert(sender.to_string(), caller.clone());
+        Ok((caller, known.is_none()))
     }
 }
 
@@ -107,7 +110,7 @@ pub(super) enum Right {
 
 impl Door {
     pub(super) fn of_peer(desk: Desk, caller: Arc<Caller>, greeting: Greeting) -> Self {
-        Self { desk, identity: Identity::Peer(caller, greeting) }
+        Self { desk, identity: Identity::Peer(caller, greeting), readers: Arc::default() }
     }
 
     /// Waits until signals may be sent.
@@ -118,7 +121,7 @@ impl Door {
     }
 
     pub(super) fn of_bus(desk: Desk, callers: Arc<BusCallers>) -> Self {
-        Self { desk, identity: Identity::Bus(callers) }
+        Self { desk, identity: Identity::Bus(callers), readers: Arc::default() }
     }
 
     pub(super) fn engine(&self) -> &Arc<Engine> {
@@ -142,19 +145,25 @@ impl Door {
         }
     }
 
-    /// Who calls.
+    /// Who calls. The first call of somebody who is let in is recorded; on the bus, who
+    /// is not in a group of ours is let in by polkit alone, which is recorded there.
     pub(super) async fn caller(
         &self,
         header: &Header<'_>,
         connection: &Connection,
     ) -> Result<Arc<Caller>, BusError> {
-        match &self.identity {
-            Identity::Peer(caller, greeting) => {
-                greeting.over();
-                Ok(caller.clone())
-            }
-            Identity::Bus(callers) => Ok(callers.look_up(header, connection).await?),
+        let (caller, first) = match &self.identity {
+            Identity::Peer(caller, greeting) => (caller.clone(), greeting.over()),
+            Identity::Bus(callers) => callers.look_up(header, connection).await?,
+        };
+        if first
+            && self.access().may_connect(&caller).is_ok()
+            && let Err(error) = self.record(records::let_in(&caller, "connect", "bus")).await
+        {
+            // Who only looks may; whatever changes something has a record of its own.
+            tracing::error!(error = %error.message, "who was let in could not be recorded");
         }
+        Ok(caller)
     }
 
     /// Who calls, and whether they may see the job. A job that they may not see is
@@ -285,6 +294,19 @@ impl Door {
             Right::See => self.access().sight_of_everybody(caller, interactive).await,
             Right::Change => self.access().scope_of_everybody(caller, interactive).await,
         }
+    }
+
+    /// Whether it is recorded that the caller reads the audit log.
+    pub(super) fn has_read(&self, caller: &Arc<Caller>) -> bool {
+        let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.iter().any(|reader| std::ptr::eq(reader.as_ptr(), Arc::as_ptr(caller)))
+    }
+
+    /// It will be in a moment.
+    pub(super) fn note_reading(&self, caller: &Arc<Caller>) {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.retain(|reader| reader.strong_count() > 0);
+        readers.push(Arc::downgrade(caller));
     }
 
     /// Whether the caller is still there to take an answer.

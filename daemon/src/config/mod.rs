@@ -86,6 +86,8 @@ pub struct Audit {
     pub segment_bytes: u64,
     /// Segments that were sealed longer ago are deleted (`keep_days`).
     pub keep: Duration,
+    /// When nothing is recorded, a checkpoint is made so often (`heartbeat_minutes`).
+    pub heartbeat: Duration,
 }
 
 /// `[gpus]`
@@ -117,6 +119,7 @@ impl Default for Config {
                 data: Vec::new(),
                 segment_bytes: 64 << 20,
                 keep: Duration::from_secs(LEAST_KEEP_DAYS * 86_400),
+                heartbeat: Duration::from_secs(300),
             },
             store: Storing { keep: None },
             retry: RetryPolicy::default(),

@@ -144,6 +144,9 @@ const KEYS: &[Key] = &[
     number("audit", "keep_days", (LEAST_KEEP_DAYS, 36_500), |c, n| {
         c.audit.keep = Duration::from_secs(n * 86_400);
     }),
+    number("audit", "heartbeat_minutes", (1, 60), |c, n| {
+        c.audit.heartbeat = Duration::from_secs(n * 60);
+    }),
     Key {
         table: "secrets",
         name: "allow_literal",

@@ -30,6 +30,12 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     /// Why it cannot be written.
     fn checkpoint(&self) -> BoxFuture<'_, Result<String, String>>;
 
+    /// Closes it with a checkpoint after which it may end; nothing can be recorded then.
+    ///
+    /// # Errors
+    /// Why that cannot be written.
+    fn close(&self) -> BoxFuture<'_, Result<(), String>>;
+
     /// Deletes what is older than this and may be deleted; says how many files.
     ///
     /// # Errors
@@ -74,6 +80,10 @@ impl Ledger for Audit {
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<String, String>> {
         Box::pin(async { Self::checkpoint(self).await.map_err(|error| error.to_string()) })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Self::close(self).await.map_err(|error| error.to_string()) })
     }
 
     fn prune(&self, keep: Duration) -> BoxFuture<'_, Result<usize, String>> {

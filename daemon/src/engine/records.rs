@@ -2,7 +2,7 @@
 //! so that a reviewer sees on one screen what an auditor will see. None holds a
 //! command line, an environment value or anything a job wrote.
 
-use crate::access::{Caller, user_name};
+use crate::access::{Caller, RoleChange, user_name};
 use crate::config::Config;
 use crate::store::JobRecord;
 use crate::supervise::Access;
@@ -274,6 +274,22 @@ pub fn denied(caller: &Caller, action: &str, resource: &str, why: &str) -> NewRe
         .source(caller.source())
         .result(Outcome::Denied)
         .detail("reason", why)
+}
+
+/// Somebody is who they say, and may do something: use the supervisor at all, or what
+/// polkit has granted.
+#[must_use]
+pub fn let_in(caller: &Caller, action: &str, resource: &str) -> NewRecord {
+    NewRecord::new(Event::AuthSuccess, user(caller.uid()), action, resource).source(caller.source())
+}
+
+/// Somebody got a role or lost it; who did that, the machine does not say.
+#[must_use]
+pub fn role_changed(change: &RoleChange, occasion: &str) -> NewRecord {
+    let action = if change.given { "give-role" } else { "take-role" };
+    NewRecord::new(Event::RoleChanged, supervisor(), action, &format!("user/{}", change.user))
+        .detail("role", &change.role)
+        .detail("seen_at", occasion)
 }
 
 /// Somebody was not let in. `suppressed` counts the same refusals since the

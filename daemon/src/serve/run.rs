@@ -4,7 +4,7 @@ use super::cli::POLICY_OVERRIDES;
 use super::gate::Gate;
 use super::listener::{Listener, SocketError};
 use super::place::{Place, PlaceError};
-use crate::access::{Access, Mode};
+use crate::access::{Access, Mode, record_role_changes};
 use crate::audit::{Audit, AuditError, KeySource, Options};
 use crate::bus::{Desk, serve_system};
 use crate::config::{Config, ConfigError};
@@ -84,6 +84,7 @@ pub(super) async fn run(place: Place) -> Result<(), StartError> {
 
     record(&engine, records::daemon_started(place.mode.as_str())).await?;
     record_settings(&engine).await?;
+    record_roles(&place, &engine, "start").await?;
     let recovered = recover(&engine, notify, kept).await?;
     tracing::info!(?recovered, "the jobs of the last supervisor are taken over");
 
@@ -92,7 +93,7 @@ pub(super) async fn run(place: Place) -> Result<(), StartError> {
         Mode::Private { .. } => None,
     };
     let access = Arc::new(match place.mode {
-        Mode::System => Access::system(bus.as_ref()),
+        Mode::System => Access::system(bus.as_ref(), engine.ledger().clone()),
         Mode::Private { owner } => Access::private(owner),
     });
     let desk = Desk { engine: engine.clone(), access, end: Arc::default() };
@@ -127,7 +128,7 @@ async fn serve(
     };
     let watchdog = feed_watchdog(&desk.engine, notify);
     tokio::pin!(watchdog);
-    let pruning = prune_daily(&desk.engine);
+    let pruning = daily(place, &desk.engine);
     tokio::pin!(pruning);
     let idle = until_idle(&desk.engine, &gate, idle_exit);
     tokio::pin!(idle);
@@ -142,7 +143,7 @@ async fn serve(
             () = desk.end.notified() => return "asked to by a client",
             _ = signals.terminate.recv() => return "asked to by SIGTERM",
             _ = signals.interrupt.recv() => return "asked to by SIGINT",
-            _ = signals.hangup.recv() => reload(place.mode, &desk.engine, notify).await,
+            _ = signals.hangup.recv() => reload(place, &desk.engine, notify).await,
         }
     }
 }
@@ -156,6 +157,8 @@ async fn stop(engine: &Arc<Engine>, notify: Notify, why: &'static str) {
     if let Err(error) = engine.ledger().append(stopped).await {
         tracing::error!(%error, "the stop could not be recorded");
     }
+    // Told by the log itself when it fails.
+    drop(engine.ledger().close().await);
     engine.leave();
 }
 
@@ -178,6 +181,7 @@ fn assemble(place: &Place, settings: Settings, notify: Notify) -> Result<Arc<Eng
     let options = Options {
         journald,
         segment_bytes: settings.config.audit.segment_bytes,
+        heartbeat: settings.config.audit.heartbeat,
         ..Options::new(KeySource::find(place.audit_key.clone()))
     };
     let (audit, opened) = Audit::open(&place.audit, &options)?;
@@ -231,9 +235,9 @@ async fn record_settings(engine: &Engine) -> Result<(), StartError> {
 /// SIGHUP: the configuration is read again, and taken only if all of it can be
 /// used. Policies are read at the start alone: what was compiled from them must
 /// fit what jobs were told of them.
-async fn reload(mode: Mode, engine: &Arc<Engine>, notify: Notify) {
+async fn reload(place: &Place, engine: &Arc<Engine>, notify: Notify) {
     notify.reloading();
-    let outcome = match read_settings(mode) {
+    let outcome = match read_settings(place.mode) {
         Ok(settings) => {
             let library = engine.settings().library.clone();
             engine.set_settings(Settings { library, ..settings });
@@ -244,10 +248,21 @@ async fn reload(mode: Mode, engine: &Arc<Engine>, notify: Notify) {
             record(engine, records::config_refused(&error.to_string())).await
         }
     };
-    if let Err(error) = outcome {
-        tracing::error!("{error}");
+    for outcome in [outcome, record_roles(place, engine, "reload").await] {
+        if let Err(error) = outcome {
+            tracing::error!("{error}");
+        }
     }
     notify.ready();
+}
+
+/// A private supervisor has an owner and no roles.
+async fn record_roles(place: &Place, engine: &Engine, occasion: &str) -> Result<(), StartError> {
+    if place.mode != Mode::System {
+        return Ok(());
+    }
+    let recorded = record_role_changes(&place.state, engine.ledger().as_ref(), occasion).await;
+    recorded.map_err(StartError::NotRecorded)
 }
 
 /// Tells the watchdog that we live, as long as store and audit answer.
@@ -264,8 +279,9 @@ async fn feed_watchdog(engine: &Engine, notify: Notify) {
     }
 }
 
-/// Forgets old jobs and old segments of the audit log, now and once a day.
-async fn prune_daily(engine: &Arc<Engine>) {
+/// Forgets old jobs and old segments of the audit log, now and once a day, and sees who
+/// got a role.
+async fn daily(place: &Place, engine: &Arc<Engine>) {
     const DAY: Duration = Duration::from_secs(86_400);
     let mut tick = tokio::time::interval(DAY);
     loop {
@@ -279,6 +295,9 @@ async fn prune_daily(engine: &Arc<Engine>) {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "old segments of the audit log are deleted"),
             Err(error) => tracing::error!(%error, "the audit log could not be pruned"),
+        }
+        if let Err(error) = record_roles(place, engine, "daily").await {
+            tracing::error!("{error}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Finds the files of a log. Links are not followed and pipes not waited for: what
 //! is evidence lies there as a plain file.
 
-use super::{Piece, Unreadable};
+use super::{Unreadable, is_notes};
 use fetchml_api::audit::Head;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
@@ -15,7 +15,8 @@ const MAX_FILES: usize = 200_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    pub(super) pieces: Vec<Piece>,
+    /// Names and paths.
+    pub(super) files: Vec<(String, PathBuf)>,
     pub(super) head: Option<Head>,
 }
 
@@ -35,7 +36,7 @@ pub(super) fn open(path: &Path) -> Result<File, Unreadable> {
     }
 }
 
-/// The pieces at these paths in order: all of a directory, or these files and the
+/// The files at these paths in order: all of a directory, or these files and the
 /// checkpoints beside the first of them.
 pub(super) fn find(paths: &[PathBuf]) -> Result<Found, Unreadable> {
     let mut found = Found::default();
@@ -46,11 +47,11 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found, Unreadable> {
                 let path = path.display();
                 return Err(Unreadable(format!("there is no audit log in {path}: no file *.log")));
             }
-            add(&mut found, path, names)?;
+            add(&mut found, path, names);
             found.head = stored_head(path).or(found.head);
         } else {
             let name = path.display().to_string();
-            found.pieces.push(Piece { name, file: open(path)? });
+            found.files.push((name, path.clone()));
         }
     }
     let beside = |path: &Path| {
@@ -58,21 +59,20 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found, Unreadable> {
     };
     if let Some(folder) = paths.first().filter(|path| !path.is_dir()).and_then(|path| beside(path))
     {
-        if !found.pieces.iter().any(Piece::is_notes) {
+        if !found.files.iter().any(|(name, _)| is_notes(name)) {
             let names = names(&folder, |name| name.ends_with(".notes"))?;
-            add(&mut found, &folder, names)?;
+            add(&mut found, &folder, names);
         }
         found.head = paths.last().and_then(|last| beside(last)).and_then(|at| stored_head(&at));
     }
     Ok(found)
 }
 
-fn add(found: &mut Found, folder: &Path, names: Vec<String>) -> Result<(), Unreadable> {
-    for name in names {
-        let file = open(&folder.join(&name))?;
-        found.pieces.push(Piece { name, file });
-    }
-    Ok(())
+fn add(found: &mut Found, folder: &Path, names: Vec<String>) {
+    found.files.extend(names.into_iter().map(|name| {
+        let path = folder.join(&name);
+        (name, path)
+    }));
 }
 
 /// Names sort as the segments were written.

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
         if let Some(only) = asked.only {
             return Ok((only, 0));
         }
-        let report = verify_paths(&asked.paths, asked.known)?;
+        let report = verify_paths(&asked.paths, asked.known, None)?;
         let status = report.verdict.exit_code();
         let said = match asked.json {
             true => format!("{}\n", json(&report)),

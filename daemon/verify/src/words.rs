@@ -66,6 +66,7 @@ pub fn json(report: &Report) -> String {
         "signed": report.signed,
         "checkpoints": report.checkpoints,
         "remarks": remarks,
+        "journal": report.journal,
     })
     .to_string()
 }

@@ -3,8 +3,10 @@
 
 #![allow(missing_docs)]
 
+mod audit;
 mod buses;
 mod jobs;
+mod journal;
 mod package;
 mod privacy;
 mod queue;
@@ -46,6 +48,13 @@ on_both_releases! {
     trust::others_may_not_submit,
     trust::users_see_only_their_own_jobs,
     trust::the_journal_has_each_record_and_explains_it,
+    journal::imitations_are_told_apart_and_change_no_verdict,
+    journal::what_a_rate_limit_dropped_is_named_and_sent_again_once,
+    journal::a_journald_that_was_away_delays_nothing_and_gets_what_it_missed,
+    journal::the_journal_knows_of_what_was_cut_from_the_log,
+    audit::who_is_let_in_and_who_gets_a_role_is_recorded,
+    audit::only_root_and_the_granted_read_the_log_and_stand_in_it,
+    audit::neither_jobs_nor_agents_nor_users_read_the_key,
     buses::the_bus_is_introspected_and_called_by_hand,
     buses::a_python_client_runs_a_job_on_the_bus,
     buses::the_socket_serves_the_group_without_a_bus,

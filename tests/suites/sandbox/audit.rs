@@ -106,3 +106,60 @@ fn a_torn_last_record_is_set_aside_and_said() {
     let torn = std::fs::read_dir(private.dir().join("log/audit")).unwrap();
     assert!(torn.flatten().any(|e| e.file_name().to_string_lossy().contains("torn")));
 }
+
+/// A small file system for the audit log alone; gone with this value.
+struct SmallLog(std::path::PathBuf);
+
+impl SmallLog {
+    fn mount(private: &Private) -> Self {
+        let at = private.dir().join("log");
+        std::fs::create_dir_all(&at).unwrap();
+        let status = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=256k,mode=0750", "tmpfs"])
+            .arg(&at)
+            .status();
+        assert!(status.unwrap().success());
+        Self(at)
+    }
+}
+
+impl Drop for SmallLog {
+    fn drop(&mut self) {
+        // Lazily: a test that failed leaves a supervisor that writes there.
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn nothing_new_is_done_while_it_cannot_be_recorded_and_what_runs_goes_on() {
+    let private = private!();
+    let log = SmallLog::mount(&private);
+    let runs =
+        private.ctl(["submit", "--quiet", "--", "sh", "-c", "echo up; sleep 3; echo through"]);
+    let runs = runs.ok().to_owned();
+    while private.ctl(["logs", &runs]).stdout.is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let filler = log.0.join("filler");
+    std::fs::write(&filler, vec![0; 300 << 10]).unwrap_err();
+    // The last page of the segment may have room for some records yet.
+    let refused = (0..60)
+        .map(|_| private.ctl(["submit", "--quiet", "--", "touch", "/outputs/done"]))
+        .find(|output| output.status != 0)
+        .expect("a full disk takes no jobs");
+    assert!(refused.says("audit") && refused.says("No space left"), "{refused}");
+    // Who looks for the reason may look.
+    private.ctl(["list"]).ok();
+    private.ctl(["audit", "show", "-n", "1"]).ok();
+    std::fs::remove_file(&filler).unwrap();
+    private.ctl(["wait", &runs]).expect(0);
+    assert!(private.ctl(["logs", &runs]).ok().ends_with("through"));
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while private.ctl(["submit", "--quiet", "--", "true"]).status != 0 {
+        assert!(std::time::Instant::now() < patience, "it never takes work again");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let events: Vec<String> = private.audit_lines();
+    assert!(events.iter().any(|line| line.contains("\"event\":\"log_resumed\"")));
+    private.ctl(["audit", "verify"]).ok();
+}

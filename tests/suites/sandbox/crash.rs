@@ -3,6 +3,8 @@
 
 use crate::private;
 use fetchml_tests::campaign::{Campaign, leftovers};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[test]
@@ -87,4 +89,63 @@ fn every_job_that_was_accepted_ends_once_whenever_the_supervisor_is_killed() {
     assert!(outcome.told > 0, "{outcome:#?}");
     let left = leftovers(&private);
     assert!(left.is_empty(), "{left:#?}");
+}
+
+/// How many submit at once, and for how long.
+const CLIENTS: u64 = 50;
+const STORM: Duration = Duration::from_secs(20);
+
+#[test]
+fn fifty_submit_at_once_under_kills_and_the_chain_has_no_gap_and_no_fork() {
+    let private = private!();
+    // Accepted and never started: what is measured is the log, not the sandbox.
+    private.ctl(["drain"]).ok();
+    let over = AtomicBool::new(false);
+    let submit = |client: u64| {
+        let mut accepted = Vec::new();
+        for n in 0.. {
+            if over.load(Ordering::Relaxed) {
+                break;
+            }
+            let name = format!("storm-{client}-{n}");
+            // One that was cut off may be in or not; one that was answered is in.
+            let output = private.ctl(["submit", "--quiet", "--name", &name, "--", "true"]);
+            if output.status == 0 {
+                accepted.push((output.ok().parse::<u64>().unwrap(), name));
+            }
+        }
+        accepted
+    };
+    let (accepted, kills) = std::thread::scope(|threads| {
+        let clients: Vec<_> = (0..CLIENTS).map(|n| threads.spawn(move || submit(n))).collect();
+        let end = std::time::Instant::now() + STORM;
+        let (mut kills, mut lot) = (0, 7_u64);
+        while std::time::Instant::now() < end {
+            lot = lot.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            std::thread::sleep(Duration::from_millis(100 + (lot >> 33) % 900));
+            if private.supervisor().is_some() {
+                private.crash();
+                kills += 1;
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        let accepted: Vec<_> =
+            clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        (accepted, kills)
+    });
+    assert!(kills > 5 && accepted.len() > 50, "{kills} kills, {} accepted", accepted.len());
+    private.ctl(["audit", "verify"]).ok();
+    // Numbers follow each other, and each acknowledged job was recorded, once.
+    let mut queued = BTreeMap::new();
+    for (line, expected) in private.audit_lines().iter().zip(1_u64..) {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(record["seq"], expected);
+        if let (Some("submit"), Some(job)) = (record["action"].as_str(), record["job"].as_u64()) {
+            let name = record["details"]["name"].as_str().unwrap().to_owned();
+            assert_eq!(queued.insert(job, name), None, "job {job} was recorded twice");
+        }
+    }
+    for (job, name) in &accepted {
+        assert_eq!(queued.get(job), Some(name), "job {job} was acknowledged");
+    }
 }

@@ -18,6 +18,7 @@ mod inside;
 mod output;
 mod probe;
 mod profiles;
+mod reading;
 mod redacted;
 mod refused;
 mod resident;

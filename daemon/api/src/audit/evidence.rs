@@ -6,7 +6,7 @@ use super::key::PublicKey;
 use super::mark::Mark;
 use super::merkle::Tree;
 use super::note::{Checkpoint, Kind};
-use super::remark::Remark;
+use super::remark::{Beats, Remark};
 use super::trail::{NoteError, Trail};
 use super::verdict::{Damage, Finding, Gap};
 use super::verify::Beginning;
@@ -34,6 +34,7 @@ pub struct Checkpoints {
     marks: Vec<Mark>,
     seals: Vec<Checkpoint>,
     count: u64,
+    beats: Beats,
     /// Some were wrong, and nothing after them was believed.
     wrong: Option<Finding>,
     /// The last file of notes ends inside one.
@@ -52,6 +53,7 @@ impl Checkpoints {
             marks: Vec::new(),
             seals: Vec::new(),
             count: 0,
+            beats: Beats::default(),
             wrong: None,
             torn: false,
             any: false,
@@ -77,8 +79,10 @@ impl Checkpoints {
             return self.complain(name, 0, &NoteError::Malformed.to_string());
         };
         let (marks, seals, count) = (&mut self.marks, &mut self.seals, &mut self.count);
+        let beats = &mut self.beats;
         let followed = self.trail.follow_all(whole, |checkpoint| {
             *count += 1;
+            beats.see(checkpoint);
             marks.push(mark(checkpoint));
             if checkpoint.sealed.is_some() {
                 seals.push(checkpoint.clone());
@@ -175,6 +179,7 @@ impl Examination {
             report.signed = held.map(|mark| mark.seq).max();
         }
         checkpoints.judge(&mut report, end);
+        report.remarks.extend(checkpoints.beats.into_list());
         report
     }
 }

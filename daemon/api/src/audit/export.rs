@@ -35,6 +35,8 @@ use std::fmt::Write as _;
 const FIRST_LINE: &str = "fetchml-audit-export 1";
 /// More is no export: a start, a seal for each segment since, and a last one.
 const MAX_NOTES: usize = 1 << 20;
+/// Whoever keeps more anchors gives those that matter.
+const MAX_ANCHORS: usize = 1000;
 const MAX_HEADER_LINE: usize = 64 << 10;
 
 /// Why a file is no export.
@@ -91,6 +93,12 @@ impl Excerpt {
             let begin = before.size() + 1;
             return no(format!(
                 "records {first} to {last} were asked for, there are {begin} to {size}"
+            ));
+        }
+        if anchors.len() > MAX_ANCHORS {
+            let count = anchors.len();
+            return no(format!(
+                "{count} anchors were given, the most is {MAX_ANCHORS}: give fewer"
             ));
         }
         let mut provers = Vec::new();
@@ -213,6 +221,9 @@ impl ExcerptHeader {
                 "" => Vec::new(),
                 proof => hashes(&format!("proof {proof}"), "proof")?,
             };
+            if anchors.len() == MAX_ANCHORS {
+                return Err(NoExport(format!("it has more than {MAX_ANCHORS} anchors")));
+            }
             anchors.push((size, proof));
         };
         if first == 0 || first > last || last > MAX_INTEGER || count > MAX_NOTES {

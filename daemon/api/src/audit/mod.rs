@@ -31,6 +31,7 @@ mod judge;
 mod key;
 mod mark;
 pub mod merkle;
+pub mod mirror;
 mod note;
 mod record;
 mod remark;

@@ -1,6 +1,7 @@
 //! What is odd about a log that holds: findings for a person, and no damage.
 
 use super::Id128;
+use super::note::{Checkpoint, Kind};
 use super::scan::Glance;
 use std::fmt;
 
@@ -8,6 +9,9 @@ use std::fmt;
 const MAX_REMARKS: usize = 20;
 /// A wall clock that is set back by less is kept right by its time service.
 const TOLERANCE_USEC: u64 = 1_000_000;
+
+/// Twice the longest time between two checkpoints that can be configured.
+const SILENCE_USEC: u64 = 2 * 3_600_000_000;
 
 /// Something odd, at a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,44 @@ pub struct Remark {
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words)
+    }
+}
+
+/// The times of checkpoints: while a supervisor lives they come again and again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Beats {
+    before: Option<(Kind, u64)>,
+    remarks: Remarks,
+}
+
+impl Beats {
+    pub(super) fn see(&mut self, checkpoint: &Checkpoint) {
+        let now = (checkpoint.kind, checkpoint.time_usec);
+        let Some((kind, time)) = self.before.replace(now) else { return };
+        let (seq, silence) = (checkpoint.size, checkpoint.time_usec.saturating_sub(time));
+        let minutes = silence / 60_000_000;
+        match (checkpoint.kind, kind) {
+            (Kind::Start, Kind::Stop) => {}
+            (Kind::Start, _) => self.remarks.add(
+                seq,
+                format!(
+                    "at record {seq} the supervisor was started {minutes} minutes after the last \
+                     checkpoint of one that did not close the log"
+                ),
+            ),
+            _ if silence > SILENCE_USEC => self.remarks.add(
+                seq,
+                format!(
+                    "before record {seq} there was no checkpoint for {minutes} minutes: the \
+                     supervisor was held up, or the machine slept"
+                ),
+            ),
+            _ => {}
+        }
+    }
+
+    pub(super) fn into_list(self) -> Vec<Remark> {
+        self.remarks.into_list()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a verification says.
 
+use super::mirror::Comparison;
 use super::remark::Remark;
 use super::{Head, Id128, RecordError};
 use std::fmt;
@@ -96,6 +97,13 @@ pub enum Gap {
         /// Of how many records.
         seq: u64,
     },
+    /// The log holds; the journal lacks copies of some records.
+    NotInJournal {
+        /// Number of the first of them.
+        seq: u64,
+        /// How many.
+        count: u64,
+    },
     /// Bytes after the last whole record, as a crash leaves them.
     TornTail {
         /// Number of the record that began there.
@@ -130,6 +138,10 @@ impl fmt::Display for Gap {
             Self::AnchorElsewhere { seq } => write!(
                 f,
                 "what is here holds, but cannot be compared with the anchor at record {seq}, which is not in it: export with --anchor, or verify the whole log"
+            ),
+            Self::NotInJournal { seq, count } => write!(
+                f,
+                "every record is there as it was written, but the journal lacks {count} of them, the first is record {seq}"
             ),
             Self::TornTail { seq, bytes } => {
                 write!(f, "record {seq} was only begun ({bytes} bytes without an end), as a crash leaves it; what is before it holds")
@@ -197,6 +209,8 @@ pub struct Report {
     pub checkpoints: u64,
     /// What is odd and no damage.
     pub remarks: Vec<Remark>,
+    /// What a comparison with the journal found, when there was one.
+    pub journal: Option<Comparison>,
 }
 
 /// `record 7 is` or `records 7 to 9 are`.

@@ -281,6 +281,7 @@ impl Verifier {
             signed: None,
             checkpoints: 0,
             remarks: self.remarks.into_list(),
+            journal: None,
         }
     }
 

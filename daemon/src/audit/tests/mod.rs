@@ -1,6 +1,7 @@
 //! The log against real files, killed writers and full disks.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod disk;
 mod journal;
 mod segments;
 
@@ -288,88 +289,6 @@ fn many_callers_share_the_disk() {
     eprintln!("one caller: {} us a durable record", one.elapsed().as_micros() / 200);
 }
 
-/// A file system of 64 KiB that is gone when the test is.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let at = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
-            .arg(at.path())
-            .status();
-        mounted.is_ok_and(|status| status.success()).then_some(Self(at))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg(self.0.path()).status());
-    }
-}
-
-#[test]
-fn a_full_disk_refuses_records_and_the_gap_is_recorded() {
-    let Some(disk) = SmallDisk::mount() else {
-        eprintln!("skipped: mounting a tmpfs needs root");
-        return;
-    };
-    let scene = Scene { dir: disk.0.path().join("audit"), _root: tempfile::tempdir().unwrap() };
-    let (audit, _) = scene.open();
-    let filler = disk.0.path().join("filler");
-    drop(fs::write(&filler, vec![0; 40 << 10]));
-    let mut durable = 1;
-    let error = loop {
-        match append(&audit, durable) {
-            Ok(receipt) => durable = receipt.seq,
-            Err(error) => break error,
-        }
-    };
-    assert!(error.to_string().contains("No space left"), "{error}");
-    assert!(audit.state().is_err() && append(&audit, 0).is_err());
-    assert_eq!(
-        (audit.head().seq, verdict(&audit)),
-        (durable, Verdict::Intact),
-        "no half line stays"
-    );
-
-    fs::remove_file(&filler).unwrap();
-    let patience = Instant::now() + Duration::from_secs(20);
-    while audit.state().is_err() {
-        assert!(Instant::now() < patience, "it never recovered");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert_eq!(append(&audit, 0).unwrap().seq, durable + 2);
-    assert_eq!(verdict(&audit), Verdict::Intact);
-    let events = scene.events();
-    assert_eq!(events[events.len() - 2], "log_resumed");
-    drop(audit);
-    drop(scene.open());
-}
-
-#[test]
-fn a_file_system_that_became_read_only_refuses_records_until_it_is_not() {
-    let Some(disk) = SmallDisk::mount() else {
-        eprintln!("skipped: mounting a tmpfs needs root");
-        return;
-    };
-    let scene = Scene { dir: disk.0.path().join("audit"), _root: tempfile::tempdir().unwrap() };
-    let (audit, _) = scene.open();
-    let durable = append(&audit, 1).unwrap().seq;
-    drop(audit);
-    let remount = |how: &str| {
-        let done = Command::new("mount").args(["-o", how]).arg(disk.0.path()).status();
-        assert!(done.unwrap().success(), "{how}");
-    };
-    remount("remount,ro");
-    let refused = scene.refusal();
-    assert!(refused.to_string().contains("Read-only file system"), "{refused}");
-    remount("remount,rw");
-    let (audit, report) = scene.open();
-    assert_eq!(report.head.seq, durable);
-    assert_eq!((append(&audit, 2).unwrap().seq, verdict(&audit)), (durable + 1, Verdict::Intact));
-}
-
 const CRASH_DIR: &str = "FETCHML_TEST_AUDIT_CRASH_DIR";
 
 /// The body of a child process of the next test; nothing by itself.
@@ -379,6 +298,8 @@ fn child_that_is_killed() {
     let (audit, _) = Audit::open(&dir, &Options::with_key_file(dir.with_extension("key"))).unwrap();
     let acknowledged =
         OpenOptions::new().append(true).create(true).open(dir.with_extension("acks")).unwrap();
+    // The last acknowledgement of the one before may have been torn by its end.
+    (&acknowledged).write_all(b"\n").unwrap();
     runtime().block_on(async {
         let work = (0..8u64).map(|task| {
             let (audit, mut acknowledged) = (&audit, &acknowledged);
@@ -424,7 +345,10 @@ fn a_killed_writer_loses_no_acknowledged_record() {
             .collect();
         let text = fs::read_to_string(&acks).unwrap();
         for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
-            let (seq, hash) = line.split_once(' ').unwrap();
+            let Some((seq, hash)) = line.split_once(' ').filter(|(_, hash)| hash.len() == 64)
+            else {
+                continue;
+            };
             let at = seq.parse::<usize>().unwrap() - 1;
             assert_eq!(
                 stored[at].hash.to_string(),

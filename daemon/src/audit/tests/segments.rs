@@ -96,7 +96,7 @@ fn a_sealed_segment_that_was_changed_is_found_by_the_start_or_the_verifier() {
             |s| {
                 let end = s.bytes().len() as u64 - 9;
                 let file = OpenOptions::new().write(true).open(s.segment()).unwrap();
-                file.write_at(b"9", end).unwrap();
+                file.write_at(b"x", end).unwrap();
             },
             "is not what was sealed",
         ),
@@ -264,5 +264,68 @@ fn a_torn_checkpoint_is_no_damage() {
         work(&audit, 2);
         drop(audit);
         assert_eq!(scene.judge(Vec::new()).verdict, Verdict::Intact, "{cut}");
+    }
+}
+
+#[test]
+fn when_nothing_happens_checkpoints_say_so() {
+    let scene = Scene::new();
+    let beat = Duration::from_millis(30);
+    let quick = Options { checkpoint_pause: beat, heartbeat: beat, ..scene.options() };
+    let (audit, _) = Audit::open(&scene.dir, &quick).unwrap();
+    let head = append(&audit, 1).unwrap();
+    let beats = || {
+        let same = |note: &&Note| note.checkpoint.size == head.seq;
+        let times: Vec<u64> =
+            scene.notes().iter().filter(same).map(|note| note.checkpoint.time_usec).collect();
+        times
+    };
+    let patience = Instant::now() + Duration::from_secs(20);
+    while beats().len() < 4 {
+        assert!(Instant::now() < patience, "{:?}", beats());
+        std::thread::sleep(beat);
+    }
+    assert!(beats().is_sorted_by(|a, b| a < b), "{:?}", beats());
+    assert_eq!(audit.head().seq, head.seq, "they are no records");
+    runtime().block_on(audit.close()).unwrap();
+    assert_eq!(scene.judge(Vec::new()).verdict, Verdict::Intact);
+}
+
+#[test]
+fn a_closed_log_proves_its_end_and_takes_nothing_more() {
+    let scene = Scene::new();
+    let (audit, _) = scene.open();
+    work(&audit, 5);
+    runtime().block_on(audit.close()).unwrap();
+    // As it lies there, while the process that wrote it still lives.
+    assert_eq!(scene.judge(Vec::new()).verdict, Verdict::Intact);
+    assert!(matches!(append(&audit, 6), Err(AuditError::Closed)));
+    drop(audit);
+    let (audit, report) = scene.open();
+    assert_eq!((report.head.seq, append(&audit, 7).unwrap().seq), (6, 7));
+}
+
+#[test]
+fn a_seal_that_was_torn_at_a_rotation_is_no_damage_to_starts_and_readers() {
+    for cut in [1, 40, 200] {
+        let scene = Scene::new();
+        let (audit, _) = scene.open_small();
+        work(&audit, 5);
+        drop(audit);
+        // As a power cut leaves it: the next files are there, the seal only begun.
+        let last = scene.notes().pop().unwrap();
+        let begun = last.text().replace("kind stop", "kind seal");
+        let notes = scene.dir.join("000000000001.notes");
+        let mut file = OpenOptions::new().append(true).open(notes).unwrap();
+        file.write_all(&begun.as_bytes()[..cut]).unwrap();
+        fs::write(scene.dir.join("000000000002.log"), "").unwrap();
+        fs::write(scene.dir.join("000000000002.notes"), "").unwrap();
+        let judged = scene.judge(Vec::new()).verdict;
+        assert_eq!(judged.exit_code(), 2, "a reader sees that it was cut off: {judged}");
+        let (audit, _) = scene.open_small();
+        work(&audit, 30);
+        runtime().block_on(audit.close()).unwrap();
+        assert!(scene.files(".log").len() > 2, "it rotates again");
+        assert_eq!(scene.judge(Vec::new()).verdict, Verdict::Intact, "cut at {cut}");
     }
 }

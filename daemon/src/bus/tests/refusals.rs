@@ -254,6 +254,10 @@ impl Ledger for Failing {
         Ledger::checkpoint(self.log.as_ref())
     }
 
+    fn close(&self) -> BoxFuture<'_, Result<(), String>> {
+        Ledger::close(self.log.as_ref())
+    }
+
     fn prune(&self, keep: Duration) -> BoxFuture<'_, Result<usize, String>> {
         Ledger::prune(self.log.as_ref(), keep)
     }

@@ -3,5 +3,7 @@
 
 mod export;
 mod machine;
+mod many;
 mod random;
 mod rows;
+mod silence;
