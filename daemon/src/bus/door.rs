@@ -5,6 +5,7 @@ use crate::access::{Access, Caller, CallerError, Denied, Transport, only_reads};
 use crate::engine::{Engine, EngineError, Scope, records};
 use fetchml_api::audit::NewRecord;
 use fetchml_api::job::JobId;
+use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Notify, watch};
@@ -156,14 +157,26 @@ impl Door {
             Identity::Peer(caller, greeting) => (caller.clone(), greeting.over()),
             Identity::Bus(callers) => callers.look_up(header, connection).await?,
         };
-        if first
-            && self.access().may_connect(&caller).is_ok()
-            && let Err(error) = self.record(records::let_in(&caller, "connect", "bus")).await
-        {
-            // Who only looks may; whatever changes something has a record of its own.
-            tracing::error!(error = %error.message, "who was let in could not be recorded");
+        if first && self.access().may_connect(&caller).is_ok() {
+            self.note(records::let_in(&caller, "connect", "bus"));
         }
         Ok(caller)
+    }
+
+    /// Hands a record to the log without waiting for the disk: what the caller does next
+    /// comes behind it and, where that has a record, is not answered before both are
+    /// there. Who only looks is not made to wait.
+    fn note(&self, record: NewRecord) {
+        let ledger = self.engine().ledger().clone();
+        let mut writing = Box::pin(async move {
+            if let Err(error) = ledger.append(record).await {
+                tracing::error!(%error, "who was let in could not be recorded");
+            }
+        });
+        // It takes its place in the log at once.
+        if (&mut writing).now_or_never().is_none() {
+            tokio::spawn(writing);
+        }
     }
 
     /// Who calls, and whether they may see the job. A job that they may not see is

@@ -119,7 +119,8 @@ pub fn started(record: &JobRecord) -> NewRecord {
     match record.spec.secrets.as_slice() {
         [] => new,
         secrets => {
-            let names: Vec<&str> = secrets.iter().map(|one| one.name.as_str()).collect();
+            let mut names: Vec<&str> = secrets.iter().map(|one| one.name.as_str()).collect();
+            names.sort_unstable();
             new.detail("secrets", names.join(","))
         }
     }
