@@ -14,7 +14,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 /// The supervisor takes no longer ones.
-const MAX_VALUE_BYTES: usize = 48 << 10;
+const MAX_VALUE_BYTES: usize = 8 << 10;
 
 pub(crate) async fn run(context: &Context, secret: &Secret) -> Result<u8> {
     match secret {

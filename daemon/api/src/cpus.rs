@@ -8,6 +8,8 @@ use thiserror::Error;
 /// Numbers above the highest that a set can have.
 const MAX: usize = 1024;
 const WORDS: usize = MAX / 64;
+/// Longer than the longest that names each once.
+const MAX_TEXT_BYTES: usize = 4096;
 
 /// Processors by their numbers, 0 to 1023, written in the kernel's list format
 /// (cpuset(7), "List format"): `0-3,8`. Never empty.
@@ -18,7 +20,10 @@ pub struct CpuSet([u64; WORDS]);
 /// Why a text is not a set of processors.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0:?} is no list of CPUs: give numbers below {MAX} and ranges, such as 0-3,8")]
-pub struct NotCpus(String);
+pub struct NotCpus(
+    /// The text, or its beginning.
+    String,
+);
 
 impl CpuSet {
     /// Whether this processor is in it.
@@ -46,7 +51,10 @@ impl FromStr for CpuSet {
     type Err = NotCpus;
 
     fn from_str(text: &str) -> Result<Self, NotCpus> {
-        let wrong = || NotCpus(text.to_owned());
+        let wrong = || NotCpus(text.chars().take(40).collect());
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(wrong());
+        }
         let number = |word: &str| -> Result<usize, NotCpus> {
             // A sign is none of the format's.
             let digits = word.bytes().all(|b| b.is_ascii_digit());
@@ -127,7 +135,10 @@ mod tests {
             assert_eq!(json, format!("\"{canonical}\""));
             assert_eq!(serde_json::from_str::<CpuSet>(&json).expect("read back"), set);
         }
-        for wrong in ["", ",", "0,", "3-1", "1024", "-1", "+1", "0-", "a", "0 1", "0-3:2"] {
+        let long = "0-1023,".repeat(1000);
+        for wrong in
+            [long.as_str(), "", ",", "0,", "3-1", "1024", "-1", "+1", "0-", "a", "0 1", "0-3:2"]
+        {
             let refused = wrong.parse::<CpuSet>().expect_err(wrong).to_string();
             assert!(refused.contains("such as 0-3,8"), "{refused}");
         }

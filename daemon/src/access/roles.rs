@@ -33,14 +33,15 @@ pub struct RoleChange {
 
 impl Members {
     /// As the account database lists them. Whose primary group it is, it does not list.
-    fn now() -> Self {
+    /// An account database that does not answer is no group without members.
+    fn now() -> io::Result<Self> {
         let mut members = BTreeSet::new();
         for (role, group) in ROLES {
-            let listed = Group::from_name(group).ok().flatten().map(|group| group.mem);
+            let listed = Group::from_name(group)?.map(|group| group.mem);
             let listed = listed.unwrap_or_default().into_iter();
             members.extend(listed.map(|user| (role.to_owned(), user)));
         }
-        Self(members)
+        Ok(Self(members))
     }
 
     fn read(path: &Path) -> io::Result<Option<Self>> {
@@ -87,7 +88,13 @@ pub async fn record_changes(
     ledger: &dyn Ledger,
     occasion: &str,
 ) -> Result<(), String> {
-    record_between(&state_dir.join(FILE), &Members::now(), ledger, occasion).await
+    match Members::now() {
+        Ok(now) => record_between(&state_dir.join(FILE), &now, ledger, occasion).await,
+        Err(error) => {
+            tracing::warn!(%error, "who has which role cannot be told now; it is asked again later");
+            Ok(())
+        }
+    }
 }
 
 async fn record_between(

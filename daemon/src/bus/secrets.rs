@@ -36,7 +36,8 @@ impl Door {
         value: OwnedFd,
     ) -> Result<(), BusError> {
         let value = read_value(&value).map_err(EngineError::from)?;
-        self.change_secret(caller, Event::SecretAdded, name, move |vault, name| {
+        let told = Some(holders.join(","));
+        self.change_secret(caller, Event::SecretAdded, name, told, move |vault, name| {
             vault.add(name, &holders, &value, now_usec())
         })
         .await
@@ -49,7 +50,7 @@ impl Door {
         value: OwnedFd,
     ) -> Result<(), BusError> {
         let value = read_value(&value).map_err(EngineError::from)?;
-        self.change_secret(caller, Event::SecretRotated, name, move |vault, name| {
+        self.change_secret(caller, Event::SecretRotated, name, None, move |vault, name| {
             vault.rotate(name, &value, now_usec())
         })
         .await
@@ -60,7 +61,7 @@ impl Door {
         caller: &Caller,
         name: String,
     ) -> Result<(), BusError> {
-        self.change_secret(caller, Event::SecretRemoved, name, Vault::remove).await
+        self.change_secret(caller, Event::SecretRemoved, name, None, Vault::remove).await
     }
 
     pub(super) async fn secrets(&self) -> Result<Vec<Listed>, BusError> {
@@ -75,10 +76,16 @@ impl Door {
         caller: &Caller,
         event: Event,
         name: String,
+        holders: Option<String>,
         change: impl FnOnce(&Vault, &str) -> Result<(), VaultError> + Send + 'static,
     ) -> Result<(), BusError> {
         crate::secrets::check_name(&name).map_err(EngineError::from)?;
-        self.record(records::secret(caller, event, &name)).await?;
+        let new = records::secret(caller, event, &name);
+        self.record(match holders {
+            Some(holders) => new.detail("for", holders),
+            None => new,
+        })
+        .await?;
         let vault = self.engine().vault().clone();
         let changed = name.clone();
         // systemd-creds is waited for, and the disk.

@@ -64,7 +64,10 @@ impl Engine {
         let Some(first) = specs.first() else { return Ok(Vec::new()) };
         let name = first.name.clone();
         let admitted = match self.admit(caller, &specs, &directories) {
-            Ok(()) => self.check_dependencies(caller, &specs).await,
+            Ok(()) => match self.check_secrets(caller, first).await {
+                Ok(()) => self.check_dependencies(caller, &specs).await,
+                refused => refused,
+            },
             refused => refused,
         };
         if let Err(refused) = admitted {
@@ -124,7 +127,6 @@ impl Engine {
         let spec = &specs[0];
         let profile = self.profile(&spec.profile)?;
         self.launcher.check(spec, &profile, directories)?;
-        self.vault.check(&spec.secrets, &caller.holder())?;
         match self.live().queue.never(&Needs::of(spec, &profile)) {
             None => Ok(()),
             Some(why) => Err(EngineError::Invalid(format!(
@@ -134,6 +136,16 @@ impl Engine {
     }
 
     /// The jobs that these wait for are there, theirs, and can still end as wanted.
+    /// Off the loop: who is in which group may be known to another machine only.
+    async fn check_secrets(&self, caller: &Caller, spec: &JobSpec) -> Result<(), EngineError> {
+        if spec.secrets.is_empty() {
+            return Ok(());
+        }
+        let (vault, uses, holder) = (self.vault.clone(), spec.secrets.clone(), caller.holder());
+        let checked = tokio::task::spawn_blocking(move || vault.check(&uses, &holder)).await;
+        Ok(checked.map_err(|error| EngineError::Failed(error.to_string()))??)
+    }
+
     async fn check_dependencies(
         &self,
         caller: &Caller,

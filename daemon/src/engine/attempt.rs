@@ -52,8 +52,8 @@ impl Engine {
             return Ok(Vec::new());
         }
         let vault = self.vault.clone();
-        let (uid, gid, uses) = (record.uid, record.gid, record.spec.secrets.clone());
-        let taking = move || vault.take(&uses, &Holder::of_user(uid, gid));
+        let (uid, uses) = (record.uid, record.spec.secrets.clone());
+        let taking = move || vault.take(&uses, &Holder::of_user(uid));
         let taken = tokio::task::spawn_blocking(taking).await;
         let taken = taken.map_err(|error| refused(&EngineError::Failed(error.to_string())))?;
         let error = match taken {

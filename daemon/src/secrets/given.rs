@@ -52,5 +52,10 @@ pub fn read_value(file: &OwnedFd) -> Result<Value, VaultError> {
             Ok(n) => at += n,
         }
     }
+    // Line ends are not looked for in logs, and are no part of a variable.
+    let told = value.trim_ascii_end().len();
+    if told < MIN_VALUE_BYTES {
+        return Err(VaultError::Size(told as u64));
+    }
     Ok(value)
 }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// Longest value.
-pub const MAX_VALUE_BYTES: usize = 48 << 10;
+pub const MAX_VALUE_BYTES: usize = 8 << 10;
 /// A shorter one could not be told from other text in a log.
 pub const MIN_VALUE_BYTES: usize = 6;
 const MAX_NAME_BYTES: usize = 64;
@@ -54,14 +54,16 @@ impl Holder {
         Self { uid, groups }
     }
 
-    /// A user with the groups that the account database knows now.
+    /// A user with the groups that the account database knows now: of one that it does
+    /// not know, none.
     #[must_use]
-    pub fn of_user(uid: u32, gid: u32) -> Self {
-        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-        let name = user.and_then(|user| std::ffi::CString::new(user.name).ok());
-        let groups =
-            name.and_then(|name| nix::unistd::getgrouplist(&name, Gid::from_raw(gid)).ok());
-        let groups = groups.unwrap_or_else(|| vec![Gid::from_raw(gid)]);
+    pub fn of_user(uid: u32) -> Self {
+        let known = || {
+            let user = User::from_uid(Uid::from_raw(uid)).ok().flatten()?;
+            let name = std::ffi::CString::new(user.name).ok()?;
+            nix::unistd::getgrouplist(&name, user.gid).ok()
+        };
+        let groups: Vec<Gid> = known().unwrap_or_default();
         Self { uid, groups: groups.into_iter().map(Gid::as_raw).collect() }
     }
 }

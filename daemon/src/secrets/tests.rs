@@ -43,7 +43,7 @@ fn only_who_it_is_for_may_use_it_and_nobody_else_learns_of_it() {
     let state = tempfile::tempdir().expect("a directory");
     let vault = vault(state.path());
     vault.add("theirs", &["user:daemon".to_owned()], &value("s3cret-1"), 1).expect("it is new");
-    let daemon = Holder::of_user(1, 1);
+    let daemon = Holder::of_user(1);
     vault.check(&uses("theirs"), &daemon).expect("it is for daemon");
     let refused = vault.check(&uses("theirs"), &stranger()).expect_err("not for everybody");
     let absent = vault.check(&uses("absent"), &stranger()).expect_err("there is none");

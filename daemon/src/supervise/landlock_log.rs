@@ -118,7 +118,7 @@ impl LandlockLog {
             let (len, _) = match recv(socket, buffer.as_mut_slice(), RecvFlags::empty()) {
                 Ok(read) => read,
                 Err(Errno::NOBUFS) => {
-                    self.heard().domains.values_mut().for_each(|domain| domain.lost = true);
+                    self.heard().lose();
                     continue;
                 }
                 Err(error) => {
@@ -139,11 +139,18 @@ impl Heard {
         domain.map(Domain::in_words).unwrap_or_default()
     }
 
+    /// Records came too fast. The ends of domains may be among what is lost.
+    fn lose(&mut self) {
+        let Self { domains, jobs } = self;
+        domains.retain(|_, domain| domain.pid.is_some_and(|pid| jobs.contains(&pid)));
+        domains.values_mut().for_each(|domain| domain.lost = true);
+    }
+
     fn note(&mut self, told: Told) {
         let (Told::Denied { domain, .. } | Told::Made { domain, .. } | Told::Gone { domain }) =
             &told;
         if self.domains.len() >= MAX_DOMAINS && !self.domains.contains_key(domain) {
-            return;
+            self.lose();
         }
         match told {
             Told::Denied { domain, what } => self.domains.entry(domain).or_default().count(what),

@@ -14,6 +14,8 @@ const JOURNALCTL: &str = "/usr/bin/journalctl";
 /// How long journald is asked to write down what it has taken in.
 const SYNC_LIMIT: Duration = Duration::from_secs(5);
 const MAX_WORDS: u64 = 500;
+/// What journald itself says of who wrote an entry (systemd.journal-fields(7)).
+const BY_ROOT: &str = "_UID=0";
 
 /// How far back the journal is read, and how long that may take.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +26,8 @@ pub struct Reach {
     pub entries: usize,
     /// So long.
     pub limit: Duration,
-    /// The log is being written, and its last copies may be on their way.
+    /// The log is being written, and its last copies may be on their way. Else it is
+    /// about to be opened, and what no root wrote is not looked at.
     pub live: bool,
 }
 
@@ -45,7 +48,16 @@ pub fn read_journal(reach: Reach) -> Result<Option<Mirror>, Unreadable> {
     let Some(begin_usec) = oldest_entry(reach.limit)? else { return Ok(None) };
     let mut mirror = Mirror::new(begin_usec, now_usec);
     let mut words = vec!["--reverse".to_owned(), format!("--output-fields={}", FIELDS.join(","))];
-    words.extend(matches());
+    for word in matches() {
+        // At a start time is short, and an ordinary user can write as much as they like.
+        if !reach.live && word == "+" {
+            words.push(BY_ROOT.to_owned());
+        }
+        words.push(word);
+    }
+    if !reach.live {
+        words.push(BY_ROOT.to_owned());
+    }
     let mut export = Export::start(&words, reach.limit)?;
     let mut entries = 0;
     while let Some(entry) = export.next()? {

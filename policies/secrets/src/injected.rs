@@ -2,7 +2,7 @@
 
 use crate::grams::{GRAM_BYTES, Gram, gram};
 use crate::rules;
-use crate::scan::{Found, Span};
+use crate::scan::{Found, HOLD_BYTES, Span};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -14,12 +14,15 @@ use alloc::vec::Vec;
 const MIN_INJECTED_BYTES: usize = 6;
 /// Lines of a longer secret that are looked for by themselves.
 const MIN_LINE_BYTES: usize = 12;
+/// A longer one is looked for in parts of so many bytes, of which every spelling is
+/// shorter than what is held back of a text.
+const PART_BYTES: usize = HOLD_BYTES / 4;
 
 /// Secrets that are known by heart, in every form in which a program shows them.
 #[derive(Debug)]
 pub(crate) struct Injected {
     /// What may begin with a group, in ascending order.
-    entries: Vec<(Gram, u16)>,
+    entries: Vec<(Gram, u32)>,
     forms: Vec<Box<[u8]>>,
 }
 
@@ -31,19 +34,19 @@ impl Injected {
             let lines = secret.split(|b| *b == b'\n').map(|line| line.trim_ascii());
             let long = lines.filter(|line| line.len() >= MIN_LINE_BYTES);
             for text in core::iter::once(secret).chain(long) {
-                if text.len() >= MIN_INJECTED_BYTES {
-                    forms.extend(spellings(text));
+                let parts = text.chunks(PART_BYTES);
+                for part in parts.filter(|part| part.len() >= MIN_INJECTED_BYTES) {
+                    forms.extend(spellings(part));
                 }
             }
         }
         // The longest first, so that a part does not hide the whole.
         let mut forms: Vec<Box<[u8]>> = forms.into_iter().map(Vec::into_boxed_slice).collect();
         forms.sort_by_key(|form| core::cmp::Reverse(form.len()));
-        forms.truncate(usize::from(u16::MAX));
-        let numbered = forms.iter().map(AsRef::as_ref).zip(0u16..);
+        let numbered = forms.iter().map(AsRef::as_ref).zip(0u32..);
         let begins =
-            |(form, number): (&[u8], u16)| Some((gram(*form.first_chunk::<GRAM_BYTES>()?), number));
-        let mut entries: Vec<(Gram, u16)> = numbered.filter_map(begins).collect();
+            |(form, number): (&[u8], u32)| Some((gram(*form.first_chunk::<GRAM_BYTES>()?), number));
+        let mut entries: Vec<(Gram, u32)> = numbered.filter_map(begins).collect();
         entries.sort_unstable();
         Self { entries, forms }
     }
@@ -56,7 +59,7 @@ impl Injected {
         self.targets(gram).next().is_some()
     }
 
-    fn targets(&self, gram: Gram) -> impl Iterator<Item = u16> {
+    fn targets(&self, gram: Gram) -> impl Iterator<Item = u32> {
         let first = self.entries.partition_point(|(known, _)| *known < gram);
         let rest = self.entries.get(first..).unwrap_or_default().iter();
         rest.take_while(move |(known, _)| *known == gram).map(|(_, number)| *number)
@@ -70,7 +73,7 @@ impl Injected {
     pub(crate) fn at(&self, text: &[u8], at: usize, gram: Gram, last: bool) -> Found {
         let rest = text.get(at..).unwrap_or_default();
         let mut open = false;
-        for form in self.targets(gram).filter_map(|n| self.forms.get(usize::from(n))) {
+        for form in self.targets(gram).filter_map(|n| self.forms.get(n as usize)) {
             if rest.starts_with(form) {
                 // A longer form may still come.
                 return if open {

@@ -112,6 +112,10 @@ impl Finder<'_> {
         let mut named_until = at;
         while let Some((hit, gram)) = self.filter.next(text, at) {
             let found = self.decide(text, hit, gram, last, &mut named_until, carry);
+            let found = match found {
+                Found::Yes(span) if *carry == Carry::Nothing => self.widened(text, hit, span, last),
+                other => other,
+            };
             at = match found {
                 Found::No => hit + 1,
                 Found::Yes(span) => {
@@ -129,7 +133,9 @@ impl Finder<'_> {
                 }
                 Found::Open(secret) if text.len() - hit < HOLD_BYTES => {
                     let harmless_until = self.harmless(text, hit + 1, secret);
-                    return Decided { until: hit.max(from), harmless_until };
+                    // What tells a key may stand behind its beginning.
+                    let known = spans.last().map_or(from, |span| span.end.max(from));
+                    return Decided { until: secret.min(hit).max(known), harmless_until };
                 }
                 Found::Open(_) => {
                     // Too long to wait for: what is there is judged as it is, and what
@@ -155,6 +161,22 @@ impl Finder<'_> {
         let from = spans.last().map_or(from, |span| span.end.max(from));
         let until = self.undecided_tail(text, at.max(from)).min(unfinished_word(text).max(from));
         Decided { until, harmless_until: self.harmless(text, text.len(), text.len()) }
+    }
+
+    /// What a rule takes for a secret may be the first word of one that is known by heart.
+    fn widened(&self, text: &[u8], hit: usize, span: Span, last: bool) -> Found {
+        let Some(injected) = self.injected else { return Found::Yes(span) };
+        let last = last || text.len() - hit >= HOLD_BYTES;
+        let (mut end, mut at) = (span.end, hit + 1);
+        while let Some((begin, gram)) = self.filter.next(text, at).filter(|(at, _)| *at < end) {
+            match injected.at(text, begin, gram, last) {
+                Found::No => {}
+                Found::Yes(more) => end = end.max(more.end),
+                Found::Open(_) => return Found::Open(span.start),
+            }
+            at = begin + 1;
+        }
+        Found::Yes(Span { end, ..span })
     }
 
     /// The last bytes may be the beginning of a group.

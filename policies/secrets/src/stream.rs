@@ -399,6 +399,61 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_the_end_of_a_key_is_not_given_out_for_want_of_what_follows() {
+        for (key, rule) in [
+            (format!("{}+AStQxIzAw==", "aB3/".repeat(19)), "azure-storage-key"),
+            ("9f3b1c7e5a2d48f6b0c1d2e3f4a5b697-us12".to_owned(), "mailchimp-key"),
+        ] {
+            let line = format!("conn {key}\n");
+            for cut in 6..line.len() {
+                let (one, other) = line.split_at(cut);
+                let shown = redacted(&[one.as_bytes(), other.as_bytes()], &[]);
+                assert_eq!(shown, format!("conn [redacted:{rule}]\n"), "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_begins_as_a_rule_has_it_ends_as_the_injected_secret_does() {
+        for secret in ["correct horse battery staple", "Zq9\"x; rest<of>it", "a&b&c&d&e&f"] {
+            let injected = [secret.as_bytes().to_vec()];
+            for name in ["password=", "password: ", "token = ", ""] {
+                let line = format!("{name}{secret} end\n");
+                let whole = redacted(&[line.as_bytes()], &injected);
+                for word in secret.split([' ', ';', '&', '<', '>', '"']).filter(|w| w.len() > 3) {
+                    assert!(!whole.contains(word), "{line:?} {whole:?}");
+                }
+                for cut in 1..line.len() {
+                    let (one, other) = line.split_at(cut);
+                    let shown = redacted(&[one.as_bytes(), other.as_bytes()], &injected);
+                    assert_eq!(shown, whole, "{cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_injected_secret_longer_than_what_is_held_is_gone_as_well() {
+        let mut lot = 1u32;
+        let mut draw = || {
+            lot = lot.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b'!' + lot.to_be_bytes()[1] % 90)
+        };
+        let secret: String = (0..8192).map(|_| draw()).collect();
+        let injected = [secret.clone().into_bytes()];
+        let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+        for text in [secret, hex] {
+            let line = format!("x {text} y\n");
+            for size in [100, 1000, 5000, 70_000] {
+                let pieces: Vec<&[u8]> = line.as_bytes().chunks(size).collect();
+                let shown = redacted(&pieces, &injected);
+                let left = shown.replace("[redacted:injected-secret]", "");
+                assert_eq!(left, "x  y\n", "{size}");
+            }
+        }
+    }
+
+    #[test]
     fn a_token_longer_than_what_is_held_is_gone_to_its_end() {
         let long = format!("a sk-{} b\n", "Ab1xY9kQ".repeat(15_000));
         for size in [100, 5000, 65_536] {

@@ -7,7 +7,7 @@ use fetchml_api::job::{JobSpec, SecretUse};
 use std::collections::BTreeMap;
 use zbus::Variant;
 
-const MAX_SECRETS: usize = 32;
+const MAX_SECRETS: usize = 16;
 
 /// `secrets`: names of those that become files.
 pub(super) fn files(value: &Variant<'_>) -> Result<Vec<SecretUse>, BusError> {
