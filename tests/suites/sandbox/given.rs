@@ -179,9 +179,11 @@ fn a_planted_secret_is_nowhere_but_in_its_job() {
     let submitted = ctl(&submit);
     assert!(submitted.status.success(), "{}", String::from_utf8_lossy(&submitted.stderr));
     let log = loop {
-        let log = ctl(&["logs", "1"]);
+        // In this order: what is shown then is the log of the second try.
         let status = ctl(&["status", "1", "--json"]);
-        let runs = holds(&status.stdout, "\"state\":\"running\"");
+        let log = ctl(&["logs", "1"]);
+        let runs = ["\"state\":\"running\"", "\"attempt\":2"];
+        let runs = runs.iter().all(|part| holds(&status.stdout, part));
         if runs && holds(&log.stdout, "[redacted:github-token]") {
             break log;
         }
