@@ -117,6 +117,7 @@ impl LandlockLog {
             }
             let (len, _) = match recv(socket, buffer.as_mut_slice(), RecvFlags::empty()) {
                 Ok(read) => read,
+                Err(Errno::INTR) => continue,
                 Err(Errno::NOBUFS) => {
                     self.heard().lose();
                     continue;

@@ -275,12 +275,17 @@ impl Ledger for Failing {
     }
 }
 
-#[tokio::test]
-async fn while_nothing_can_be_recorded_what_waits_goes_on_waiting() {
+/// A world with so many slots whose log can be broken.
+async fn with_failing_log(slots: usize, known: bool) -> (World, Arc<Failing>) {
     let dir = Arc::new(tempfile::tempdir().expect("temporary directory"));
     let log = open_audit(dir.path());
-    let ledger = Arc::new(Failing { log, broken: AtomicBool::new(false), known: true });
-    let world = World::with(dir, 1, Simulator::default(), ledger.clone()).await;
+    let ledger = Arc::new(Failing { log, broken: AtomicBool::new(false), known });
+    (World::with(dir, slots, Simulator::default(), ledger.clone()).await, ledger)
+}
+
+#[tokio::test]
+async fn while_nothing_can_be_recorded_what_waits_goes_on_waiting() {
+    let (world, ledger) = with_failing_log(1, true).await;
     let manager = world.manager(1000).await;
     let running = submit(&manager, &["sleep"]).await;
     let waiting = submit(&manager, &["true"]).await;
@@ -299,10 +304,7 @@ async fn while_nothing_can_be_recorded_what_waits_goes_on_waiting() {
 
 #[tokio::test]
 async fn a_cancellation_that_meets_the_end_of_a_failed_try_is_the_last_word() {
-    let dir = Arc::new(tempfile::tempdir().expect("temporary directory"));
-    let log = open_audit(dir.path());
-    let ledger = Arc::new(Failing { log, broken: AtomicBool::new(false), known: false });
-    let world = World::with(dir, 1, Simulator::default(), ledger.clone()).await;
+    let (world, ledger) = with_failing_log(1, false).await;
     let manager = world.manager(1000).await;
     let job = submit(&manager, &["sleep"]).await;
     let id = fetchml_api::job::JobId(job);
@@ -322,10 +324,7 @@ async fn a_cancellation_that_meets_the_end_of_a_failed_try_is_the_last_word() {
 #[tokio::test]
 async fn without_audit_no_new_work_is_taken_and_running_work_waits_to_be_reported() {
     for known in [true, false] {
-        let dir = Arc::new(tempfile::tempdir().expect("temporary directory"));
-        let log = open_audit(dir.path());
-        let ledger = Arc::new(Failing { log, broken: AtomicBool::new(false), known });
-        let world = World::with(dir, 2, Simulator::default(), ledger.clone()).await;
+        let (world, ledger) = with_failing_log(2, known).await;
         let manager = world.manager(1000).await;
         let running = submit(&manager, &["sleep"]).await;
         let running_id = fetchml_api::job::JobId(running);
