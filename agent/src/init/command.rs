@@ -24,7 +24,7 @@ pub(super) struct Started {
     pub(super) listener: Option<Listener>,
 }
 
-/// Reads the plan.
+/// Reads the plan, and lets go of its file: the job's secrets are in it.
 pub(super) fn read_plan() -> Result<AgentPlan, Errno> {
     let file = super::borrowed(fd::PLAN);
     let size = usize::try_from(rustix::fs::fstat(file)?.st_size).map_err(|_| Errno::FBIG)?;
@@ -36,6 +36,7 @@ pub(super) fn read_plan() -> Result<AgentPlan, Errno> {
             n => at += n,
         }
     }
+    confine::place_descriptor(super::borrowed(fd::NULL[0]), fd::PLAN)?;
     AgentPlan::decode(&bytes).map_err(|_| Errno::BADMSG)
 }
 

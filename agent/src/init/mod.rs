@@ -41,7 +41,8 @@ pub(crate) fn run() -> u8 {
 }
 
 struct Job {
-    plan: AgentPlan,
+    /// Time between TERM and KILL.
+    grace_usec: u64,
     observed: Observed,
     signals: OwnedFd,
     /// The supervisor, while it has connected and not spoken yet.
@@ -111,10 +112,11 @@ fn set_up(observed: &mut Observed, marked: &mut usize) -> Result<Job, SetupError
         Some(limit) => Deadline::TimeLimit(elapsed_usec().saturating_add(limit)),
         None => Deadline::Never,
     };
-    let log_limit_bytes = plan.log_limit_bytes;
+    // The rest of the plan is not kept: the job's environment is in it.
+    let AgentPlan { grace_usec, log_limit_bytes, refusals, .. } = plan;
     Ok(Job {
-        denials: Denials::new(listener, plan.refusals.clone(), failure.is_none()),
-        plan,
+        denials: Denials::new(listener, refusals, failure.is_none()),
+        grace_usec,
         observed: *observed,
         signals,
         visitor: None,
@@ -286,7 +288,7 @@ impl Job {
 
     fn ask_to_end(&mut self) {
         if matches!(self.deadline, Deadline::Never | Deadline::TimeLimit(_)) {
-            self.deadline = Deadline::Kill(elapsed_usec().saturating_add(self.plan.grace_usec));
+            self.deadline = Deadline::Kill(elapsed_usec().saturating_add(self.grace_usec));
             signal_everything(Signal::TERM);
             // A stopped process would sleep through its grace period.
             signal_everything(Signal::CONT);

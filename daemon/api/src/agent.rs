@@ -21,6 +21,7 @@ pub const STOP_OVER_DISK: u8 = b'F';
 /// [`DeniedCalls`], then the connection ends.
 pub const DENIED: u8 = b'D';
 
+use alloc::vec;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -109,12 +110,15 @@ impl Refusals {
 }
 
 impl AgentPlan {
-    /// The bytes of the plan file.
+    /// The bytes of the plan file. No copy of them stays behind.
     ///
     /// # Errors
     /// None in practice: byte strings always have an encoding.
     pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_allocvec(self)
+        // At once as long as needed: a buffer that grew would leave secrets behind.
+        let mut bytes = vec![0; postcard::experimental::serialized_size(self)?];
+        postcard::to_slice(self, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Reads a plan file.

@@ -4,6 +4,9 @@
 //! that are free: the program takes what it needed at once of each size, however
 //! long it runs. Large ones are mappings of their own, which begin as zeros that take
 //! no memory, and go back to the kernel.
+//!
+//! What is given back is wiped: of a secret that passed through, only what the program
+//! still holds is in its memory.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -72,6 +75,13 @@ fn pages(bytes: usize) -> *mut u8 {
     made.map_or(null_mut(), <*mut _>::cast)
 }
 
+/// Overwrites what is used no more. Of assembly the compiler cannot think that nobody
+/// will look at what it writes.
+fn wipe(block: *mut u8, bytes: usize) {
+    // SAFETY: the callers have a block of at least so many bytes.
+    unsafe { crate::memory::fill(block, 0, bytes) };
+}
+
 impl Blocks {
     fn take(&mut self, size: usize) -> *mut u8 {
         let bytes = UNIT_BYTES << size;
@@ -96,8 +106,10 @@ impl Blocks {
         block
     }
 
-    fn give_back(&mut self, block: *mut u8, size: usize) {
+    /// Takes back a block, of which so many bytes were used.
+    fn give_back(&mut self, block: *mut u8, used: usize, size: usize) {
         let Some(first) = self.free.get_mut(size) else { return };
+        wipe(block, used);
         // SAFETY: nobody uses this block any more, and it has room for an address.
         unsafe { block.cast::<*mut u8>().write(*first) };
         *first = block;
@@ -129,8 +141,11 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         match room(layout) {
-            // SAFETY: as in alloc.
-            Some(Room::Small(size)) => unsafe { &mut *self.0.get() }.give_back(block, size),
+            Some(Room::Small(size)) => {
+                // SAFETY: as in alloc.
+                let blocks = unsafe { &mut *self.0.get() };
+                blocks.give_back(block, layout.size(), size);
+            }
             Some(Room::Pages(bytes)) => {
                 // SAFETY: the mapping is the block's alone.
                 let _ = unsafe { munmap(block.cast(), bytes) };
@@ -143,6 +158,7 @@ unsafe impl GlobalAlloc for Heap {
         // SAFETY: the caller says that this makes a layout.
         let wanted = unsafe { Layout::from_size_align_unchecked(bytes, layout.align()) };
         if room(layout) == room(wanted) {
+            wipe(block.wrapping_add(bytes), layout.size().saturating_sub(bytes));
             return block;
         }
         // SAFETY: as the caller says.
@@ -226,6 +242,26 @@ mod tests {
         (0..1000).for_each(|_| cycle());
         // Other tests of this process may run beside it.
         assert!(mapped_bytes() < before + (32 << 20), "it grew");
+    }
+
+    #[test]
+    fn nothing_stays_of_what_is_given_back() {
+        const USED: usize = 100;
+        let heap = Heap::new();
+        // SAFETY: the size is not zero.
+        let block = unsafe { heap.alloc(layout(USED)) };
+        // SAFETY: nobody else has the block.
+        unsafe { block.write_bytes(0xaa, USED) };
+        // SAFETY: it came from this heap with this layout.
+        let same = unsafe { heap.realloc(block, layout(USED), USED - 10) };
+        assert_eq!(same, block, "it is shortened where it is");
+        // SAFETY: as above.
+        unsafe { heap.dealloc(block, layout(USED - 10)) };
+        // SAFETY: the memory is still the heap's, and no other thread has this heap.
+        let left = unsafe { std::slice::from_raw_parts(block, USED) };
+        // It begins with the address of the next.
+        let left = &left[size_of::<*mut u8>()..];
+        assert!(left.iter().all(|byte| *byte == 0), "{left:?}");
     }
 
     #[test]

@@ -8,17 +8,23 @@ use alloc::vec::Vec;
 
 /// Bits of a hash; the filter is 16 KiB.
 const BITS: u32 = 17;
+/// Bits of another hash, which is asked where the first says that something may begin,
+/// and takes back nearly all that is wrong: 4 KiB.
+const SECOND_BITS: u32 = 15;
 /// Bits of it that say where in a table to look.
 const BUCKET_BITS: u32 = 11;
 /// Of the beginnings of groups: 4 KiB.
 const BEGIN_BITS: u32 = 15;
+const FIRST_BYTES: usize = 1 << (BITS - 3);
+const SECOND_BYTES: usize = 1 << (SECOND_BITS - 3);
 /// Bytes of the filter.
-pub(crate) const FILTER_BYTES: usize = 1 << (BITS - 3);
+pub(crate) const FILTER_BYTES: usize = FIRST_BYTES + SECOND_BYTES;
 const BEGIN_BYTES: usize = 1 << (BEGIN_BITS - 3);
 /// Makes a small letter of a capital, in four bytes at once. It merges a few other
 /// bytes as well, which closer looks tell apart.
 const FOLD: u32 = 0x2020_2020;
 const FACTOR: u32 = 0x9e37_79b1;
+const SECOND_FACTOR: u32 = 0x85eb_ca6b;
 
 /// Bytes of a group.
 pub(crate) const GRAM_BYTES: usize = 4;
@@ -32,6 +38,10 @@ pub(crate) fn gram(bytes: [u8; GRAM_BYTES]) -> Gram {
 
 const fn place(gram: Gram) -> usize {
     (gram.wrapping_mul(FACTOR) >> (32 - BITS)) as usize
+}
+
+const fn second_place(gram: Gram) -> usize {
+    (gram.wrapping_mul(SECOND_FACTOR) >> (32 - SECOND_BITS)) as usize
 }
 
 fn bucket(gram: Gram) -> usize {
@@ -57,7 +67,7 @@ pub(crate) fn write(mut entries: Vec<(Gram, u16)>, draft: &mut Draft) {
     let mut bits = vec![0u8; FILTER_BYTES];
     let mut begins = vec![0u8; BEGIN_BYTES];
     for (gram, target) in &entries {
-        set(&mut bits, place(*gram));
+        set_both(&mut bits, *gram);
         let bytes = gram.to_le_bytes();
         (1..GRAM_BYTES).for_each(|len| set(&mut begins, begin_place(&bytes[..len])));
         draft.part(Section::Grams).extend(bytes);
@@ -68,6 +78,14 @@ pub(crate) fn write(mut entries: Vec<(Gram, u16)>, draft: &mut Draft) {
     draft.part(Section::Starts).extend(starts.flat_map(u16::to_le_bytes));
     *draft.part(Section::Filter) = bits;
     *draft.part(Section::Begins) = begins;
+}
+
+/// Lets the filter see a group.
+fn set_both(bits: &mut [u8], gram: Gram) {
+    if let Some((first, second)) = bits.split_at_mut_checked(FIRST_BYTES) {
+        set(first, place(gram));
+        set(second, second_place(gram));
+    }
 }
 
 fn set(bits: &mut [u8], place: usize) {
@@ -116,22 +134,30 @@ impl<'r> Filter<'r> {
         bits.try_into().ok().map(Self)
     }
 
+    /// Only the lowest bit counts.
     fn bit(self, gram: Gram) -> u8 {
         let at = place(gram | FOLD);
-        self.0[(at >> 3) & (FILTER_BYTES - 1)] >> (at & 7)
+        self.0[(at >> 3) & (FIRST_BYTES - 1)] >> (at & 7)
+    }
+
+    /// Whether both hashes say so.
+    fn has(self, gram: Gram) -> bool {
+        let at = second_place(gram | FOLD);
+        let second = self.0[FIRST_BYTES + ((at >> 3) & (SECOND_BYTES - 1))] >> (at & 7);
+        self.bit(gram) & second & 1 != 0
     }
 
     /// A filter that sees these groups as well.
     pub(crate) fn and(self, grams: impl Iterator<Item = Gram>) -> alloc::boxed::Box<[u8]> {
         let mut bits = self.0.to_vec();
-        grams.for_each(|gram| set(&mut bits, place(gram)));
+        grams.for_each(|gram| set_both(&mut bits, gram));
         bits.into()
     }
 
     /// The first place, from `at` on, at which something may begin, and its group.
     #[inline]
     pub(crate) fn next(self, text: &[u8], mut at: usize) -> Option<(usize, Gram)> {
-        // Four places at a time; only one bit of each word counts.
+        // Four places at a time.
         while let Some(bytes) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
             let eight = u64::from_le_bytes(*bytes);
             #[allow(clippy::cast_possible_truncation)]
@@ -140,7 +166,7 @@ impl<'r> Filter<'r> {
                 self.bit(gram(0)) | self.bit(gram(8)) | self.bit(gram(16)) | self.bit(gram(24));
             if any & 1 != 0 {
                 for (step, shift) in [0, 8, 16, 24].into_iter().enumerate() {
-                    if self.bit(gram(shift)) & 1 != 0 {
+                    if self.has(gram(shift)) {
                         return Some((at + step, gram(shift) | FOLD));
                     }
                 }
@@ -149,7 +175,7 @@ impl<'r> Filter<'r> {
         }
         while let Some(bytes) = text.get(at..).and_then(<[u8]>::first_chunk::<GRAM_BYTES>) {
             let gram = gram(*bytes);
-            if self.bit(gram) & 1 != 0 {
+            if self.has(gram) {
                 return Some((at, gram));
             }
             at += 1;

@@ -4,7 +4,7 @@
 use crate::private;
 use fetchml_tests::Private;
 use sha2::{Digest, Sha256};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 const IN_FILE: &str = "Pl4nted/file+4Zk ?&=end";
@@ -130,7 +130,7 @@ const PLANTED: [&str; 12] = [
 ];
 
 fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    memchr::memmem::find(bytes, text.as_bytes()).is_some()
 }
 
 fn search(bytes: &[u8], place: &dyn std::fmt::Display) {
@@ -152,6 +152,27 @@ fn search_processes(job: u64) {
             search(&bytes, &path.join(part).display());
         }
     }
+}
+
+/// Looks through all that a process has written into its memory.
+fn search_memory(process: i32, secrets: &[&str]) {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    let memory = std::fs::File::open(format!("/proc/{process}/mem")).unwrap();
+    let mut looked_through = 0;
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|edge| u64::from_str_radix(edge, 16).unwrap());
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+        // A thread's stack may have gone meanwhile.
+        if memory.read_exact_at(&mut bytes, start).is_err() {
+            continue;
+        }
+        looked_through += bytes.len();
+        for secret in secrets {
+            assert!(!holds(&bytes, secret), "{secret} is in {line} of process {process}");
+        }
+    }
+    assert!(looked_through > 1 << 20, "only {looked_through} bytes");
 }
 
 #[test]
@@ -200,7 +221,15 @@ fn a_planted_secret_is_nowhere_but_in_its_job() {
     let environment = std::fs::read(format!("/proc/{command}/environ")).unwrap();
     assert!(holds(&environment, IN_VARIABLE), "the job itself has it");
     search_processes(namespace);
+    // Nor would a core of the supervisor have it.
+    let supervisor = private.supervisor().expect("it runs").as_raw_nonzero();
+    search_memory(supervisor.get(), &[IN_FILE, IN_VARIABLE]);
+    let parent = std::fs::read_to_string(format!("/proc/{command}/stat")).unwrap();
+    let agent = parent.rsplit_once(')').unwrap().1.split(' ').nth(2).unwrap();
+    let plan = std::fs::read_link(format!("/proc/{agent}/fd/3")).unwrap();
+    assert_eq!(plan, Path::new("/dev/null"), "the agent keeps its plan");
     private.crash();
+    let export = private.dir().join("export.audit").display().to_string();
     for words in [
         &["list", "--json"][..],
         &["status", "1", "--json"],
@@ -212,6 +241,7 @@ fn a_planted_secret_is_nowhere_but_in_its_job() {
         &["wait", "1"],
         &["attempts", "1", "--json"],
         &["audit", "show", "--json"],
+        &["audit", "export", &export],
         &["audit", "verify"],
         &["doctor"],
     ] {
@@ -226,7 +256,7 @@ fn a_planted_secret_is_nowhere_but_in_its_job() {
     for path in &kept {
         assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777, 0o600, "{}", path.display());
     }
-    for name in ["log", "report", "fetchml.db", "000000000001.log"] {
+    for name in ["log", "report", "fetchml.db", "000000000001.log", "export.audit"] {
         assert!(others.iter().any(|p| p.ends_with(name)), "{name} is not among {others:?}");
     }
     for path in &others {

@@ -201,6 +201,11 @@ impl Finder<'_> {
         value: &Value,
         in_query: bool,
     ) -> bool {
+        let is_number = secret.iter().all(|b| b.is_ascii_digit() || b".,%eE+-_".contains(b));
+        // The most common case first: a count of tokens.
+        if is_number && !is_secret_number(secret, name, kind, joint) {
+            return false;
+        }
         let words = String::from_utf8_lossy(secret);
         if self.rules.is_nothing(secret)
             || self.is_spoken_of(secret)
@@ -208,19 +213,11 @@ impl Finder<'_> {
         {
             return false;
         }
+        if is_number {
+            return true;
+        }
         if words.len() >= 2 && words.starts_with('<') && words.ends_with('>') {
             return self.manner == Manner::Config && self.rules.is_placeholder(&words);
-        }
-        let number = secret.iter().all(|b| b.is_ascii_digit() || b".,%eE+-_".contains(b));
-        if number {
-            let digits = secret.iter().filter(|b| b.is_ascii_digit()).count();
-            let is_pin =
-                ends_with(name, b"pin") && (4..=12).contains(&digits) && digits == secret.len();
-            return is_pin
-                || kind == Kind::Secret
-                    && digits >= 4
-                    && joint != Joint::Blank
-                    && !names_token(name);
         }
         if is_code(&words)
             || value::is_path(&words)
@@ -274,6 +271,13 @@ impl Value {
     fn in_sentence_word(&self, secret: &[u8]) -> bool {
         !self.quoted && !entropy::is_suspicious(secret) && secret.len() < 7
     }
+}
+
+/// A PIN, or the value of what can only be a secret.
+fn is_secret_number(secret: &[u8], name: &[u8], kind: Kind, joint: Joint) -> bool {
+    let digits = secret.iter().filter(|b| b.is_ascii_digit()).count();
+    let is_pin = ends_with(name, b"pin") && (4..=12).contains(&digits) && digits == secret.len();
+    is_pin || kind == Kind::Secret && digits >= 4 && joint != Joint::Blank && !names_token(name)
 }
 
 fn ends_with(name: &[u8], end: &[u8]) -> bool {
