@@ -2,7 +2,7 @@
 //! nothing but plain files of one name is opened: no link leads elsewhere.
 
 use super::AuditError;
-use fetchml_api::audit::{Head, PublicKey};
+use fetchml_api::audit::{Head, MAX_NOTE_BYTES, PublicKey};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
@@ -154,6 +154,17 @@ impl Directory {
     /// The checkpoints of a segment.
     pub(super) fn read_notes(&self, number: u64) -> Result<Vec<u8>, AuditError> {
         self.read_bounded(&notes_name(number), MAX_NOTES_BYTES)
+    }
+
+    /// The end of the checkpoints of a segment, in which the last one is.
+    pub(super) fn read_end_of_notes(&self, number: u64) -> Result<Vec<u8>, AuditError> {
+        let name = notes_name(number);
+        let file = self.open_to_read(&name)?;
+        let length = file.metadata().map_err(self.io("examine", &name))?.len();
+        let window = length.min(u64::try_from(2 * MAX_NOTE_BYTES).unwrap_or(u64::MAX));
+        let mut bytes = vec![0; usize::try_from(window).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, length - window).map_err(self.io("read", &name))?;
+        Ok(bytes)
     }
 
     fn read_bounded(&self, name: &str, limit: u64) -> Result<Vec<u8>, AuditError> {

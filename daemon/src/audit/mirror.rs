@@ -29,6 +29,9 @@ pub(super) type Lost = (Head, Box<[u8]>);
 #[derive(Debug, Default)]
 pub(super) struct Mirrored {
     found: Comparison,
+    /// Records since the last comparison that were not looked at: the journal keeps them no
+    /// more, or they are more than a start waits for.
+    not_compared: u64,
     pub(super) lost: VecDeque<Lost>,
 }
 
@@ -50,29 +53,35 @@ pub(super) fn compare(
         }
     };
     let mut lost = VecDeque::new();
+    let mut seen = 0;
     for number in past.segments_after(mark, SEGMENTS) {
-        pass_by(directory, &segment_name(number), mark, &mut mirror, &mut lost)?;
+        seen += pass_by(directory, &segment_name(number), mark, &mut mirror, &mut lost)?;
     }
     if let (Some(log_id), Some(end)) = (found.log_id, found.end) {
         mirror.expect(log_id, end);
     }
+    let since = mark.max(past.first_record().saturating_sub(1));
+    let all = found.end.map_or(0, |end| end.seq.saturating_sub(since));
     let found = mirror.finish();
+    let not_compared = all.saturating_sub(seen).saturating_add(found.forgotten);
     match &found.finding {
         Some(bad) if matches!(bad.damage, Damage::Truncated | Damage::Rewritten) => {
             Err(directory.damaged(bad.words.clone()))
         }
         // A copy that is wrong in itself says something about the journal only.
-        _ => Ok(Some(Mirrored { found, lost })),
+        _ => Ok(Some(Mirrored { found, not_compared, lost })),
     }
 }
 
+/// Answers with how many records it showed.
 fn pass_by(
     directory: &Directory,
     name: &str,
     mark: u64,
     mirror: &mut Mirror,
     lost: &mut VecDeque<Lost>,
-) -> Result<(), AuditError> {
+) -> Result<u64, AuditError> {
+    let mut seen = 0;
     let failed =
         |error| AuditError::io::<std::io::Error>("read", directory.path().join(name))(error);
     let mut reader = BufReader::with_capacity(READ_BYTES, directory.open_to_read(name)?);
@@ -83,10 +92,14 @@ fn pass_by(
         reader.by_ref().take(limit).read_until(b'\n', &mut line).map_err(failed)?;
         // A torn end is not written yet.
         if line.pop_if(|last| *last == b'\n').is_none() {
-            return Ok(());
+            return Ok(seen);
         }
         let Ok(head) = Head::of_line(&line) else { continue };
-        if head.seq > mark && mirror.see(&line) == Some(Presence::Missing) {
+        if head.seq <= mark {
+            continue;
+        }
+        seen += 1;
+        if mirror.see(&line) == Some(Presence::Missing) {
             lost.push_back((head, line.as_slice().into()));
             if lost.len() > SENT_AGAIN {
                 lost.pop_front();
@@ -99,12 +112,14 @@ impl Mirrored {
     /// What there is to tell of it.
     pub(super) fn record(&self) -> Option<NewRecord> {
         let found = &self.found;
-        if found.missing.is_empty() && found.imitations == 0 && found.finding.is_none() {
+        let agrees = found.missing.is_empty() && found.imitations == 0 && found.finding.is_none();
+        if agrees && self.not_compared == 0 {
             return None;
         }
         let mut new = own_record(Event::AuditVerified, "compare-journal")
-            .result(Outcome::Failure)
+            .result(if agrees { Outcome::Success } else { Outcome::Failure })
             .detail("copied", found.copied)
+            .detail("not_compared", self.not_compared)
             .detail("missing", found.missing_records())
             .detail("sent_again", self.lost.len())
             .detail("imitations", found.imitations);

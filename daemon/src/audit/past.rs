@@ -1,13 +1,15 @@
-//! A log as it lies there when it is opened: its checkpoints are followed, the last
-//! segment is verified in full, and earlier ones must be as they were sealed.
+//! A log as it lies there when it is opened: its checkpoints are followed from the file
+//! on in which the log's own key signed last, which vouches for all before it; the last
+//! segment is verified in full, and earlier ones must be as they were sealed. So a start
+//! takes as long after years as after a week.
 
 use super::AuditError;
 use super::directory::{Directory, notes_name, segment_name};
 use super::open::READ_BYTES;
 use fetchml_api::audit::merkle::Tree;
 use fetchml_api::audit::{
-    Anchor, Beginning, Checkpoint, Gap, Head, Id128, MAX_LINE_BYTES, Mark, PublicKey, Trail,
-    Verdict, Verifier,
+    Anchor, Beginning, Checkpoint, Gap, Head, Id128, Kind, MAX_LINE_BYTES, Mark, Note, NoteError,
+    PublicKey, Trail, Verdict, Verifier, split_notes,
 };
 use std::fs::File;
 use std::io::Read;
@@ -50,44 +52,84 @@ impl Past {
             marks: Vec::new(),
             torn: None,
         };
-        for number in directory.notes()? {
-            past.read_notes(directory, number)?;
+        let mut numbers = directory.notes()?;
+        let mut followed = Vec::new();
+        while let Some(number) = numbers.pop() {
+            let bytes = directory.read_notes(number)?;
+            // Of a rotation that ended before its seal was whole.
+            if bytes.is_empty() {
+                continue;
+            }
+            let has_start = has_start(&bytes);
+            followed.push((number, bytes));
+            if has_start {
+                break;
+            }
+        }
+        for number in numbers {
+            past.read_seal(directory, number)?;
+        }
+        for (number, bytes) in followed.iter().rev() {
+            past.read_notes(directory, *number, bytes)?;
         }
         Ok(past)
     }
 
-    fn read_notes(&mut self, directory: &Directory, number: u64) -> Result<(), AuditError> {
+    /// The last checkpoint of a segment.
+    fn read_seal(&mut self, directory: &Directory, number: u64) -> Result<(), AuditError> {
         let name = notes_name(number);
-        let bytes = directory.read_notes(number)?;
-        // Of a rotation that ended before its seal was whole.
-        if bytes.is_empty() {
-            return Ok(());
+        let bytes = directory.read_end_of_notes(number)?;
+        // It may begin within a letter, and within a note.
+        let text = (0..bytes.len().min(4)).find_map(|at| str::from_utf8(&bytes[at..]).ok());
+        let last = text
+            .map(split_notes)
+            .and_then(|(notes, rest)| notes.last().copied().filter(|_| rest.is_empty()));
+        let seal = last.ok_or(NoteError::Malformed).and_then(|last| self.trail.skip_to(last));
+        let seal = seal.map_err(|error| {
+            directory.damaged(format!("{name} does not end with a seal that fits: {error}"))
+        })?;
+        if seal.sealed.as_ref().is_none_or(|sealed| sealed.segment != number) {
+            return Err(directory.damaged(format!("{name} ends with the seal of another segment")));
         }
+        let seal = seal.clone();
+        self.note(&seal);
+        Ok(())
+    }
+
+    fn read_notes(
+        &mut self,
+        directory: &Directory,
+        number: u64,
+        bytes: &[u8],
+    ) -> Result<(), AuditError> {
+        let name = notes_name(number);
         if self.torn.is_some() {
             return Err(directory.damaged(format!("the checkpoints before {name} end inside one")));
         }
-        let good = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), str::len);
-        let text = std::str::from_utf8(&bytes[..good]).unwrap_or_default();
-        let first_segment = self.segments.first().copied().unwrap_or(0);
-        let (marks, seals, before) = (&mut self.marks, &mut self.seals, &mut self.before);
-        let rest = self.trail.follow_all(text, |checkpoint| {
-            let (root, hash) = (Some(checkpoint.root), Some(checkpoint.head));
-            let from = format!("the checkpoint at record {}", checkpoint.size);
-            marks.push(Mark { seq: checkpoint.size, root, hash, from });
-            match &checkpoint.sealed {
-                Some(sealed) if sealed.segment >= first_segment => seals.push(checkpoint.clone()),
-                Some(_) => *before = Some(checkpoint.clone()),
-                None => {}
-            }
-        });
+        let text = text_of(bytes);
+        let mut trail = self.trail.clone();
+        let rest = trail.follow_all(text, |checkpoint| self.note(checkpoint));
+        self.trail = trail;
         let rest = rest.map_err(|(place, error)| {
             directory.damaged(format!("checkpoint {} in {name}: {error}", place + 1))
         })?;
-        let torn = bytes.len() - good + rest.len();
+        let torn = bytes.len() - text.len() + rest.len();
         if torn > 0 {
             self.torn = Some((number, u64::try_from(bytes.len() - torn).unwrap_or(0)));
         }
         Ok(())
+    }
+
+    fn note(&mut self, checkpoint: &Checkpoint) {
+        let (root, hash) = (Some(checkpoint.root), Some(checkpoint.head));
+        let from = format!("the checkpoint at record {}", checkpoint.size);
+        self.marks.push(Mark { seq: checkpoint.size, root, hash, from });
+        let first_segment = self.segments.first().copied().unwrap_or(0);
+        match &checkpoint.sealed {
+            Some(sealed) if sealed.segment >= first_segment => self.seals.push(checkpoint.clone()),
+            Some(_) => self.before = Some(checkpoint.clone()),
+            None => {}
+        }
     }
 
     /// The segment that is written.
@@ -227,6 +269,18 @@ impl Past {
         file.set_len(good).map_err(io("cut back"))?;
         file.sync_all().map_err(io("sync"))
     }
+}
+
+/// As much of it as is text.
+fn text_of(bytes: &[u8]) -> &str {
+    let good = str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    str::from_utf8(&bytes[..good]).unwrap_or_default()
+}
+
+/// Whether the log's own key signs in these notes.
+fn has_start(bytes: &[u8]) -> bool {
+    let (notes, _) = split_notes(text_of(bytes));
+    notes.into_iter().filter_map(Note::read).any(|note| note.checkpoint.kind == Kind::Start)
 }
 
 /// Whether a file has this length and its last line is this record.

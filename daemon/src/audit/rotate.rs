@@ -8,12 +8,14 @@ use super::{AuditError, clock, keys};
 use fetchml_api::audit::{Checkpoint, Event, Role};
 use std::time::Duration;
 
-/// Far below what a reader takes: years of heartbeats of an idle machine.
-const MAX_NOTES_BYTES: u64 = 64 << 20;
+/// Far below what a reader takes: a month of heartbeats of an idle machine. A start checks
+/// the signatures of so many at most, some ten thousand, for each segment that was begun
+/// since the one before.
+const MAX_NOTES_BYTES: u64 = 4 << 20;
 
 impl Log {
-    /// Seals the segment when it is full, of records or of checkpoints. The first record of the next one says so.
-    /// Answers whether it did, with that record as the last batch.
+    /// Seals the segment when it is full, of records or of checkpoints. The first record
+    /// of the next one says so. Answers whether it did, with that record as the last batch.
     pub(super) fn rotate_when_full(&mut self) -> Result<bool, AuditError> {
         if self.good_bytes < self.segment_bytes && self.notes.bytes() < MAX_NOTES_BYTES {
             return Ok(false);

@@ -128,11 +128,22 @@ pub(crate) fn a_journald_that_was_away_delays_nothing_and_gets_what_it_missed(c:
     assert_eq!(missing(&verify(c, 0)), 0);
 
     // What is older than the journal keeps is not missed.
-    c.sh("root", "journalctl --rotate --vacuum-time=1s").ok();
+    grow(c, 10);
+    c.sh("root", "sleep 1; journalctl --rotate --vacuum-time=1s").ok();
     grow(c, 3);
     let judged = verify(c, 0);
     assert!(judged["journal"]["forgotten"].as_u64() > Some(10), "{judged:#}");
     assert!(remarks(&judged).contains("older than what the journal keeps"), "{judged:#}");
+
+    // But a start says that nobody compared it.
+    c.sh("root", "systemctl restart fetchmld").ok();
+    let shown = c.sh("root", "fetchmlctl audit show --json --event audit_verified -n 3");
+    let records = shown.ok().lines().map(|line| serde_json::from_str(line).expect("a record"));
+    let mut records = records.filter(|one: &Value| one["action"] == "compare-journal");
+    let record = records.next_back().unwrap_or_else(|| panic!("{shown}"));
+    assert_eq!(record["result"], "success", "{record}");
+    let skipped = record["details"]["not_compared"].as_str().and_then(|n| n.parse::<u64>().ok());
+    assert!(skipped >= Some(10), "{record}");
 }
 
 pub(crate) fn the_journal_knows_of_what_was_cut_from_the_log(c: &Container) {

@@ -81,6 +81,60 @@ fn full_segments_are_sealed_and_the_chain_goes_on() {
 }
 
 #[test]
+fn a_start_looks_back_no_further_than_the_log_s_own_key() {
+    type Harm = fn(&str) -> String;
+    let interval = |text: &str| text.replacen("kind interval", "kind demand", 1);
+    let of_the_seal = |text: &str| {
+        let (before, seal) = text.rsplit_once("kind seal").unwrap();
+        format!("{before}kind seal{}", seal.replacen("time 1", "time 2", 1))
+    };
+    let without_seal = |text: &str| {
+        let notes = split_notes(text).0;
+        notes[..notes.len() - 1].concat()
+    };
+    let harms: [(u64, Harm, Option<&str>); 6] = [
+        // It is vouched for, and for the verifier to look at.
+        (1, interval, None),
+        (1, of_the_seal, None),
+        (1, without_seal, Some("000000000001.notes does not end with a seal")),
+        // The next one names it.
+        (2, of_the_seal, Some("checkpoint 1 in 000000000003.notes")),
+        (2, interval, None),
+        (3, interval, Some("in 000000000003.notes")),
+    ];
+    for (number, harm, refused) in harms {
+        let scene = Scene::new();
+        let count = |scene: &Scene| scene.files(".notes").len();
+        let (audit, _) = scene.open_small();
+        let fill = |audit: &Audit, files: usize| {
+            while count(&scene) < files {
+                append(audit, 0).unwrap();
+            }
+            work(audit, 8);
+        };
+        fill(&audit, 3);
+        drop(audit);
+        // The key signs in the third; another follows.
+        let (audit, _) = scene.open_small();
+        fill(&audit, 4);
+        drop(audit);
+        let path = scene.dir.join(notes_name(number));
+        let text = fs::read_to_string(&path).unwrap();
+        assert_ne!(harm(&text), text, "{number}");
+        fs::write(&path, harm(&text)).unwrap();
+        let opened = Audit::open(&scene.dir, &scene.small());
+        match (opened, refused) {
+            (Ok(_), None) => {}
+            (Err(error), Some(words)) => {
+                assert!(error.to_string().contains(words), "{number}: {error}");
+            }
+            (opened, _) => panic!("{number} {refused:?}: {opened:?}"),
+        }
+        assert_eq!(scene.judge(Vec::new()).verdict.exit_code(), 1, "{number}");
+    }
+}
+
+#[test]
 fn a_sealed_segment_that_was_changed_is_found_by_the_start_or_the_verifier() {
     type Harm = fn(&Scene);
     let harms: [(Harm, &str); 5] = [
