@@ -21,7 +21,8 @@ pub(super) fn check(served: &impl Served, answers: &Answers, outcome: &mut Outco
     for job in told {
         let ended = all.remove(&job.id).ok_or_else(|| "is not there".to_owned());
         if let Err(why) = ended.and_then(|ended| check_job(served, job, &ended, outcome)) {
-            outcome.wrong.push(format!("job {} ({}): {why}", job.id, job.tag));
+            let attempts = served.ctl(&["attempts", &job.id]).stdout;
+            outcome.wrong.push(format!("job {} ({}): {why}\n{attempts}", job.id, job.tag));
         }
     }
     // Jobs that were accepted while their client heard nothing of it are jobs as well.

@@ -1,0 +1,367 @@
+//! What stands behind a name: how a value is joined to it, and the value.
+
+use super::Span;
+use crate::charset::CharSet;
+use crate::names::{Kind, MAX_NAME_BYTES};
+use crate::rules;
+
+pub(super) const NAME: CharSet = CharSet::of(b"0-9A-Za-z_.-");
+const BLANK: CharSet = CharSet::of(b" \t");
+
+/// A place in the text, with what is known of how it got there.
+pub(super) struct Cursor<'t> {
+    pub(super) text: &'t [u8],
+    pub(super) at: usize,
+    pub(super) last: bool,
+}
+
+/// The text ends too early.
+pub(super) struct Short;
+
+impl Cursor<'_> {
+    fn peek(&self) -> Result<Option<u8>, Short> {
+        match self.text.get(self.at) {
+            Some(byte) => Ok(Some(*byte)),
+            None if self.last => Ok(None),
+            None => Err(Short),
+        }
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// Whether this is next. Not knowing yet is no answer.
+    fn looks_at(&self, wanted: &[u8]) -> Result<bool, Short> {
+        let rest = self.rest();
+        let shown = rest.len().min(wanted.len());
+        let same = rest
+            .get(..shown)
+            .is_some_and(|r| wanted.get(..shown).is_some_and(|w| r.eq_ignore_ascii_case(w)));
+        if same && shown < wanted.len() && !self.last {
+            Err(Short)
+        } else {
+            Ok(same && shown == wanted.len())
+        }
+    }
+
+    fn skip(&mut self, wanted: &[u8]) -> Result<bool, Short> {
+        let there = self.looks_at(wanted)?;
+        if there {
+            self.at += wanted.len();
+        }
+        Ok(there)
+    }
+
+    fn skip_set(&mut self, set: &CharSet) -> Result<usize, Short> {
+        let run = set.run(self.rest());
+        self.at += run;
+        self.peek()?;
+        Ok(run)
+    }
+
+    /// Sequences that colour, also as JSON escapes them.
+    fn skip_colours(&mut self) -> Result<(), Short> {
+        loop {
+            let begins = self.skip(b"\x1b[")?
+                || self.skip(b"\\u001b[")?
+                || self.skip(b"\\x1b[")?
+                || self.skip(b"\\033[")?;
+            if !begins {
+                return Ok(());
+            }
+            self.skip_set(&CharSet::of(b"0-9;:?"))?;
+            self.at += usize::from(self.peek()?.is_some_and(|byte| byte.is_ascii_alphabetic()));
+        }
+    }
+}
+
+/// How name and value are joined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Joint {
+    /// `=`, `:` and their kin; whether a blank follows.
+    Sign { spaced: bool },
+    /// `--name value`
+    Option,
+    /// Only a blank, or the word "is".
+    Blank,
+    /// `<name>value</name>`
+    Element,
+}
+
+/// The value of an assignment.
+pub(super) struct Value {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) quoted: bool,
+    pub(super) scheme: bool,
+    /// Behind it stands a word, as in a sentence.
+    pub(super) in_sentence: bool,
+}
+
+/// What stands between name and value; nothing when the name stands alone.
+pub(super) fn joint(
+    cursor: &mut Cursor<'_>,
+    before: Option<u8>,
+    name: &[u8],
+    kind: Kind,
+) -> Result<Option<Joint>, Short> {
+    let quotes = CharSet::of(b"\"'`\\])");
+    cursor.skip_colours()?;
+    let mut closers = cursor.skip_set(&quotes)?;
+    if closers > 0 && cursor.text.get(cursor.at - 1) == Some(&b'\\') {
+        // The escape of what follows, not of a quote.
+        cursor.at -= 1;
+        closers -= 1;
+    }
+    cursor.skip_colours()?;
+    if closers > 8 {
+        return Ok(None);
+    }
+    if (before == Some(b'<') || closers == 1) && cursor.peek()? == Some(b'>') {
+        cursor.at += 1;
+        return Ok(Some(Joint::Element));
+    }
+    let blanks = cursor.skip_set(&BLANK)?;
+    cursor.skip_colours()?;
+    for sign in [&b":="[..], b"=>", b"->", b"==", b"!=", b"%3D", b"%3A", b"\\u003d", b"=", b":"] {
+        if !cursor.skip(sign)? {
+            continue;
+        }
+        // A comparison with something else, a namespace, a URL, a slice.
+        if sign == b"!=" || sign == b":" && matches!(cursor.peek()?, Some(b':' | b'/')) {
+            return Ok(None);
+        }
+        cursor.skip_colours()?;
+        let spaced = cursor.skip_set(&BLANK)? > 0;
+        cursor.skip_colours()?;
+        return Ok(Some(Joint::Sign { spaced }));
+    }
+    // <add key="ApiKey" value="x"/>
+    if closers > 0 && blanks > 0 && cursor.skip(b"value=")? {
+        return Ok(Some(Joint::Sign { spaced: false }));
+    }
+    // ('password', 'x')
+    if closers > 0 && cursor.peek()? == Some(b',') {
+        cursor.at += 1;
+        cursor.skip_set(&BLANK)?;
+        let next = cursor.peek()?;
+        return Ok(matches!(next, Some(b'"' | b'\'')).then_some(Joint::Sign { spaced: false }));
+    }
+    if name.starts_with(b"--") && kind != Kind::Maybe && (blanks > 0 || closers > 0) {
+        return Ok(Some(Joint::Option));
+    }
+    if blanks == 0 || closers > 0 {
+        return Ok(None);
+    }
+    for word in [&b"is "[..], b"was ", b"by ", b"set to ", b"changed to "] {
+        if cursor.skip(word)? {
+            break;
+        }
+    }
+    Ok(Some(Joint::Blank))
+}
+
+/// The value that begins here.
+pub(super) fn read_value(
+    cursor: &mut Cursor<'_>,
+    joint: Joint,
+    in_query: bool,
+) -> Result<Option<Value>, Short> {
+    // b'…', u"…", SecretStr('…')
+    let prefix = CharSet::of(b"A-Za-z").run(cursor.rest());
+    if prefix > 0 && prefix <= 12 {
+        let after = cursor.rest().get(prefix..).unwrap_or_default();
+        match after {
+            [b'(', b'"' | b'\'', ..] => cursor.at += prefix + 1,
+            [b'"' | b'\'', ..] if prefix <= 2 => cursor.at += prefix,
+            [] | [b'('] if !cursor.last => return Err(Short),
+            _ => {}
+        }
+    }
+    let slashes = CharSet::of(b"\\").run(cursor.rest());
+    let quote = cursor.rest().get(slashes).copied();
+    if quote.is_none() && !cursor.last {
+        return Err(Short);
+    }
+    let Some(quote) = quote.filter(|q| matches!(q, b'"' | b'\'' | b'`')) else {
+        return unquoted(cursor, joint, in_query);
+    };
+    cursor.at += slashes + 1;
+    // An empty text, or three quotes.
+    if slashes == 0 && cursor.looks_at(&[quote, quote])? {
+        cursor.at += 2;
+    }
+    let scheme = skip_scheme(cursor)?;
+    let start = cursor.at;
+    let rest = cursor.rest();
+    let mut at = 0;
+    let end = loop {
+        let Some(byte) = rest.get(at) else {
+            if cursor.last {
+                break at;
+            }
+            return Err(Short);
+        };
+        match byte {
+            b'\n' | b'\r' => {
+                // It was no quotation: what is up to the next blank counts.
+                break rest.iter().position(|b| b.is_ascii_whitespace()).unwrap_or(at);
+            }
+            b'\\' => {
+                let run = CharSet::of(b"\\").run(rest.get(at..).unwrap_or_default());
+                match rest.get(at + run) {
+                    None if !cursor.last => return Err(Short),
+                    Some(next) if *next == quote && run <= slashes => break at,
+                    _ => at += run + usize::from(slashes == 0 && run % 2 == 1),
+                }
+            }
+            byte if *byte == quote => break at,
+            _ => at += 1,
+        }
+    };
+    Ok((end > 0).then_some(Value {
+        start,
+        end: start + end,
+        quoted: true,
+        scheme,
+        in_sentence: false,
+    }))
+}
+
+/// `Bearer `, `Basic ` and other schemes before the secret itself.
+fn skip_scheme(cursor: &mut Cursor<'_>) -> Result<bool, Short> {
+    for scheme in [
+        &b"Bearer "[..],
+        b"Basic ",
+        b"Token token=",
+        b"Token ",
+        b"ApiKey ",
+        b"Api-Key ",
+        b"Key ",
+        b"Splunk ",
+        b"GenieKey ",
+        b"SSWS ",
+        b"Bot ",
+    ] {
+        if cursor.skip(scheme)? {
+            cursor.skip_set(&BLANK)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn unquoted(cursor: &mut Cursor<'_>, joint: Joint, in_query: bool) -> Result<Option<Value>, Short> {
+    const ENDS: CharSet = CharSet::of(b" \t\r\n\x1b\"'`<>");
+    let mut scheme = skip_scheme(cursor)?;
+    if !scheme && cursor.rest().first() == Some(&b'{') && cursor.rest().get(1) != Some(&b'{') {
+        return Ok(None);
+    }
+    if !scheme {
+        scheme = false;
+        // A list: its first member.
+        while matches!(cursor.rest().first(), Some(b'[' | b'(')) {
+            cursor.at += 1;
+        }
+        if matches!(cursor.peek()?, Some(b'"' | b'\'')) {
+            return read_value(cursor, joint, in_query);
+        }
+    }
+    let start = cursor.at;
+    let rest = cursor.rest();
+    let mut at = 0;
+    let mut depth = 0usize;
+    loop {
+        let Some(byte) = rest.get(at) else {
+            if cursor.last {
+                break;
+            }
+            return Err(Short);
+        };
+        // A placeholder in angle brackets, and a reference in braces, are one value.
+        if at == 0 && *byte == b'<' {
+            let close = rest.iter().take(64).position(|b| *b == b'>' || *b == b'\n');
+            match close {
+                Some(close) => {
+                    at = close + 1;
+                    break;
+                }
+                None if !cursor.last && rest.len() < 64 => return Err(Short),
+                None => return Ok(None),
+            }
+        }
+        let next = rest.get(at + 1);
+        if matches!(byte, b',' | b';' | b'&' | b'|' | b'\\' | b'%')
+            && next.is_none()
+            && !cursor.last
+        {
+            return Err(Short);
+        }
+        let ends = match byte {
+            b'&' => in_query || begins_pair(rest, at + 1),
+            b',' | b';' | b'|' => {
+                next.is_none_or(|n| {
+                    n.is_ascii_whitespace()
+                        || matches!(n, b'"' | b'\'' | b'}' | b']' | b')' | b'|' | b'\\')
+                }) || begins_pair(rest, at + 1)
+            }
+            b'(' | b'[' | b'{' => {
+                depth += 1;
+                false
+            }
+            b')' | b']' | b'}' if depth > 0 => {
+                depth -= 1;
+                false
+            }
+            b')' | b']' | b'}' => true,
+            b'\\' => {
+                next.is_none_or(|n| matches!(n, b'n' | b't' | b'r' | b'"' | b'\'' | b'u' | b'x'))
+            }
+            b'%' => rest.get(at + 1..at + 3).is_some_and(|hex| hex.eq_ignore_ascii_case(b"26")),
+            byte => ENDS.has(*byte),
+        };
+        if ends {
+            break;
+        }
+        at += 1;
+    }
+    let shown = rest.get(..at).unwrap_or_default();
+    let end = match shown {
+        // The end of a sentence, or the colon of what follows.
+        [.., b'.' | b':' | b',' | b';'] if !in_query => at - 1,
+        _ => at,
+    };
+    let behind = rest.get(at..).unwrap_or_default();
+    let in_sentence = match behind {
+        [b' ', next, ..] => next.is_ascii_alphabetic() && !begins_pair(behind, 1),
+        [b' '] | [] if !cursor.last => return Err(Short),
+        _ => false,
+    };
+    Ok((end > 0).then_some(Value { start, end: start + end, quoted: false, scheme, in_sentence }))
+}
+
+/// Whether another `name=` or `name:` begins here.
+fn begins_pair(text: &[u8], at: usize) -> bool {
+    let rest = text.get(at..).unwrap_or_default();
+    let blanks = BLANK.run(rest);
+    let rest = rest.get(blanks..).unwrap_or_default();
+    let name = NAME.run(rest);
+    name > 0 && name < MAX_NAME_BYTES && matches!(rest.get(name), Some(b'=' | b':'))
+}
+
+/// All of a cookie header: the pairs are sessions more often than not.
+pub(super) fn cookie(cursor: &mut Cursor<'_>, set: bool) -> Result<Option<Span>, Short> {
+    let start = cursor.at + CharSet::of(b"\"'\\").run(cursor.rest());
+    let rest = cursor.text.get(start..).unwrap_or_default();
+    let ends = |b: &u8| matches!(b, b'\n' | b'\r' | b'"' | b'\x1b') || set && *b == b';';
+    let end = match rest.iter().position(ends) {
+        Some(end) => end,
+        None if cursor.last => rest.len(),
+        None => return Err(Short),
+    };
+    let line = rest.get(..end).unwrap_or_default();
+    let end = line.strip_suffix(b"'").or(line.strip_suffix(b"\\")).unwrap_or(line).len();
+    let has_pair = line.contains(&b'=') && !line.windows(3).any(|w| w == b"***");
+    Ok((has_pair && end >= 6).then_some(Span { start, end: start + end, rule: rules::COOKIE }))
+}
