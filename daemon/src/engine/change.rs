@@ -83,7 +83,7 @@ impl Engine {
         caller: &Caller,
         id: JobId,
     ) -> Result<(), EngineError> {
-        let mut record = self.dead(id).await?;
+        let (mut record, _mine) = self.dead(id).await?;
         let directories = self.directories_again(&record).await?;
         record.state = JobState::Queued;
         "put back from the dead-letter list".clone_into(&mut record.reason);
@@ -107,18 +107,37 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Invalid`] when it is not in that list.
     pub async fn drop_dead(&self, caller: &Caller, id: JobId) -> Result<(), EngineError> {
-        let mut record = self.dead(id).await?;
+        let (mut record, _mine) = self.dead(id).await?;
         record.dead = false;
         let changed = records::changed(caller, id, "drop");
         self.ledger.append(changed).await.map_err(EngineError::AuditUnavailable)?;
         Ok(self.store.end(record, None, None).await?)
     }
 
-    async fn dead(&self, id: JobId) -> Result<JobRecord, EngineError> {
+    /// A job of the list, which is the caller's alone until the claim is dropped: of two
+    /// who put it back at once only one may.
+    async fn dead(&self, id: JobId) -> Result<(JobRecord, Claim<'_>), EngineError> {
+        if !self.live().claimed.insert(id) {
+            let words = format!("job {id} is being taken out of the dead-letter list just now");
+            return Err(EngineError::Invalid(words));
+        }
+        let claim = Claim { engine: self, id };
         let record = self.store.job(id).await?.ok_or(EngineError::NoSuchJob(id))?;
         if record.dead {
-            return Ok(record);
+            return Ok((record, claim));
         }
         Err(EngineError::Invalid(format!("job {id} is not in the dead-letter list")))
+    }
+}
+
+/// A job of the dead-letter list that nobody else changes.
+struct Claim<'e> {
+    engine: &'e Engine,
+    id: JobId,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.engine.live().claimed.remove(&self.id);
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Live {
     fresh: HashMap<JobId, JobRecord>,
     /// Who waits for the end of a job, where somebody does.
     watched: HashMap<JobId, Done>,
+    /// Jobs of the dead-letter list that somebody is changing.
+    pub(super) claimed: HashSet<JobId>,
     /// What jobs need is the same for most.
     needs: HashSet<Arc<Needs>>,
     /// When the timer that is set will go off, microseconds since the epoch.

@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, HashSet};
 
 /// Ready jobs that one decision looks at, so that it costs the same however many
 /// wait. Those beyond are looked at when some of these have gone.
-pub const MOST_LOOKED_AT: usize = 256;
+pub const MOST_LOOKED_AT: usize = 1024;
+/// Of these, jobs of one user that cannot start: whoever queues many of them keeps nobody
+/// else from being looked at.
+const MOST_PASSED_OVER: usize = 128;
 
 /// A job that starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +65,14 @@ impl Queue {
         let (mut extra, mut closed) = (BTreeMap::new(), HashSet::new());
         let mut promise: Option<Promise> = None;
         let mut starts: Vec<Start> = Vec::new();
+        let mut passed_over: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut pass_over = |uid, closed: &mut HashSet<u32>| {
+            let count = passed_over.entry(uid).or_default();
+            *count += 1;
+            if *count == MOST_PASSED_OVER {
+                closed.insert(uid);
+            }
+        };
         for _ in 0..MOST_LOOKED_AT {
             if free.slots == 0 {
                 break;
@@ -79,12 +90,14 @@ impl Queue {
                 if promise.is_none() {
                     promise = self.promise(&starts, &entry.needs, now_usec);
                 }
+                pass_over(entry.uid, &mut closed);
                 continue;
             }
             let would_end = now_usec.saturating_add(entry.time_limit_usec);
             if let Some(promise) = &mut promise
                 && !promise.admits(&entry.needs, would_end)
             {
+                pass_over(entry.uid, &mut closed);
                 continue;
             }
             has.take(&entry.needs);

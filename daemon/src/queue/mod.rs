@@ -163,9 +163,11 @@ impl Queue {
         self.shares.of(uid, now_usec, self.rules.half_life_usec)
     }
 
-    /// A job was accepted, or is to be tried again.
+    /// A job was accepted, or is to be tried again. One that waits already has this entry
+    /// from now on.
     pub fn push(&mut self, entry: Entry, now_usec: u64) {
         let id = entry.id;
+        self.remove(id);
         for dependency in &entry.after {
             self.dependents.entry(dependency.job).or_default().push(id);
         }
@@ -277,6 +279,8 @@ impl Queue {
             && at_usec <= now_usec
         {
             self.lift(job);
+            // Whatever job it is of, or of none: it has gone off.
+            self.timers.remove(&(at_usec, job));
             self.settle(job, now_usec);
         }
     }

@@ -46,6 +46,31 @@ fn why(queue: &Queue, id: u64) -> String {
 }
 
 #[test]
+fn whoever_queues_many_that_cannot_start_keeps_nobody_else_from_starting() {
+    let mut queue = queue(16, 16, 1);
+    let long = Entry { uid: 9, time_limit_usec: 24 * 60 * MINUTE, ..needing(1, 1000, 1) };
+    queue.push(long, 1);
+    assert_eq!(ids(&queue.take_next(1)), [1]);
+    for id in 100..100 + 2 * MOST_LOOKED_AT as u64 {
+        queue.push(needing(id, 1000, 1), 1);
+    }
+    queue.push(Entry { uid: 2, time_limit_usec: MINUTE, ..entry(9999, 2) }, 1);
+    assert_eq!(ids(&queue.take_next(2)), [9999]);
+}
+
+#[test]
+fn a_job_that_is_put_in_line_twice_waits_once() {
+    let mut queue = queue(1, 8, 0);
+    let later = |at| Entry { not_before_usec: at, ..entry(1, 1) };
+    queue.push(later(5), 1);
+    queue.push(later(7), 1);
+    assert_eq!((queue.queued_of(1), queue.next_time()), (1, Some(7)));
+    queue.wake(8);
+    assert_eq!(ids(&queue.take_next(8)), [1]);
+    assert_eq!((queue.queued_of(1), queue.next_time()), (0, None));
+}
+
+#[test]
 fn first_come_first_served_within_the_slots() {
     let mut queue = queue(2, 8, 0);
     for id in [3, 1, 2, 4] {

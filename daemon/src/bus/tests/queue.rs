@@ -6,6 +6,7 @@ use crate::engine::simulator::exited;
 use crate::engine::{EngineError, Scope};
 use fetchml_api::job::{FailureClass, JobId, JobSpec, JobState};
 use fetchml_api::queueing::{ArrayPlace, Condition, Dependency, Queueing};
+use futures_util::FutureExt;
 use std::collections::BTreeMap;
 
 fn caller(uid: u32) -> Arc<Caller> {
@@ -57,6 +58,24 @@ async fn what_is_not_the_jobs_doing_is_tried_again_and_then_goes_to_the_dead() {
     assert!(!over(&world, id).await.dead);
     let twice = world.desk.engine.drop_dead(&caller(1000), id).await.expect_err("it is gone");
     assert_eq!(twice.to_string(), format!("job {id} is not in the dead-letter list"));
+}
+
+#[tokio::test]
+async fn of_many_who_put_a_dead_job_back_at_once_one_does() {
+    let world = impatient(0).await;
+    let policy = BTreeMap::from([(FailureClass::Infrastructure, 1)]);
+    let queueing = Queueing { retry: policy, ..Queueing::default() };
+    let id = submit(&world, spec("broken", queueing)).await;
+    assert!(over(&world, id).await.dead);
+    let engine = &world.desk.engine;
+    let asker = caller(1000);
+    let mut calls: Vec<_> = (0..10).map(|_| engine.requeue_dead(&asker, id).boxed()).collect();
+    calls.push(engine.drop_dead(&asker, id).boxed());
+    let answers = futures_util::future::join_all(calls).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+    let again = over(&world, id).await;
+    assert_eq!((again.attempt, again.dead), (4, true), "two tries once, and two again");
+    engine.drop_dead(&asker, id).await.expect("nobody has a claim any more");
 }
 
 #[tokio::test]
