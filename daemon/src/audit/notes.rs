@@ -89,12 +89,9 @@ impl Notes {
         Ok(checkpoint)
     }
 
-    /// Goes on in the file of the next segment.
-    pub(super) fn move_to(&mut self, directory: &Directory, name: &str) -> Result<(), AuditError> {
-        self.file = directory.open_or_create(name)?;
-        self.path = directory.path().join(name);
-        self.good_bytes = 0;
-        Ok(())
+    /// Goes on in the file of the next segment, which is empty.
+    pub(super) fn move_to(&mut self, file: File, path: PathBuf) {
+        (self.file, self.path, self.good_bytes) = (file, path, 0);
     }
 
     fn checkpoint(&self, state: &State<'_>, kind: Kind) -> Checkpoint {

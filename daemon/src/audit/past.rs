@@ -42,8 +42,26 @@ pub(super) struct Past {
 
 impl Past {
     pub(super) fn read(directory: &Directory) -> Result<Self, AuditError> {
+        let mut past = Self::of(directory)?;
+        past.follow(directory, directory.notes()?, u64::MAX)?;
+        Ok(past)
+    }
+
+    /// The seals of segments that are there, by what the log's keys signed.
+    pub(super) fn signed_seals(
+        directory: &Directory,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<Checkpoint>, AuditError> {
+        let mut past = Self::of(directory)?;
+        let numbers = directory.notes()?.into_iter().filter(|number| *number <= last);
+        past.follow(directory, numbers.collect(), first)?;
+        Ok(past.seals)
+    }
+
+    fn of(directory: &Directory) -> Result<Self, AuditError> {
         let keys = directory.read_keys()?;
-        let mut past = Self {
+        Ok(Self {
             segments: directory.segments()?,
             trail: Trail::new(keys.clone()),
             keys,
@@ -51,8 +69,17 @@ impl Past {
             before: None,
             marks: Vec::new(),
             torn: None,
-        };
-        let mut numbers = directory.notes()?;
+        })
+    }
+
+    /// Reads these files of notes: in full from the last of them back to one, the `first`
+    /// or before it, in which the log's own key signs, and the seals of those before.
+    fn follow(
+        &mut self,
+        directory: &Directory,
+        mut numbers: Vec<u64>,
+        first: u64,
+    ) -> Result<(), AuditError> {
         let mut followed = Vec::new();
         while let Some(number) = numbers.pop() {
             let bytes = directory.read_notes(number)?;
@@ -60,19 +87,19 @@ impl Past {
             if bytes.is_empty() {
                 continue;
             }
-            let has_start = has_start(&bytes);
+            let is_vouched_for = number <= first && has_start(&bytes);
             followed.push((number, bytes));
-            if has_start {
+            if is_vouched_for {
                 break;
             }
         }
         for number in numbers {
-            past.read_seal(directory, number)?;
+            self.read_seal(directory, number)?;
         }
         for (number, bytes) in followed.iter().rev() {
-            past.read_notes(directory, *number, bytes)?;
+            self.read_notes(directory, *number, bytes)?;
         }
-        Ok(past)
+        Ok(())
     }
 
     /// The last checkpoint of a segment.

@@ -4,6 +4,7 @@
 use super::directory::{notes_name, segment_name};
 use super::log::Log;
 use super::open::own_record;
+use super::past::Past;
 use super::{AuditError, clock, keys};
 use fetchml_api::audit::{Checkpoint, Event, Role};
 use std::time::Duration;
@@ -29,12 +30,13 @@ impl Log {
         if found.len() != 0 {
             return Err(self.directory.damaged(format!("{name} is there and not empty")));
         }
-        drop(self.directory.open_or_create(&notes)?);
+        // Open before the seal: nothing may fail between that and what follows from it.
+        let next_notes = self.directory.open_or_create(&notes)?;
         self.directory.sync()?;
         let next = keys::random(Role::Session, self.directory.path())?;
         let place = (self.number, self.good_bytes);
         let seal = self.with_notes(|notes, state| notes.seal(state, place, next))?;
-        self.notes.move_to(&self.directory, &notes)?;
+        self.notes.move_to(next_notes, self.directory.path().join(notes));
         let sealed = std::mem::replace(&mut self.name, name);
         (self.segment, self.number) = (segment, number);
         (self.good_bytes, self.last_line_bytes) = (0, 0);
@@ -63,6 +65,14 @@ impl Log {
             .filter_map(|s| s.sealed.as_ref())
             .map(|s| s.segment)
             .collect();
+        // A start takes their word for it; to delete, what they say must be signed.
+        if let (Some(first), Some(last)) = (numbers.first(), numbers.last()) {
+            let signed = Past::signed_seals(&self.directory, *first, *last)?;
+            if signed != self.seals[..count] {
+                let words = "what the seals of old segments say is not what was signed";
+                return Err(self.directory.damaged(words));
+            }
+        }
         let pruned = own_record(Event::LogPruned, "prune")
             .detail("first", self.first)
             .detail("last", last.size)

@@ -135,6 +135,33 @@ fn a_start_looks_back_no_further_than_the_log_s_own_key() {
 }
 
 #[test]
+fn a_seal_that_was_made_older_lets_nothing_be_deleted() {
+    let scene = Scene::new();
+    let (audit, _) = scene.open_small();
+    while scene.files(".notes").len() < 6 {
+        append(&audit, 0).unwrap();
+    }
+    drop(audit);
+    // The log's own key signs in the last file: the seals before are taken at their word.
+    drop(scene.open_small());
+    for number in 1..=4 {
+        let path = scene.dir.join(notes_name(number));
+        let text = fs::read_to_string(&path).unwrap();
+        let (before, seal) = text.rsplit_once("kind seal").unwrap();
+        let (line, rest) = seal.split_once("\ntime ").unwrap();
+        let (_, rest) = rest.split_once('\n').unwrap();
+        fs::write(&path, format!("{before}kind seal{line}\ntime 1\n{rest}")).unwrap();
+    }
+    let segments = scene.files(".log");
+    let (audit, _) = scene.open_small();
+    let keep = Duration::from_secs(2192 * 24 * 3600);
+    let refused = runtime().block_on(audit.prune(keep)).expect_err("nothing is six years old");
+    assert!(refused.to_string().contains("signature does not hold"), "{refused}");
+    drop(audit);
+    assert_eq!(scene.files(".log").keys().collect::<Vec<_>>(), segments.keys().collect::<Vec<_>>());
+}
+
+#[test]
 fn a_sealed_segment_that_was_changed_is_found_by_the_start_or_the_verifier() {
     type Harm = fn(&Scene);
     let harms: [(Harm, &str); 5] = [
