@@ -19,6 +19,9 @@ const PIPE_BYTES: usize = 256 * 1024;
 /// fresh pages of the kernel's, and of an agent whose job says little hardly one is ever
 /// touched.
 const ROOM_BYTES: usize = 20 * 1024;
+/// What is read at most when the job is over: more than any pipe holds (1 MiB unless an
+/// administrator raised `pipe-max-size`, pipe(7)).
+const MAX_DRAIN_BYTES: u64 = 16 << 20;
 /// How long what can be no secret waits for what follows it, such as half a word.
 const HOLD_USEC: u64 = 50_000;
 
@@ -103,9 +106,11 @@ impl Pipe {
         }
     }
 
-    /// Moves all that is left.
+    /// Moves all that is left. Whoever was given the other end by the job, through a
+    /// directory that jobs share, may write for ever.
     pub(super) fn drain(&mut self, log: &mut Log) {
-        while self.relay(log) {}
+        let until = self.bytes.saturating_add(MAX_DRAIN_BYTES);
+        while self.bytes < until && self.relay(log) {}
         self.finish(log);
     }
 
@@ -262,5 +267,25 @@ impl Frames {
         if let Err(e) = rustix::fs::fdatasync(self.file) {
             self.first_error.get_or_insert(e);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fetchml_secrets::Source;
+    use rustix::fs::MemfdFlags;
+    use std::fs::File;
+
+    #[test]
+    fn an_output_that_never_ends_is_not_read_for_ever() {
+        let rules = || Rules::new(&Source::default()).expect("there are none");
+        let file = rustix::fs::memfd_create(c"log", MemfdFlags::CLOEXEC).expect("a file");
+        let file: &'static OwnedFd = Box::leak(Box::new(file));
+        let mut log = Log::new(file.as_fd(), 1 << 20, rules()).expect("a log");
+        let (mut pipe, _) = Pipe::new(Stream::Stdout, &rules(), &[]).expect("a pipe");
+        pipe.end = Some(File::open("/dev/zero").expect("it is there").into());
+        pipe.drain(&mut log);
+        assert!(!pipe.is_open() && pipe.bytes >= MAX_DRAIN_BYTES, "{}", pipe.bytes);
     }
 }
