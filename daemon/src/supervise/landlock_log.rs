@@ -51,6 +51,8 @@ struct Heard {
 struct Domain {
     /// The process that made it.
     pid: Option<i32>,
+    /// When that was heard.
+    made: Option<Instant>,
     kinds: Vec<(String, u64)>,
     /// Denials of further kinds.
     others: u64,
@@ -81,9 +83,10 @@ impl LandlockLog {
         log
     }
 
-    /// Keeps what the job whose first process is `pid` is denied, until [`Self::take`].
-    pub(crate) fn follow(&self, pid: i32) {
-        self.heard().jobs.insert(pid);
+    /// Keeps what the job whose first process is `pid`, and younger than `since`, is denied,
+    /// until [`Self::take`].
+    pub(crate) fn follow(&self, pid: i32, since: Instant) {
+        self.heard().follow(pid, since);
     }
 
     /// What it has been denied so far.
@@ -135,6 +138,14 @@ impl LandlockLog {
 }
 
 impl Heard {
+    /// What a process made that had the number before, and whose children may live in it,
+    /// is not the job's.
+    fn follow(&mut self, pid: i32, since: Instant) {
+        let is_older = |domain: &Domain| domain.made.is_some_and(|made| made < since);
+        self.domains.retain(|_, domain| domain.pid != Some(pid) || !is_older(domain));
+        self.jobs.insert(pid);
+    }
+
     fn of(&self, pid: i32) -> Vec<Denied> {
         let domain = self.domains.values().find(|domain| domain.pid == Some(pid));
         domain.map(Domain::in_words).unwrap_or_default()
@@ -158,7 +169,8 @@ impl Heard {
             Told::Made { domain, pid } => {
                 // Of one that had the number before.
                 self.domains.retain(|id, other| *id == domain || other.pid != Some(pid));
-                self.domains.entry(domain).or_default().pid = Some(pid);
+                let made = self.domains.entry(domain).or_default();
+                (made.pid, made.made) = (Some(pid), Some(Instant::now()));
             }
             Told::Gone { domain } => {
                 let jobs = &self.jobs;
@@ -329,5 +341,22 @@ mod tests {
         assert_eq!(last.as_deref(), Some("others ×9"));
         heard.note(Told::Made { domain: 3, pid: 7 });
         assert_eq!(heard.of(7), [], "a new process with an old number");
+    }
+
+    #[test]
+    fn what_another_process_of_its_number_made_is_not_the_jobs() {
+        let mut heard = Heard::default();
+        let denied = |domain| Told::Denied { domain, what: "fs.refer /x".to_owned() };
+        heard.note(denied(1));
+        heard.note(Told::Made { domain: 1, pid: 7 });
+        let since = Instant::now();
+        heard.follow(7, since);
+        heard.note(denied(1));
+        assert_eq!(heard.of(7), []);
+        // Its own may be denied something before somebody follows it.
+        heard.note(denied(2));
+        heard.note(Told::Made { domain: 2, pid: 7 });
+        heard.follow(7, since);
+        assert_eq!(heard.of(7).len(), 1);
     }
 }

@@ -38,7 +38,7 @@ use fetchml_sys::watch::readiness;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::unix::AsyncFd;
 
 /// Who submitted the job; taken from the kernel by `access`.
@@ -167,6 +167,7 @@ impl Prepared {
         plan.times.pass(Mark::Ordered);
         let targets = plan.targets();
         let profile = Arc::clone(&self.profile);
+        let begun = Instant::now();
         let (plan, launched) = host.launcher().launch(plan, profile).await;
         let times = plan.as_ref().map_or_else(LaunchTimes::default, |p| p.times);
         let (group, account, opens) = plan.map_or((None, None, None), |plan| {
@@ -179,7 +180,7 @@ impl Prepared {
                 Ok(pidfd) => {
                     let (pid, mut times) = (child.pid, times);
                     times.pass(Mark::Followed);
-                    host.landlock_log().follow(pid);
+                    host.landlock_log().follow(pid, begun);
                     let disk = host.watch_disk(&about, pidfd.get_ref());
                     return Ok(Attempt {
                         layers,
