@@ -143,7 +143,7 @@ pub(crate) enum Verb {
         visible_alias = "reprioritize"
     )]
     Priority(Priority),
-    /// Handle jobs that failed and will not be tried again
+    /// Handle jobs that failed and used up their further tries
     #[command(subcommand, before_help = "Example: fetchmlctl dead list")]
     Dead(Dead),
     /// Show what the machine has for jobs, what is taken, and who waits

@@ -84,7 +84,7 @@ pub(crate) struct Priority {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dead {
-    /// List the jobs that failed and will not be tried again, the newest last
+    /// List the jobs that failed and used up their further tries, the newest last
     #[command(before_help = "Example: fetchmlctl dead list -o name", visible_alias = "ls")]
     List(DeadList),
     /// Show everything known of such a job, with its attempts

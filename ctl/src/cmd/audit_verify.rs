@@ -14,7 +14,7 @@ use fetchml_audit_verify::{
     Reach, UNREADABLE, Unreadable, Verification, anchor_or_file, key_or_file, read_journal,
     verify_paths,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) async fn run(context: &Context, verify: &AuditVerify) -> Result<u8> {
     match judge(context, verify).await {
@@ -60,11 +60,26 @@ async fn judge(context: &Context, verify: &AuditVerify) -> Result<Report> {
         Err(absent) => {
             let directory = log_directory(target);
             match directory.is_dir() {
-                true => verify_paths(&[directory], known, mirror).map_err(unreadable),
+                true => unsupervised(context, &directory, known, mirror),
                 false => Err(absent),
             }
         }
     }
+}
+
+/// The log of a supervisor that does not run, by the keys that lie beside it.
+fn unsupervised(
+    context: &Context,
+    directory: &Path,
+    mut known: Known,
+    mirror: Option<Mirror>,
+) -> Result<Report> {
+    let keys = directory.join("keys");
+    if known.keys.is_empty() && keys.is_file() {
+        context.tell(&"note: no supervisor runs; the public keys are those beside the log");
+        known.keys.extend(key_or_file(&keys.display().to_string()).map_err(unreadable)?);
+    }
+    verify_paths(&[directory.to_owned()], known, mirror).map_err(unreadable)
 }
 
 fn unreadable(error: Unreadable) -> Failure {

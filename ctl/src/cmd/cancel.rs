@@ -11,7 +11,7 @@ pub(crate) async fn run(context: &Context, cancel: &Cancel) -> Result<u8> {
     if let Some(array) = reference::whole_array(&cancel.jobs) {
         return whole(context, array, cancel).await;
     }
-    let ids = reference::resolve(&context.link, &cancel.jobs).await?;
+    let mut ids = reference::resolve(&context.link, &cancel.jobs).await?;
     if let [id] = ids.as_slice() {
         one(context, *id, cancel.sure.dry_run).await?;
         return Ok(0);
@@ -21,6 +21,8 @@ pub(crate) async fn run(context: &Context, cancel: &Cancel) -> Result<u8> {
         return Ok(1);
     }
     let mut worst = 0;
+    // A job is younger than what it depends on, and would end as failed with that.
+    ids.sort_unstable_by(|one, other| other.cmp(one));
     for id in ids {
         match one(context, id, cancel.sure.dry_run).await {
             Ok(()) => {}

@@ -1,4 +1,4 @@
-//! `dead`: jobs that failed and will not be tried again.
+//! `dead`: jobs that failed and used up their further tries.
 
 use super::change;
 use crate::cli::{Cancel, Dead, DeadList, Form};

@@ -143,9 +143,12 @@ fn queueing(page: &mut Page, job: &JobDescription, now_usec: u64) {
     for dependency in &asked.after {
         page.line("starts", &dependency.to_string());
     }
-    if !asked.retry.is_empty() {
-        let words = asked.retry.iter().map(|(class, tries)| format!("{tries} after {class}"));
-        page.line("further tries", &words.collect::<Vec<_>>().join(", "));
+    let tries = asked.retry.iter().filter(|(_, tries)| **tries > 0);
+    let words: Vec<_> = tries.map(|(class, tries)| format!("{tries} after {class}")).collect();
+    if !words.is_empty() {
+        page.line("further tries", &words.join(", "));
+    } else if !asked.retry.is_empty() {
+        page.line("further tries", "none");
     }
     if let Some(at) = job.not_before_usec.filter(|_| !job.state.is_final()) {
         let after = match at.checked_sub(now_usec) {

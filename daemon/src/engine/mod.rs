@@ -111,6 +111,7 @@ pub struct Engine {
     events: broadcast::Sender<Event>,
     stopping: AtomicBool,
     draining: AtomicBool,
+    recovering: AtomicBool,
     denials: Denials,
 }
 
@@ -131,6 +132,7 @@ impl Engine {
             events: broadcast::Sender::new(EVENT_BACKLOG),
             stopping: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            recovering: AtomicBool::new(false),
             denials: Denials::default(),
         });
         engine.measure();
@@ -230,7 +232,8 @@ impl Engine {
     /// Starts what can start now, and sees to it that this is called again when the
     /// time of a job comes.
     pub fn pump(self: &Arc<Self>) {
-        if self.stopping.load(Ordering::Relaxed) || self.draining.load(Ordering::Relaxed) {
+        let reasons = [&self.stopping, &self.draining, &self.recovering];
+        if reasons.iter().any(|reason| reason.load(Ordering::Relaxed)) {
             return;
         }
         let now = now_usec();
@@ -263,6 +266,13 @@ impl Engine {
                 engine.pump();
             });
         }
+    }
+
+    /// Starts no job until all that the last supervisor left is known: what runs has its
+    /// place, and what is cleared away may be taken for a new attempt's.
+    pub(crate) fn recovering(self: &Arc<Self>, recovering: bool) {
+        self.recovering.store(recovering, Ordering::Relaxed);
+        self.pump();
     }
 
     /// Starts no job from now on, or again; what runs goes on.

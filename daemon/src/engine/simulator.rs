@@ -56,6 +56,11 @@ impl Simulator {
         attempt.expect("the job was started").over.send_replace(Some(report));
     }
 
+    /// Nobody knows of this attempt any more.
+    pub fn lose(&self, job: JobId) {
+        self.attempts().remove(&job);
+    }
+
     /// Jobs that were ever started.
     pub fn started(&self) -> Vec<JobId> {
         let mut started: Vec<_> = self.attempts().keys().copied().collect();

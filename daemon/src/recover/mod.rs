@@ -60,6 +60,7 @@ pub async fn recover(
     kept: Kept,
 ) -> Result<Recovered, EngineError> {
     let mut recovered = Recovered::default();
+    engine.recovering(true);
     engine.take_over_shares().await?;
     let mut directories = Left::take(engine, notify, kept).await?;
     let mut waiting = Vec::new();
@@ -97,7 +98,7 @@ pub async fn recover(
     for (record, directories) in waiting {
         engine.requeue(record, directories).await;
     }
-    engine.pump();
+    engine.recovering(false);
     Ok(recovered)
 }
 

@@ -32,7 +32,9 @@ use crate::launch::{Account, LaunchError, Launched};
 use crate::plan::Plan;
 use disk::{Taken, Watch};
 use fetchml_api::agent::{AgentReport, STOP};
-use fetchml_api::job::{Denied, ExitReport, JobId, JobSpec, JobState, Layer, LiveUsage};
+use fetchml_api::job::{
+    Denied, ExitReport, FailureClass, JobId, JobSpec, JobState, Layer, LiveUsage,
+};
 use fetchml_policies::Profile;
 use fetchml_sys::watch::readiness;
 use rustix::fd::{AsFd, OwnedFd};
@@ -161,8 +163,9 @@ impl Prepared {
     /// A report that names the step that failed; nothing runs then.
     pub async fn start(mut self) -> Result<Attempt, ExitReport> {
         let (layers, about, host) = (self.layers.clone(), self.about.clone(), self.host.clone());
+        let mut class = FailureClass::Infrastructure;
         let Some(mut plan) = self.plan.take() else {
-            return Err(report::of_failed_launch("it has no plan", now_usec()));
+            return Err(report::of_failed_launch("it has no plan", class, now_usec()));
         };
         plan.times.pass(Mark::Ordered);
         let targets = plan.targets();
@@ -199,14 +202,17 @@ impl Prepared {
             },
             Err(LaunchError::Template(refusal)) => refusal.to_string(),
             Err(LaunchError::Clone(errno)) => format!("cannot clone the agent: {errno}"),
-            Err(LaunchError::Step(failure)) => report::failure_words(&failure, &targets),
+            Err(LaunchError::Step(failure)) => {
+                class = report::failure_class(&failure);
+                report::failure_words(&failure, &targets)
+            }
             Err(LaunchError::NoLauncher) => "the launcher thread is gone".to_owned(),
         };
         if let Some(group) = group {
             group.remove();
         }
         host.forget_identity(about.job);
-        Err(report::of_failed_launch(&problem, now_usec()))
+        Err(report::of_failed_launch(&problem, class, now_usec()))
     }
 }
 

@@ -299,13 +299,25 @@ pub(crate) fn duration_words(usec: u64) -> String {
 }
 
 /// The report of a job that never got to its command; no layer held anything.
-pub(super) fn of_failed_launch(what: &str, now_usec: u64) -> ExitReport {
-    bare(format!("could not be started: {what}"), FailureClass::Infrastructure, &[], now_usec)
+pub(super) fn of_failed_launch(what: &str, class: FailureClass, now_usec: u64) -> ExitReport {
+    bare(format!("could not be started: {what}"), class, &[], now_usec)
 }
 
 /// The report of an attempt that cannot be followed any more after a restart.
 pub(super) fn of_failed_adoption(refusal: &Refusal, layers: &[Layer], now_usec: u64) -> ExitReport {
     bare(format!("lost at a restart: {refusal}"), FailureClass::Lost, layers, now_usec)
+}
+
+/// Whose doing it is that a step failed in the child.
+pub(super) fn failure_class(failure: &Failure) -> FailureClass {
+    match (failure.step, failure.errno) {
+        // The mount point is not in the project, however often it is tried.
+        (
+            crate::jail::Step::Mount,
+            rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP,
+        ) => FailureClass::UserError,
+        _ => FailureClass::Infrastructure,
+    }
 }
 
 /// The sentence for a step that failed in the child.

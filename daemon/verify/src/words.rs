@@ -18,8 +18,17 @@ pub fn word(verdict: &Verdict) -> &'static str {
 #[must_use]
 pub fn text(report: &Report) -> String {
     let mut text = String::new();
+    // The record that was changed may stand in its place.
+    let bad = match &report.verdict {
+        Verdict::Tampered(finding) => finding.seq,
+        _ => u64::MAX,
+    };
     // Writing to a string cannot fail.
     let _ = match &report.end {
+        Some(end) if bad <= end.seq && bad > report.first => {
+            writeln!(text, "records {} to {} hold", report.first, bad - 1)
+        }
+        Some(end) if bad <= end.seq => writeln!(text, "no record holds"),
         Some(end) => writeln!(
             text,
             "records {} to {} hold; the last has the hash {}",

@@ -95,6 +95,26 @@ fn a_damaged_log_is_verified_where_it_lies() {
 }
 
 #[test]
+fn signatures_are_checked_whether_or_not_a_supervisor_runs() {
+    let private = private!();
+    some_history(&private);
+    private.ctl(["audit", "anchor"]).ok();
+    let running = private.ctl(["audit", "verify"]);
+    private.crash();
+    for output in [running, private.ctl(["audit", "verify"])] {
+        output.expect(0);
+        assert!(output.says("signed up to record"), "{output}");
+    }
+    // What stands before the record that was changed holds, and not that one.
+    let mut lines = private.audit_lines();
+    lines[3] = lines[3].replacen("\"time_usec\":1", "\"time_usec\":2", 1);
+    std::fs::write(private.audit_segment(), lines.join("\n") + "\n").unwrap();
+    let tampered = private.ctl(["audit", "verify"]);
+    tampered.expect(1);
+    assert!(tampered.says("records 1 to 3 hold"), "{tampered}");
+}
+
+#[test]
 fn a_torn_last_record_is_set_aside_and_said() {
     let private = private!();
     some_history(&private);

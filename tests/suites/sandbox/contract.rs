@@ -100,6 +100,20 @@ fn a_mount_below_work_needs_its_mount_point() {
         private.ctl(["run", "--mount", &format!("{}:/work/nowhere", host.display()), "--", "true"]);
     output.expect(125);
     assert!(output.says("mount point must exist"), "{output}");
+    // Nothing changes that: it is not tried again.
+    let status = private.ctl(["status", "1", "--json"]);
+    assert!(status.ok().contains("\"failure\":\"user-error\""), "{status}");
+}
+
+#[test]
+fn who_cancels_a_job_and_what_waits_for_it_has_cancelled_both() {
+    let private = private!();
+    private.ctl(["submit", "--", "sleep", "600"]).ok();
+    private.ctl(["submit", "--after-ok", "1", "--", "true"]).ok();
+    private.ctl(["cancel", "--yes", "1", "2"]).ok();
+    private.ctl(["wait", "1", "2"]);
+    let listed = private.ctl(["list", "--json"]);
+    assert_eq!(listed.ok().matches("\"state\":\"cancelled\"").count(), 2, "{listed}");
 }
 
 #[test]

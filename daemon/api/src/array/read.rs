@@ -180,6 +180,14 @@ fn numbers(part: &str) -> Result<Option<(i64, i64, u64)>, ArrayError> {
         None => (part, Some(1)),
     };
     let ends = range.split_once("..").map(|(first, last)| (first.parse(), last.parse()));
+    let is_number = |word: &str| word.parse::<f64>().is_ok();
+    if range.split_once("..").is_some_and(|(first, last)| is_number(first) && is_number(last))
+        && !matches!((&ends, step), (Some((Ok(_), Ok(_))), Some(_)))
+    {
+        return refused(format!(
+            "{part:?} is no range: those are of whole numbers; write the values, such as 0.1,0.2"
+        ));
+    }
     let (Some((Ok(first), Ok(last))), Some(step)) = (ends, step) else { return Ok(None) };
     if first > last {
         return refused(format!("{part:?} goes down: write the smaller number first"));

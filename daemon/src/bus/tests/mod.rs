@@ -65,6 +65,15 @@ impl World {
     ) -> Self {
         let mut config = Config::default();
         config.jobs.max_running = max_running;
+        Self::configured(dir, config, simulator, ledger).await
+    }
+
+    pub(super) async fn configured(
+        dir: Arc<tempfile::TempDir>,
+        config: Config,
+        simulator: Simulator,
+        ledger: Arc<dyn Ledger>,
+    ) -> Self {
         let library = Arc::new(Library::load::<&str>(&[]).expect("vendor policies"));
         let engine = Engine::new(Parts {
             store: Store::open(dir.path()).expect("store"),

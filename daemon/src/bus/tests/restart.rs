@@ -37,6 +37,32 @@ async fn running_jobs_are_adopted_and_waiting_ones_wait_again() {
 }
 
 #[tokio::test]
+async fn nothing_starts_before_all_that_runs_is_known() {
+    let world = World::new(2).await;
+    let manager = world.manager(1000).await;
+    let lost = submit(&manager, &["sleep"]).await;
+    let running = submit(&manager, &["sleep"]).await;
+    for job in [lost, running] {
+        while described(&manager.describe_job(job).await.expect("there")).state != JobState::Running
+        {
+            tokio::task::yield_now().await;
+        }
+    }
+    world.simulator.lose(JobId(lost));
+
+    let World { dir, desk, simulator } = world;
+    desk.engine.close();
+    let mut config = Config::default();
+    config.jobs.max_running = 1;
+    // It is tried again at once.
+    config.retry.first_pause = Duration::ZERO;
+    let world = World::configured(dir, config, simulator, desk.engine.ledger().clone()).await;
+    assert_eq!(world.desk.engine.counts(), (1, 1), "there is one slot");
+    world.simulator.finish(JobId(running), exited(0));
+    until("it is tried again", || world.simulator.started().contains(&JobId(lost))).await;
+}
+
+#[tokio::test]
 async fn a_cancellation_that_was_answered_outlives_the_supervisor() {
     let world = World::new(1).await;
     let manager = world.manager(1000).await;
