@@ -1,5 +1,6 @@
 //! Why a secret is not kept or not given.
 
+use super::{MAX_VALUE_BYTES, MIN_VALUE_BYTES};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +33,8 @@ pub enum VaultError {
     NotSealed(&'static str),
     /// The value is empty, short or long.
     #[error(
-        "the value has {0} bytes: a secret has 6 to 49152, since shorter ones cannot be told from other text in a log"
+        "the value has {0} bytes: a secret has {MIN_VALUE_BYTES} to {MAX_VALUE_BYTES}, since \
+         shorter ones cannot be told from other text in a log"
     )]
     Size(u64),
     /// Somebody else than the supervisor could read or write it.
