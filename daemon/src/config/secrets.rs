@@ -47,13 +47,15 @@ pub(super) fn refuse(
     secrets: &Secrets,
     problems: &mut Vec<Problem>,
 ) {
+    let (mut line, mut counted) = (1, 0);
     for finding in rules.scan_config(text) {
+        let before = text.get(counted..finding.span.start).unwrap_or_default();
+        line += before.matches('\n').count();
+        counted += before.len();
         let value = text.get(finding.span.start..finding.span.end).unwrap_or_default();
         if secrets.allow(value) {
             continue;
         }
-        let before = text.get(..finding.span.start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
         let key = if finding.name.is_empty() { "this line" } else { &finding.name };
         let rule = rules.id(finding.span.rule);
         let message = match rule {
