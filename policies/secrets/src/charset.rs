@@ -1,5 +1,7 @@
 //! Sets of bytes.
 
+use crate::work;
+
 /// A set of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CharSet([u64; 4]);
@@ -55,12 +57,16 @@ impl CharSet {
 
     /// How many bytes at the beginning of `text` belong to it.
     pub(crate) fn run(&self, text: &[u8]) -> usize {
-        text.iter().position(|byte| !self.has(*byte)).unwrap_or(text.len())
+        let run = text.iter().position(|byte| !self.has(*byte)).unwrap_or(text.len());
+        work::read(run);
+        run
     }
 
     /// How many bytes at the end of `text` belong to it.
     pub(crate) fn run_back(&self, text: &[u8]) -> usize {
-        text.iter().rev().position(|byte| !self.has(*byte)).unwrap_or(text.len())
+        let run = text.iter().rev().position(|byte| !self.has(*byte)).unwrap_or(text.len());
+        work::read(run);
+        run
     }
 }
 

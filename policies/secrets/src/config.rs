@@ -2,11 +2,13 @@
 //! them, then each is judged by its name and by what it is.
 
 mod judge;
+mod name;
 mod read;
 
 pub use judge::Finding;
 pub use read::{Entry, entries};
 
+use crate::pattern::Runs;
 use crate::rules::Rules;
 use crate::scan::{Carry, Finder, Manner, Span};
 use alloc::borrow::ToOwned;
@@ -93,13 +95,14 @@ impl Rules {
         for span in self.spans(value.as_bytes(), Manner::Config) {
             found.push(Finding::new(span));
         }
-        self.judge(&Entry::new(name, value), &mut found);
+        self.judge(&Entry::new(name::own_end(name), value), &mut found);
         found.sort_by_key(|finding| core::cmp::Reverse(finding.weight()));
         found
     }
 
     pub(crate) fn spans(&self, text: &[u8], manner: Manner) -> Vec<Span> {
-        let finder = Finder { rules: self, filter: self.filter(), injected: None, manner };
+        let (filter, runs) = (self.filter(), &Runs::default());
+        let finder = Finder { rules: self, filter, injected: None, manner, runs };
         let mut spans = Vec::new();
         finder.find(text, 0, true, &mut Carry::Nothing, &mut spans);
         spans

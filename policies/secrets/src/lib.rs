@@ -17,6 +17,8 @@ pub mod config;
 mod entropy;
 mod flat;
 mod grams;
+#[cfg(test)]
+mod hostile_tests;
 mod injected;
 mod names;
 mod pattern;
@@ -27,6 +29,7 @@ mod source;
 mod stream;
 mod url;
 mod value;
+mod work;
 
 pub use rules::Rules;
 pub use scan::{Manner, RuleId, Span};

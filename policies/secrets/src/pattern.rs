@@ -14,6 +14,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::ops::Range;
 
 /// A part of a shape as it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,12 +191,40 @@ fn counts(pattern: &str, at: usize) -> Result<(u16, u16, usize), String> {
     Ok((min, max, at + inner.len() + 2))
 }
 
-/// Tries the parts at a place.
+/// A run of fewer bytes is read again rather than remembered.
+const LONG_RUN_BYTES: usize = 64;
+
+/// The long runs of a text that were read last, one for each set. What begins within one
+/// ends where it ends, so that a text of beginnings within each other is read once.
+#[derive(Debug, Default)]
+pub(crate) struct Runs(RefCell<Vec<(CharSet, Range<usize>)>>);
+
+impl Runs {
+    /// How many bytes from a place on belong to a set.
+    fn run(&self, set: CharSet, text: &[u8], at: usize) -> usize {
+        let mut known = self.0.borrow_mut();
+        let same = known.iter_mut().find(|(of, _)| *of == set);
+        if let Some((_, range)) = same.as_ref().filter(|(_, range)| range.contains(&at)) {
+            return range.end - at;
+        }
+        let run = set.run(text.get(at..).unwrap_or_default());
+        if run >= LONG_RUN_BYTES {
+            match same {
+                Some((_, range)) => *range = at..at + run,
+                None => known.push((set, at..at + run)),
+            }
+        }
+        run
+    }
+}
+
+/// Tries the parts at a place. `runs` are those of this text.
 pub(crate) fn match_at<'r>(
     steps: impl Iterator<Item = Step<'r>>,
     text: &[u8],
     at: usize,
     last: bool,
+    runs: &Runs,
 ) -> Attempt {
     let mut at = at;
     for step in steps {
@@ -211,11 +241,10 @@ pub(crate) fn match_at<'r>(
                 at += shown;
             }
             Step::Run { set, min, max } => {
-                let most = rest.get(..usize::from(max).min(rest.len())).unwrap_or_default();
                 // The greatest count means any.
-                let most = if max == u16::MAX { rest } else { most };
-                let run = set.run(most);
-                let is_cut = run == rest.len() && run < usize::from(max);
+                let max = if max == u16::MAX { usize::MAX } else { usize::from(max) };
+                let run = runs.run(set, text, at).min(max);
+                let is_cut = run == rest.len() && run < max;
                 if is_cut && !last {
                     return Attempt::Open;
                 }
@@ -263,9 +292,9 @@ mod tests {
             sets: part(Section::Sets),
             pool: part(Section::Pool),
         };
-        let tried = places
-            .iter()
-            .map(|(start, count)| match_at(steps.of(*start, *count), text.as_bytes(), 0, last));
+        let tried = places.iter().map(|(start, count)| {
+            match_at(steps.of(*start, *count), text.as_bytes(), 0, last, &Runs::default())
+        });
         tried.fold(Attempt::No, |best, one| if best == Attempt::No { one } else { best })
     }
 

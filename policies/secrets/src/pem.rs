@@ -1,8 +1,12 @@
 //! Private keys in armour, on lines of their own or in one.
 
+use crate::work;
+
 /// Of the five dashes the last three, which say where to look.
 const BEGIN: &[u8] = b"---BEGIN ";
 const DASHES: &[u8] = b"-----";
+const END: &[u8] = b"-----END ";
+const MAX_LABEL_BYTES: usize = 64;
 
 /// What stands at a place that may begin a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,35 +26,65 @@ pub(crate) fn begins(text: &[u8], start: usize, last: bool) -> Key {
     if rest.get(..shown) != BEGIN.get(..shown) {
         return Key::None;
     }
-    let line_end = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
-    let line = rest.get(..line_end).unwrap_or_default();
-    if line_end == rest.len() && !last && rest.len() < 8192 {
-        return Key::Open;
-    }
-    let Some(label) = line.get(BEGIN.len()..) else { return Key::None };
-    let Some(label_end) = find(label, DASHES) else { return Key::None };
-    let label = label.get(..label_end).unwrap_or_default();
+    // The label tells nearly all others apart before the line is read to its end.
+    let rest = rest.get(BEGIN.len()..).unwrap_or_default();
+    let head = rest.get(..MAX_LABEL_BYTES + DASHES.len()).unwrap_or(rest);
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(label_end) = find(line, DASHES) else {
+        let is_cut = line.len() == rest.len() && rest.len() < MAX_LABEL_BYTES + DASHES.len();
+        return if is_cut && !last { Key::Open } else { Key::None };
+    };
+    let label = line.get(..label_end).unwrap_or_default();
     let is_private = find(label, b"PRIVATE KEY").is_some()
         || find(label, b"Static key").is_some()
         || find(label, b"SECRET KEY").is_some();
-    if !is_private || label.len() > 64 {
+    if !is_private {
         return Key::None;
     }
-    let after = BEGIN.len() + label_end + DASHES.len();
-    let tail = line.get(after..).unwrap_or_default();
-    match find(tail, b"-----END ") {
-        Some(end) => {
-            let closing = tail.get(end + 9..).unwrap_or_default();
-            let close = find(closing, DASHES).map_or(closing.len(), |at| at + DASHES.len());
-            Key::Whole(start, start + after + end + 9 + close)
+    let after = label_end + DASHES.len();
+    let tail = rest.get(after..).unwrap_or_default();
+    let (start_of_tail, cut) = (start + BEGIN.len() + after, !last);
+    match in_line(tail, END) {
+        Place::Here(at) => {
+            let closing = tail.get(at + END.len()..).unwrap_or_default();
+            let shown = match in_line(closing, DASHES) {
+                Place::Here(dashes) => dashes + DASHES.len(),
+                Place::TextEnd if cut => return Key::Open,
+                Place::LineEnd(end) => end,
+                Place::TextEnd => closing.len(),
+            };
+            Key::Whole(start, start_of_tail + at + END.len() + shown)
         }
-        None => Key::Begins(start),
+        Place::TextEnd if cut => Key::Open,
+        _ => Key::Begins(start),
+    }
+}
+
+/// What comes first.
+enum Place {
+    Here(usize),
+    LineEnd(usize),
+    TextEnd,
+}
+
+/// Looks for something on this line, and no further than it stands there.
+fn in_line(text: &[u8], wanted: &[u8]) -> Place {
+    let comes = |at: &usize| {
+        let here = text.get(*at..).unwrap_or_default();
+        here.starts_with(b"\n") || here.starts_with(wanted)
+    };
+    let place = (0..text.len()).find(comes);
+    work::read(place.unwrap_or(text.len()));
+    match place {
+        Some(at) if text.get(at) == Some(&b'\n') => Place::LineEnd(at),
+        Some(at) => Place::Here(at),
+        None => Place::TextEnd,
     }
 }
 
 /// Whether a line ends a key.
 pub(crate) fn ends(line: &[u8]) -> bool {
-    find(line, b"-----END ").is_some()
+    find(line, END).is_some()
 }
 
 /// Whether a line can be within a key: base64, a header, hexadecimal digits, an

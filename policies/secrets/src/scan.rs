@@ -2,18 +2,23 @@
 //! headers, URLs, keys in armour, and secrets that are known by heart.
 
 mod assignment;
+mod carry;
+#[cfg(test)]
+mod carry_tests;
 mod login;
 mod reading;
 
 use crate::charset::CharSet;
 use crate::grams::{Filter, GRAM_BYTES};
 use crate::injected::Injected;
-use crate::pattern::{self, Attempt, Step};
+use crate::pattern::{self, Attempt, Runs, Step};
 use crate::pem::{self, Key};
 use crate::rules::{self, Rules};
 use crate::value;
 use alloc::string::String;
 use alloc::vec::Vec;
+
+pub(crate) use carry::Carry;
 
 /// The number of a rule; [`Rules::id`] has its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,23 +44,14 @@ pub enum Manner {
     Log,
 }
 
-/// What is carried from one piece of a text to the next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Carry {
-    #[default]
-    Nothing,
-    /// A private key began; so many of its lines were seen.
-    InKey(u32),
-    /// A token was cut because it is longer than what is held back.
-    InToken,
-}
-
 /// Longest text that is held back until it is known what it is.
 pub(crate) const HOLD_BYTES: usize = 4096;
 /// How far back the beginning of a name, or what is before a match, is looked for.
 pub(crate) const CONTEXT_BYTES: usize = 256;
-/// Longer keys than this are no keys.
-const MAX_KEY_LINES: u32 = 400;
+/// So much of a value says whether it is a secret. Only of one that is, more is read, and
+/// nothing in it is looked at again: where names follow each other without an end, each of
+/// them would read all that is behind it.
+pub(crate) const MAX_JUDGED_BYTES: usize = 512;
 
 /// What may stand before the part of a key that tells it, and how much at most.
 const KEYLIKE: CharSet = CharSet::of(b"0-9A-Za-z+/_~.-");
@@ -87,6 +83,8 @@ pub(crate) struct Finder<'a> {
     pub(crate) filter: Filter<'a>,
     pub(crate) injected: Option<&'a Injected>,
     pub(crate) manner: Manner,
+    /// Of this text alone.
+    pub(crate) runs: &'a Runs,
 }
 
 impl Finder<'_> {
@@ -111,49 +109,46 @@ impl Finder<'_> {
         // Names end at most here; a second hit within one is not looked at again.
         let mut named_until = at;
         while let Some((hit, gram)) = self.filter.next(text, at) {
-            let found = self.decide(text, hit, gram, last, &mut named_until, carry);
-            let found = match found {
-                Found::Yes(span) if *carry == Carry::Nothing => self.widened(text, hit, span, last),
-                other => other,
+            let mut found = self.decide(text, hit, gram, last, &mut named_until, carry);
+            let is_long = text.len() - hit >= HOLD_BYTES;
+            let is_cut = is_long && matches!(found, Found::Open(_));
+            if is_cut {
+                // Too long to wait for: what is there is judged as it is, and what
+                // follows a token belongs to it.
+                found = self.decide(text, hit, gram, true, &mut hit.clone(), carry);
+            }
+            let span = match found {
+                Found::No => {
+                    at = hit + 1;
+                    continue;
+                }
+                Found::Open(secret) => return self.wait(text, from, hit, secret, spans),
+                Found::Yes(span) => Span { start: span.start.max(from), ..span },
             };
-            at = match found {
-                Found::No => hit + 1,
-                Found::Yes(span) => {
-                    let span = Span { start: span.start.max(from), ..span };
-                    push(spans, span);
-                    if *carry != Carry::Nothing {
-                        let next = self.go_on(text, span.end, last, carry, spans);
-                        if *carry != Carry::Nothing {
-                            return up_to(next);
-                        }
-                        next.max(hit + 1)
-                    } else {
-                        span.end.max(hit + 1)
-                    }
+            let (end, open) = self.reach(text, hit + 1, span.end, last);
+            if let Some(held) = open {
+                if !is_long || held <= span.start {
+                    *carry = Carry::Nothing;
+                    return self.wait(text, from, hit, span.start, spans);
                 }
-                Found::Open(secret) if text.len() - hit < HOLD_BYTES => {
-                    let harmless_until = self.harmless(text, hit + 1, secret);
-                    // What tells a key may stand behind its beginning.
-                    let known = spans.last().map_or(from, |span| span.end.max(from));
-                    return Decided { until: secret.min(hit).max(known), harmless_until };
+                push(spans, Span { end: held, ..span });
+                if *carry == Carry::Nothing {
+                    *carry = Carry::InToken;
                 }
-                Found::Open(_) => {
-                    // Too long to wait for: what is there is judged as it is, and what
-                    // follows a token belongs to it.
-                    let mut again = hit;
-                    match self.decide(text, hit, gram, true, &mut again, carry) {
-                        Found::Yes(span) => {
-                            push(spans, Span { start: span.start.max(from), ..span });
-                            if span.end == text.len() {
-                                *carry = Carry::InToken;
-                                return up_to(text.len());
-                            }
-                            span.end.max(hit + 1)
-                        }
-                        _ => hit + 1,
-                    }
+                return up_to(held);
+            }
+            push(spans, Span { end, ..span });
+            if is_cut && end == text.len() && *carry == Carry::Nothing {
+                *carry = Carry::InToken;
+                return up_to(end);
+            }
+            at = end.max(hit + 1);
+            if *carry != Carry::Nothing {
+                at = at.max(self.go_on(text, end, last, carry, spans));
+                if *carry != Carry::Nothing {
+                    return up_to(at);
                 }
-            };
+            }
         }
         if last {
             return up_to(text.len());
@@ -163,20 +158,13 @@ impl Finder<'_> {
         Decided { until, harmless_until: self.harmless(text, text.len(), text.len()) }
     }
 
-    /// What a rule takes for a secret may be the first word of one that is known by heart.
-    fn widened(&self, text: &[u8], hit: usize, span: Span, last: bool) -> Found {
-        let Some(injected) = self.injected else { return Found::Yes(span) };
-        let last = last || text.len() - hit >= HOLD_BYTES;
-        let (mut end, mut at) = (span.end, hit + 1);
-        while let Some((begin, gram)) = self.filter.next(text, at).filter(|(at, _)| *at < end) {
-            match injected.at(text, begin, gram, last) {
-                Found::No => {}
-                Found::Yes(more) => end = end.max(more.end),
-                Found::Open(_) => return Found::Open(span.start),
-            }
-            at = begin + 1;
-        }
-        Found::Yes(Span { end, ..span })
+    /// It takes more text to decide what is at `hit`. If it is a secret, that begins at
+    /// `secret` or later.
+    fn wait(&self, text: &[u8], from: usize, hit: usize, secret: usize, spans: &[Span]) -> Decided {
+        let harmless_until = self.harmless(text, hit + 1, secret);
+        // What tells a key may stand behind its beginning.
+        let known = spans.last().map_or(from, |span| span.end.max(from));
+        Decided { until: secret.min(hit).max(known), harmless_until }
     }
 
     /// The last bytes may be the beginning of a group.
@@ -213,60 +201,6 @@ impl Finder<'_> {
         let shown = text.get(word..).unwrap_or_default();
         let may_be_key = shown.len() >= 20 && shown.iter().any(u8::is_ascii_digit);
         if may_be_key { until.min(word) } else { until }
-    }
-
-    /// What was begun in the text before.
-    fn go_on(
-        &self,
-        text: &[u8],
-        from: usize,
-        last: bool,
-        carry: &mut Carry,
-        spans: &mut Vec<Span>,
-    ) -> usize {
-        let rule = rules::PRIVATE_KEY;
-        let mut at = from;
-        match *carry {
-            Carry::Nothing => {}
-            Carry::InToken => {
-                let run = TOKEN.run(text.get(at..).unwrap_or_default());
-                if at + run < text.len() || last {
-                    *carry = Carry::Nothing;
-                }
-                // No marker of its own: it belongs to the one before.
-                if run > 0 {
-                    push(spans, Span { start: at, end: at + run, rule: RuleId(u16::MAX) });
-                }
-                at += run;
-            }
-            Carry::InKey(mut lines) => {
-                while at < text.len() {
-                    let rest = text.get(at..).unwrap_or_default();
-                    let end = rest.iter().position(|byte| *byte == b'\n');
-                    let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-                    if end.is_none() && !last && line.len() < HOLD_BYTES {
-                        return at;
-                    }
-                    let ends = pem::ends(line);
-                    if lines > MAX_KEY_LINES || !(ends || pem::is_body(line)) {
-                        *carry = Carry::Nothing;
-                        return at;
-                    }
-                    let shown = line.strip_suffix(b"\r").unwrap_or(line).len();
-                    if !line.trim_ascii().is_empty() {
-                        push(spans, Span { start: at, end: at + shown, rule });
-                    }
-                    at += line.len() + usize::from(end.is_some());
-                    lines += u32::from(end.is_some());
-                    *carry = Carry::InKey(lines);
-                    if ends {
-                        *carry = Carry::Nothing;
-                        return at;
-                    }
-                }
-            }
-        }
-        at
     }
 
     fn decide(
@@ -329,7 +263,7 @@ impl Finder<'_> {
         if !is_border(text, start) {
             return Found::No;
         }
-        match pattern::match_at(self.rules.steps_of(shape), text, at, last) {
+        match pattern::match_at(self.rules.steps_of(shape), text, at, last, self.runs) {
             Attempt::No => Found::No,
             Attempt::Open => Found::Open(start),
             Attempt::Yes(mut end) => {

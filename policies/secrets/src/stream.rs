@@ -2,6 +2,7 @@
 
 use crate::grams::Filter;
 use crate::injected::Injected;
+use crate::pattern::Runs;
 use crate::rules::Rules;
 use crate::scan::{CONTEXT_BYTES, Carry, Finder, HOLD_BYTES, Manner, RuleId, Span};
 use alloc::boxed::Box;
@@ -166,6 +167,7 @@ impl Redactor {
             filter: filter.unwrap_or_else(|| rules.filter()),
             injected: known.map(|known| &known.secrets),
             manner: Manner::Log,
+            runs: &Runs::default(),
         };
         spans.clear();
         let decided = finder.find(text, from, last, carry, spans);
@@ -211,13 +213,13 @@ impl Redactor {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::injected::{BASE64, base64_inside};
     use crate::rules::tests::vendor;
     use proptest::prelude::*;
 
-    fn redacted(pieces: &[&[u8]], injected: &[Vec<u8>]) -> String {
+    pub(crate) fn redacted(pieces: &[&[u8]], injected: &[Vec<u8>]) -> String {
         let mut redactor = Redactor::new(vendor(), injected);
         let mut result = Vec::new();
         let mut out = |piece: Piece<'_>| match piece {

@@ -1,6 +1,7 @@
 //! Passwords in URLs: `scheme://user:password@host`.
 
 use crate::entropy;
+use crate::work;
 
 /// Where the secret of a URL is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub(crate) fn user_info(text: &[u8], start: usize, last: bool) -> UserInfo {
     let mut depth = 0usize;
     let mut host_begins = None;
     for (at, byte) in rest.iter().enumerate().take(512) {
+        work::read(1);
         match byte {
             b'{' if at > 0 && rest[at - 1] == b'$' => depth += 1,
             b'}' if depth > 0 => depth -= 1,

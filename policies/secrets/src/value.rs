@@ -3,8 +3,10 @@
 
 use crate::entropy;
 use crate::flat::{Section, Texts};
-use crate::pattern::{self, Attempt, Step};
+use crate::pattern::{self, Attempt, Runs, Step};
 use crate::rules::{Rules, Shape};
+use crate::scan::MAX_JUDGED_BYTES;
+use crate::work;
 use alloc::string::String;
 
 /// Longest value that can stand for nothing, be a mask or a placeholder.
@@ -190,18 +192,22 @@ impl Rules {
 
     /// Whether a token of unknown meaning is known to be harmless.
     pub(crate) fn allows(&self, token: &[u8]) -> bool {
-        let whole = |steps| pattern::match_at(steps, token, 0, true) == Attempt::Yes(token.len());
+        let runs = Runs::default();
+        let whole =
+            |steps| pattern::match_at(steps, token, 0, true, &runs) == Attempt::Yes(token.len());
         self.allowed().any(whole)
     }
 
     /// Whether what matched a shape is only an example of the form: its body is one
-    /// letter over and over, or a mask.
+    /// letter over and over, or a mask. A long one is judged by its beginning.
     pub(crate) fn is_example(&self, shape: Shape, matched: &[u8]) -> bool {
         let prefix = match self.steps_of(shape).next() {
             Some(Step::Literal(text)) => text.len(),
             _ => 0,
         };
         let body = matched.get(prefix..).unwrap_or_default();
+        let body = body.get(..MAX_JUDGED_BYTES).unwrap_or(body);
+        work::read(body.len());
         if shape.checksum && crate::checksum::holds(body) {
             return false;
         }

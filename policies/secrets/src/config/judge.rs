@@ -7,6 +7,7 @@ use crate::names::Kind;
 use crate::rules::{self, Rules};
 use crate::scan::{Manner, RuleId, Span};
 use crate::value::{self, Reference};
+use crate::work;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -41,6 +42,7 @@ const MAX_TOKEN_BYTES: usize = 200;
 impl Rules {
     /// Judges one value; adds to `found`.
     pub(crate) fn judge(&self, entry: &Entry<'_>, found: &mut Vec<Finding>) {
+        work::read(entry.name.len() + entry.value.len());
         let kind = self.kind_in(&entry.name);
         let (value, _) = without_invisible(&entry.value);
         let value = value.trim();

@@ -2,12 +2,17 @@
 //! is no parser: a file that its own parser would refuse is read as far as it makes
 //! sense, because a secret in it is one all the same.
 
+use super::name::{joined, name_of, quoted};
+use crate::work;
 use alloc::borrow::Cow;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+
+/// What is deeper within brackets has no names of what it is in.
+const MAX_DEPTH: usize = 64;
 
 /// A value and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,11 +263,11 @@ impl<'t> Reader<'t> {
 
     /// All members on one line: pairs, lists, tables within braces.
     fn members(&mut self, start: usize, body: &'t str, parent: &str, in_comment: bool) {
+        let (mut start, mut body, mut in_comment) = (start, body, in_comment);
         let mut names: Vec<String> = vec![parent.to_owned()];
         let mut name = parent.to_owned();
         let mut at = 0;
-        let bytes = body.as_bytes();
-        while at < bytes.len() {
+        while at < body.len() {
             let rest = body.get(at..).unwrap_or_default();
             let Some(first) = rest.chars().next() else { break };
             match first {
@@ -273,7 +278,8 @@ impl<'t> Reader<'t> {
                     }
                 }
                 '{' | '[' if !rest.starts_with("{{") && !rest.starts_with("{%") => {
-                    names.push(name.clone());
+                    let is_deep = names.len() >= MAX_DEPTH;
+                    names.push(if is_deep { String::new() } else { name.clone() });
                     at += 1;
                 }
                 '}' | ']' => {
@@ -285,9 +291,11 @@ impl<'t> Reader<'t> {
                 }
                 '#' if at > 0 => {
                     let inner = rest.trim_start_matches(['#', ' ']);
-                    let inner_at = start + at + rest.len() - inner.len();
-                    self.members(inner_at, inner, "", true);
-                    return;
+                    // What is behind it has no name of what is before.
+                    start += at + rest.len() - inner.len();
+                    (body, in_comment, at) = (inner, true, 0);
+                    names = vec![String::new()];
+                    name.clear();
                 }
                 _ => {
                     if let Some((found, separator)) = name_of(rest) {
@@ -313,7 +321,7 @@ impl<'t> Reader<'t> {
         let name = name.to_owned();
         let first = rest.as_bytes().first().copied().unwrap_or_default();
         if matches!(first, b'"' | b'\'' | b'`') {
-            let (value, len) = quoted(rest, first);
+            let (value, len) = quoted(rest, first, usize::MAX).unwrap_or_default();
             let is_closed = len > 1 && rest.as_bytes().get(len - 1) == Some(&first);
             let end = start + len - usize::from(is_closed);
             self.entries.push(Entry {
@@ -327,15 +335,18 @@ impl<'t> Reader<'t> {
             return len;
         }
         let mut end = rest.len();
+        let mut in_reference = false;
         for (at, c) in rest.char_indices() {
+            work::read(1);
             let next = rest.get(at + c.len_utf8()..).unwrap_or_default();
             let stops = match c {
                 '#' => at > 0 && rest.as_bytes()[at - 1] == b' ',
                 ',' => in_list || next.starts_with(' ') && name_of(next.trim_start()).is_some(),
-                '}' | ']' => in_list && !rest.get(..at).unwrap_or_default().contains("${"),
-                ';' => next.trim().is_empty(),
+                '}' | ']' => in_list && !in_reference,
+                ';' => next.trim_start().is_empty(),
                 _ => false,
             };
+            in_reference |= c == '$' && next.starts_with('{');
             if stops {
                 end = at;
                 break;
@@ -353,104 +364,6 @@ impl<'t> Reader<'t> {
         });
         end.max(1)
     }
-}
-
-fn joined(parent: &str, name: &str) -> String {
-    if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
-}
-
-/// The name at the beginning, and where its value begins.
-fn name_of(rest: &str) -> Option<(String, usize)> {
-    let bytes = rest.as_bytes();
-    let first = *bytes.first()?;
-    let (name, mut at) = if matches!(first, b'"' | b'\'') {
-        let (name, len) = quoted(rest, first);
-        (name.into_owned(), len)
-    } else {
-        let plain = |c: char| c.is_alphanumeric() || "_-.$/@".contains(c);
-        let len = rest.find(|c| !plain(c)).unwrap_or(rest.len());
-        let mut name = rest.get(..len)?;
-        let mut at = len;
-        // Names of several words, as INI and YAML have them: `api key: x`.
-        let more = rest.get(len..)?.find([':', '=']).unwrap_or(0);
-        let words = rest.get(..len + more)?;
-        if more > 1
-            && words.len() <= 40
-            && words.split_whitespace().count() <= 4
-            && words.chars().all(|c| plain(c) || c == ' ')
-        {
-            name = words.trim_end();
-            at = len + more;
-        }
-        (name.to_owned(), at)
-    };
-    if name.is_empty() || name.len() > 128 {
-        return None;
-    }
-    at += rest.get(at..)?.bytes().take_while(|b| matches!(b, b' ' | b'\t')).count();
-    let after = rest.get(at..)?;
-    let (sign, needs_blank) = match after.as_bytes() {
-        [b'=', b'=', ..] | [b':', b'/', b'/', ..] | [b':', b':', ..] => return None,
-        [b':', b'=', ..] | [b'=', b'>', ..] | [b'?', b'=', ..] | [b'+', b'=', ..] => (2, false),
-        [b'=', ..] => (1, false),
-        [b':', ..] => (1, true),
-        _ => return None,
-    };
-    let value = after.get(sign..)?;
-    let is_quoted_name = matches!(first, b'"' | b'\'');
-    // A colon within a word is part of it: paths, times, images, hosts.
-    if needs_blank
-        && !is_quoted_name
-        && !(value.is_empty() || value.starts_with([' ', '\t', '"', '\'']))
-    {
-        let is_word = name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-        let is_secret = value.len() >= 4
-            && is_word
-            && !value.contains(' ')
-            && name.to_lowercase().ends_with("password");
-        if !is_secret {
-            return None;
-        }
-    }
-    Some((name, at + sign + value.len() - value.trim_start().len()))
-}
-
-/// A quoted text without its escapes, and its length with both marks.
-fn quoted(rest: &str, mark: u8) -> (Cow<'_, str>, usize) {
-    let mark = char::from(mark);
-    let inner = rest.get(1..).unwrap_or_default();
-    let mut plain: Option<String> = None;
-    let mut chars = inner.char_indices();
-    while let Some((at, c)) = chars.next() {
-        if c == mark {
-            let value =
-                plain.map_or(Cow::Borrowed(inner.get(..at).unwrap_or_default()), Cow::Owned);
-            return (value, at + 2);
-        }
-        if c == '\\' && mark == '"' {
-            let text = plain.get_or_insert_with(|| inner.get(..at).unwrap_or_default().to_owned());
-            match chars.next() {
-                Some((_, 'n')) => text.push('\n'),
-                Some((_, 't')) => text.push('\t'),
-                Some((_, 'r')) => text.push('\r'),
-                Some((_, e @ ('u' | 'x' | 'U'))) => {
-                    let digits = match e {
-                        'x' => 2,
-                        'u' => 4,
-                        _ => 8,
-                    };
-                    let hex: String = chars.by_ref().take(digits).map(|(_, c)| c).collect();
-                    let code = u32::from_str_radix(&hex, 16).ok().and_then(char::from_u32);
-                    text.push(code.unwrap_or('\u{fffd}'));
-                }
-                Some((_, other)) => text.push(other),
-                None => {}
-            }
-        } else if let Some(text) = &mut plain {
-            text.push(c);
-        }
-    }
-    (plain.map_or(Cow::Borrowed(inner), Cow::Owned), rest.len())
 }
 
 #[cfg(test)]

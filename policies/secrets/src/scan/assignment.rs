@@ -2,12 +2,13 @@
 //! options, queries, XML, with colours in between.
 
 use super::reading::{Cursor, Joint, NAME, Short, Value, cookie, joint, read_value};
-use super::{Finder, Found, Manner, Span, ends_colour};
+use super::{Finder, Found, MAX_JUDGED_BYTES, Manner, Span, ends_colour};
 use crate::charset::CharSet;
 use crate::entropy;
 use crate::names::{Kind, MAX_NAME_BYTES};
 use crate::rules;
 use crate::value;
+use crate::work;
 use alloc::string::String;
 
 /// What can follow a name that has a value.
@@ -23,7 +24,7 @@ impl Finder<'_> {
         named_until: &mut usize,
     ) -> Found {
         let ahead = text.get(hit..).unwrap_or_default();
-        let run = NAME.run(ahead);
+        let run = NAME.run(ahead.get(..=MAX_NAME_BYTES).unwrap_or(ahead));
         // Most names are followed by something else.
         if ahead.get(run).is_some_and(|next| !JOINS.has(*next)) {
             return Found::No;
@@ -87,10 +88,17 @@ impl Finder<'_> {
             return cookie(cursor, ends_with(name, b"set-cookie"));
         }
         let in_query = matches!(before, Some(b'?' | b'&'));
-        let Some(value) = read_value(cursor, joint, in_query)? else { return Ok(None) };
+        let begins = cursor.at;
+        let value = read_value(cursor, joint, in_query, MAX_JUDGED_BYTES)?;
+        let Some(mut value) = value else { return Ok(None) };
         let secret = cursor.text.get(value.start..value.end).unwrap_or_default();
         if !self.is_secret(secret, name, kind, joint, &value, in_query) {
             return Ok(None);
+        }
+        if value.is_cut {
+            cursor.at = begins;
+            let whole = read_value(cursor, joint, in_query, usize::MAX)?;
+            value = whole.unwrap_or(value);
         }
         let rule = match self.any_shape(cursor.text, value.start) {
             Some(span) => span.rule,
@@ -109,6 +117,7 @@ impl Finder<'_> {
         value: &Value,
         in_query: bool,
     ) -> bool {
+        work::read(secret.len());
         let is_number = secret.iter().all(|b| b.is_ascii_digit() || b".,%eE+-_".contains(b));
         // The most common case first: a count of tokens.
         if is_number && !is_secret_number(secret, name, kind, joint) {
@@ -128,7 +137,7 @@ impl Finder<'_> {
             return self.manner == Manner::Config && self.rules.is_placeholder(&words);
         }
         if is_code(&words)
-            || value::is_path(&words)
+            || !value.is_cut && value::is_path(&words)
             || words.contains("://") && kind != Kind::Secret
         {
             return false;

@@ -1,10 +1,11 @@
 //! Passwords beside the name of who has them: in URLs, options and headers.
 
-use super::{Finder, Found, Span, TOKEN, WORDLIKE, is_border};
+use super::{Finder, Found, MAX_JUDGED_BYTES, Span, TOKEN, WORDLIKE, is_border};
 use crate::charset::CharSet;
 use crate::entropy;
 use crate::rules;
 use crate::url::{self, UserInfo};
+use crate::work;
 
 impl Finder<'_> {
     /// `https://user:password@host`
@@ -60,12 +61,13 @@ impl Finder<'_> {
             Some(mark @ (b'\'' | b'"')) => byte == mark || *byte == b'\n',
             _ => byte.is_ascii_whitespace(),
         };
-        let end = match shown.iter().position(ends) {
-            Some(end) => end,
-            None if last => shown.len(),
-            None => return Found::Open(hit),
-        };
-        let pair = shown.get(..end).unwrap_or_default();
+        let judged = shown.get(..MAX_JUDGED_BYTES).unwrap_or(shown);
+        let judged_end = judged.iter().position(ends);
+        if judged_end.is_none() && judged.len() < MAX_JUDGED_BYTES && !last {
+            return Found::Open(hit);
+        }
+        let pair = judged.get(..judged_end.unwrap_or(judged.len())).unwrap_or_default();
+        work::read(pair.len());
         let Some(colon) = pair.iter().position(|byte| *byte == b':') else { return Found::No };
         let (user, secret) = (&pair[..colon], &pair[colon + 1..]);
         let is_id =
@@ -73,8 +75,14 @@ impl Finder<'_> {
         if user.is_empty() || secret.len() < 3 || is_id || self.is_spoken_of(secret) {
             return Found::No;
         }
-        let start = hit + word + quote + colon + 1;
-        Found::Yes(Span { start, end: start + secret.len(), rule: rules::NAMED })
+        let end = match judged_end.or_else(|| shown.iter().position(ends)) {
+            Some(end) => end,
+            None if last => shown.len(),
+            None => return Found::Open(hit),
+        };
+        work::read(end);
+        let start = hit + word + quote;
+        Found::Yes(Span { start: start + colon + 1, end: start + end, rule: rules::NAMED })
     }
 
     /// `Bearer …` and `Basic …` wherever they stand.
@@ -92,11 +100,12 @@ impl Finder<'_> {
         let blanks = rest.get(word..).unwrap_or_default();
         let blanks = blanks.iter().take_while(|b| matches!(b, b' ' | b'+')).count();
         let start = hit + word + blanks;
-        let run = TOKEN.run(text.get(start..).unwrap_or_default());
+        let rest = text.get(start..).unwrap_or_default();
+        let run = TOKEN.run(rest.get(..MAX_JUDGED_BYTES).unwrap_or(rest));
         if start + run == text.len() && !last {
             return Found::Open(start);
         }
-        let token = text.get(start..start + run).unwrap_or_default();
+        let token = rest.get(..run).unwrap_or_default();
         let token = token.strip_suffix(b".").unwrap_or(token);
         let looks = if is_basic {
             crate::config::base64(token).is_some_and(|plain| plain.contains(&b':'))
@@ -106,19 +115,24 @@ impl Finder<'_> {
         if blanks == 0 || !looks || self.is_spoken_of(token) {
             return Found::No;
         }
+        let run = if run == MAX_JUDGED_BYTES { TOKEN.run(rest) } else { run };
+        if start + run == text.len() && !last {
+            return Found::Open(start);
+        }
+        let stop = usize::from(run > 0 && rest.get(run - 1) == Some(&b'.'));
         let rule = self.any_shape(text, start).map_or(rules::AUTHORIZATION, |span| span.rule);
-        Found::Yes(Span { start, end: start + token.len(), rule })
+        Found::Yes(Span { start, end: start + run - stop, rule })
     }
 }
 
 /// `%3A%2F%2Fuser%3Apassword%40host`
 fn encoded_url(text: &[u8], start: usize, last: bool) -> Found {
     let rest = text.get(start..).unwrap_or_default();
-    let run = CharSet::of(b"0-9A-Za-z%_.~+!-").run(rest);
+    let run = CharSet::of(b"0-9A-Za-z%_.~+!-").run(rest.get(..512).unwrap_or(rest));
     if run == rest.len() && !last && run < 512 {
         return Found::Open(start);
     }
-    let part = rest.get(..run.min(512)).unwrap_or_default();
+    let part = rest.get(..run).unwrap_or_default();
     let find =
         |wanted: &[u8]| part.windows(3).position(|window| window.eq_ignore_ascii_case(wanted));
     match (find(b"%3A"), find(b"%40")) {

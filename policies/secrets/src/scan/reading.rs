@@ -1,9 +1,10 @@
 //! What stands behind a name: how a value is joined to it, and the value.
 
-use super::Span;
+use super::{MAX_JUDGED_BYTES, Span};
 use crate::charset::CharSet;
 use crate::names::{Kind, MAX_NAME_BYTES};
 use crate::rules;
+use crate::work;
 
 pub(super) const NAME: CharSet = CharSet::of(b"0-9A-Za-z_.-");
 const BLANK: CharSet = CharSet::of(b" \t");
@@ -97,6 +98,8 @@ pub(super) struct Value {
     pub(super) scheme: bool,
     /// Behind it stands a word, as in a sentence.
     pub(super) in_sentence: bool,
+    /// It goes on: no more than this was to be read.
+    pub(super) is_cut: bool,
 }
 
 /// What stands between name and value; nothing when the name stands alone.
@@ -162,11 +165,13 @@ pub(super) fn joint(
     Ok(Some(Joint::Blank))
 }
 
-/// The value that begins here.
+/// The value that begins here. Of one without quotation marks at most `most` bytes are
+/// read; those that have some end at the latest where the next one's begin.
 pub(super) fn read_value(
     cursor: &mut Cursor<'_>,
     joint: Joint,
     in_query: bool,
+    most: usize,
 ) -> Result<Option<Value>, Short> {
     // b'…', u"…", SecretStr('…')
     let prefix = CharSet::of(b"A-Za-z").run(cursor.rest());
@@ -185,7 +190,7 @@ pub(super) fn read_value(
         return Err(Short);
     }
     let Some(quote) = quote.filter(|q| matches!(q, b'"' | b'\'' | b'`')) else {
-        return unquoted(cursor, joint, in_query);
+        return unquoted(cursor, joint, in_query, most);
     };
     cursor.at += slashes + 1;
     // An empty text, or three quotes.
@@ -220,12 +225,14 @@ pub(super) fn read_value(
             _ => at += 1,
         }
     };
+    work::read(end);
     Ok((end > 0).then_some(Value {
         start,
         end: start + end,
         quoted: true,
         scheme,
         in_sentence: false,
+        is_cut: false,
     }))
 }
 
@@ -252,7 +259,12 @@ fn skip_scheme(cursor: &mut Cursor<'_>) -> Result<bool, Short> {
     Ok(false)
 }
 
-fn unquoted(cursor: &mut Cursor<'_>, joint: Joint, in_query: bool) -> Result<Option<Value>, Short> {
+fn unquoted(
+    cursor: &mut Cursor<'_>,
+    joint: Joint,
+    in_query: bool,
+    most: usize,
+) -> Result<Option<Value>, Short> {
     const ENDS: CharSet = CharSet::of(b" \t\r\n\x1b\"'`<>");
     let mut scheme = skip_scheme(cursor)?;
     if !scheme && cursor.rest().first() == Some(&b'{') && cursor.rest().get(1) != Some(&b'{') {
@@ -265,7 +277,7 @@ fn unquoted(cursor: &mut Cursor<'_>, joint: Joint, in_query: bool) -> Result<Opt
             cursor.at += 1;
         }
         if matches!(cursor.peek()?, Some(b'"' | b'\'')) {
-            return read_value(cursor, joint, in_query);
+            return read_value(cursor, joint, in_query, most);
         }
     }
     let start = cursor.at;
@@ -273,6 +285,12 @@ fn unquoted(cursor: &mut Cursor<'_>, joint: Joint, in_query: bool) -> Result<Opt
     let mut at = 0;
     let mut depth = 0usize;
     loop {
+        work::read(1);
+        if at == most {
+            let end = start + at;
+            let (quoted, in_sentence, is_cut) = (false, false, true);
+            return Ok(Some(Value { start, end, quoted, scheme, in_sentence, is_cut }));
+        }
         let Some(byte) = rest.get(at) else {
             if cursor.last {
                 break;
@@ -338,7 +356,8 @@ fn unquoted(cursor: &mut Cursor<'_>, joint: Joint, in_query: bool) -> Result<Opt
         [b' '] | [] if !cursor.last => return Err(Short),
         _ => false,
     };
-    Ok((end > 0).then_some(Value { start, end: start + end, quoted: false, scheme, in_sentence }))
+    let (end, quoted, is_cut) = (start + end, false, false);
+    Ok((end > start).then_some(Value { start, end, quoted, scheme, in_sentence, is_cut }))
 }
 
 /// Whether another `name=` or `name:` begins here.
@@ -346,7 +365,7 @@ fn begins_pair(text: &[u8], at: usize) -> bool {
     let rest = text.get(at..).unwrap_or_default();
     let blanks = BLANK.run(rest);
     let rest = rest.get(blanks..).unwrap_or_default();
-    let name = NAME.run(rest);
+    let name = NAME.run(rest.get(..MAX_NAME_BYTES).unwrap_or(rest));
     name > 0 && name < MAX_NAME_BYTES && matches!(rest.get(name), Some(b'=' | b':'))
 }
 
@@ -355,13 +374,23 @@ pub(super) fn cookie(cursor: &mut Cursor<'_>, set: bool) -> Result<Option<Span>,
     let start = cursor.at + CharSet::of(b"\"'\\").run(cursor.rest());
     let rest = cursor.text.get(start..).unwrap_or_default();
     let ends = |b: &u8| matches!(b, b'\n' | b'\r' | b'"' | b'\x1b') || set && *b == b';';
-    let end = match rest.iter().position(ends) {
+    let judged = rest.get(..MAX_JUDGED_BYTES).unwrap_or(rest);
+    let judged_end = judged.iter().position(ends);
+    if judged_end.is_none() && judged.len() < MAX_JUDGED_BYTES && !cursor.last {
+        return Err(Short);
+    }
+    let judged = judged.get(..judged_end.unwrap_or(judged.len())).unwrap_or_default();
+    work::read(judged.len());
+    if !judged.contains(&b'=') || judged.windows(3).any(|w| w == b"***") {
+        return Ok(None);
+    }
+    let end = match judged_end.or_else(|| rest.iter().position(ends)) {
         Some(end) => end,
         None if cursor.last => rest.len(),
         None => return Err(Short),
     };
+    work::read(end);
     let line = rest.get(..end).unwrap_or_default();
     let end = line.strip_suffix(b"'").or(line.strip_suffix(b"\\")).unwrap_or(line).len();
-    let has_pair = line.contains(&b'=') && !line.windows(3).any(|w| w == b"***");
-    Ok((has_pair && end >= 6).then_some(Span { start, end: start + end, rule: rules::COOKIE }))
+    Ok((end >= 6).then_some(Span { start, end: start + end, rule: rules::COOKIE }))
 }
