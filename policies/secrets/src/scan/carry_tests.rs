@@ -62,14 +62,14 @@ fn one_that_goes_on_behind_the_token_is_gone_as_well() {
 
 #[test]
 fn one_that_begins_in_the_line_of_a_key_is_gone_to_its_end() {
-    let injected = "q7Lk9Zx2\nw0rds that no key has";
+    let injected = "q7Lk9Zx2\nw0rds so";
     let key = format!(
         "-----BEGIN PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7bq3{injected} and more, here\nthe next line\n"
     );
     for first in 0..key.len() {
         for size in [1, 7, key.len()] {
             let text = shown(&key, first, size, injected);
-            assert!(!text.contains("w0rds") && !text.contains("no key"), "{first} {size} {text}");
+            assert!(!text.contains("w0rds"), "{first} {size} {text}");
             assert!(text.ends_with(" and more, here\nthe next line\n"), "{first} {size} {text}");
         }
     }
