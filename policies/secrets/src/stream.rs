@@ -300,6 +300,7 @@ pub(crate) mod tests {
             "token = os.environ['HF_TOKEN']",
             "next token: hello",
             "secret santa",
+            "PWD=/work OLDPWD=/data/scans pwd: /work",
             "use_auth_token=False",
         ] {
             assert_eq!(whole(line), line);

@@ -123,6 +123,9 @@ impl Finder<'_> {
         if is_number && !is_secret_number(secret, name, kind, joint) {
             return false;
         }
+        if is_directory(name, secret) {
+            return false;
+        }
         let words = String::from_utf8_lossy(secret);
         if self.rules.is_nothing(secret)
             || self.is_spoken_of(secret)
@@ -188,6 +191,13 @@ impl Value {
     fn in_sentence_word(&self, secret: &[u8]) -> bool {
         !self.quoted && !entropy::is_suspicious(secret) && secret.len() < 7
     }
+}
+
+/// The shell's own variables, which are in every environment that is printed.
+fn is_directory(name: &[u8], value: &[u8]) -> bool {
+    let is_shells = [&b"PWD"[..], b"OLDPWD"].iter().any(|own| name.eq_ignore_ascii_case(own));
+    let in_path = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+    is_shells && value.starts_with(b"/") && value.iter().all(in_path)
 }
 
 /// A PIN, or the value of what can only be a secret.
