@@ -1,6 +1,7 @@
 //! One connection's way in: which desk it leads to, and who stands before it.
 
 use super::error::BusError;
+use super::held::Held;
 use crate::access::{Access, Caller, CallerError, Denied, Transport, only_reads};
 use crate::engine::{Engine, EngineError, Scope, records};
 use fetchml_api::audit::NewRecord;
@@ -21,6 +22,8 @@ pub struct Desk {
     pub access: Arc<Access>,
     /// Told when a client asks for the supervisor's end.
     pub end: Arc<Notify>,
+    /// Counts what calls hold.
+    pub held: Arc<Held>,
 }
 
 /// A desk and the way to know who asks.

@@ -10,6 +10,7 @@ use zbus::{DBusError, Message};
 const ACCESS_DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
 const INTERACTIVE_AUTHORIZATION_REQUIRED: &str =
     "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired";
+const LIMITS_EXCEEDED: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
 const UNKNOWN_OBJECT: &str = "org.freedesktop.DBus.Error.UnknownObject";
 const UNKNOWN_PROPERTY: &str = "org.freedesktop.DBus.Error.UnknownProperty";
 const PROPERTY_READ_ONLY: &str = "org.freedesktop.DBus.Error.PropertyReadOnly";
@@ -41,6 +42,11 @@ impl BusError {
 
     pub(super) fn read_only(property: &str) -> Self {
         Self { name: PROPERTY_READ_ONLY, message: format!("Property '{property}' is read-only") }
+    }
+
+    /// More of something than a user may have.
+    pub(super) fn too_many(message: impl Into<String>) -> Self {
+        Self { name: LIMITS_EXCEEDED, message: message.into() }
     }
 
     pub(super) fn failed(message: impl Into<String>) -> Self {

@@ -143,6 +143,7 @@ impl Manager {
         id: u64,
     ) -> Result<String, BusError> {
         let reached = self.door.see(JobId(id), "wait", &header, connection).await?;
+        let _waiting = self.door.wait(&reached.caller, &header)?;
         let over = self.door.engine().wait(reached.scope, JobId(id));
         tokio::pin!(over);
         loop {
@@ -350,6 +351,7 @@ impl Manager {
         jobs: bool,
     ) -> Result<(), BusError> {
         let caller = self.door.operator("shutdown", &header, connection).await?;
+        let _waiting = self.door.wait(&caller, &header)?;
         // As with a cancellation: what must be stopped is stopped, recorded or not.
         if let Err(error) = self.door.record(records::shutdown_asked(&caller, jobs)).await {
             tracing::error!(error = %error.message, "who asked for the stop could not be recorded");

@@ -7,6 +7,7 @@ mod dbus_shim;
 mod door;
 mod error;
 mod filter;
+mod held;
 mod job;
 mod manager;
 mod many;
@@ -19,8 +20,10 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod veil;
+mod wire;
 
 pub use door::Desk;
 pub use error::BusError;
+pub use held::Held;
 pub use peer::serve_peer;
 pub use system::serve_system;

@@ -5,6 +5,7 @@ use super::dbus_shim::{self, DBusShim};
 use super::door::{Desk, Door, Greeting};
 use super::manager::Manager;
 use super::objects::Objects;
+use super::wire::Wire;
 use super::{announce, job};
 use crate::access::Caller;
 use fetchml_api::names::{ROOT_PATH, job_path};
@@ -26,18 +27,19 @@ pub async fn serve_peer(
     handshake_timeout: Duration,
 ) -> zbus::Result<()> {
     let greeting = Greeting::default();
+    let wire = Wire::new(socket, caller.uid(), desk.held.clone())?;
     let door = Door::of_peer(desk, Arc::new(caller), greeting.clone());
     // First listen, then look: what happens in between is heard.
     let events = door.engine().subscribe();
-    let connection = tokio::time::timeout(handshake_timeout, connect(&door, greeting, socket))
+    let connection = tokio::time::timeout(handshake_timeout, connect(&door, greeting, wire))
         .await
         .map_err(|_| zbus::Error::Handshake("the client did not authenticate in time".into()))??;
     announce::follow(door, connection, events).await;
     Ok(())
 }
 
-async fn connect(door: &Door, greeting: Greeting, socket: UnixStream) -> zbus::Result<Connection> {
-    let mut builder = Builder::unix_stream(socket)
+async fn connect(door: &Door, greeting: Greeting, wire: Wire) -> zbus::Result<Connection> {
+    let mut builder = Builder::socket(wire)
         .server(Guid::generate())
         .p2p()
         .auth_mechanism(AuthMechanism::External)

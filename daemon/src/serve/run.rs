@@ -96,7 +96,8 @@ pub(super) async fn run(place: Place) -> Result<(), StartError> {
         Mode::System => Access::system(bus.as_ref(), engine.ledger().clone()),
         Mode::Private { owner } => Access::private(owner),
     });
-    let desk = Desk { engine: engine.clone(), access, end: Arc::default() };
+    let (end, held) = (Arc::default(), Arc::default());
+    let desk = Desk { engine: engine.clone(), access, end, held };
     let listener = open_socket(&place, &desk, inherited)?;
     if let Some(bus) = &bus {
         serve_system(desk.clone(), bus).await?;

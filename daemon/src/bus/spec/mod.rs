@@ -8,7 +8,7 @@ mod queueing;
 mod secrets;
 
 pub(super) use array::read_array;
-pub(super) use mounts::GivenMount;
+pub(super) use mounts::{GivenMount, MAX_MOUNTS};
 pub(super) use queueing::in_range;
 pub(super) use secrets::refuse_secrets;
 

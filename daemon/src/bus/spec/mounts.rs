@@ -6,7 +6,8 @@ use fetchml_api::job::{MountMode, MountRequest};
 use zbus::OwnedFd;
 
 const MAX_LABEL_CHARS: usize = 512;
-const MAX_MOUNTS: usize = 64;
+/// Most directories of one job.
+pub(in crate::bus) const MAX_MOUNTS: usize = 64;
 /// The root of a job has a directory for each part, in kernel memory that is kept
 /// for the next job and counts for the supervisor.
 const MAX_TARGET_PARTS: usize = 32;

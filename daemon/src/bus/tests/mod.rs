@@ -2,6 +2,7 @@
 //! store, real audit log, simulated sandboxes.
 
 mod evidence;
+mod flood;
 mod life;
 mod limits;
 mod many;
@@ -89,6 +90,7 @@ impl World {
             engine,
             access: Arc::new(Access::for_test(GROUP, ANALYSTS)),
             end: Arc::default(),
+            held: Arc::default(),
         };
         Self { dir, desk, simulator }
     }
