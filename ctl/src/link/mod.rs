@@ -1,6 +1,7 @@
 //! Questions to a supervisor, over a connection that is made again when it is lost.
 
 mod files;
+mod pages;
 mod queue;
 mod secrets;
 
@@ -114,29 +115,6 @@ impl Link {
             manager.inner().call("SubmitJob", &(spec, mounts)).await
         };
         reply.map(|(id, _)| id).map_err(|e| Failure::bus("cannot submit the job", &e))
-    }
-
-    /// Jobs as one JSON array, the newest last.
-    pub(crate) async fn describe_jobs(&self, filter: Filter) -> Result<String> {
-        let manager = self.supervisor().await?.manager;
-        let reply: zbus::Result<String> = if self.ask {
-            manager.describe_jobs(filter.wire()).await
-        } else {
-            manager.inner().call("DescribeJobs", &(filter.wire(),)).await
-        };
-        reply.map_err(|e| Failure::bus("cannot list jobs", &e))
-    }
-
-    /// Numbers and names of jobs, the newest last.
-    pub(crate) async fn names(&self, filter: Filter) -> Result<Vec<(u64, String)>> {
-        let manager = self.supervisor().await?.manager;
-        let rows = if self.ask {
-            manager.list_jobs(filter.wire()).await
-        } else {
-            manager.inner().call("ListJobs", &(filter.wire(),)).await
-        }
-        .map_err(|e| Failure::bus("cannot list jobs", &e))?;
-        Ok(rows.into_iter().map(|(id, _, name, ..)| (id, name)).collect())
     }
 
     /// Everything known of a job.

@@ -1,6 +1,6 @@
 //! Questions about the queue, and changes to jobs in it.
 
-use super::{Filter, Link, unreadable};
+use super::{Link, unreadable};
 use crate::error::{Failure, Result};
 use fetchml_api::names::MAX_IDS;
 use fetchml_api::proxy::Failures;
@@ -122,13 +122,6 @@ impl Link {
             }));
         }
         Ok(outcomes)
-    }
-
-    /// The dead-letter list as one JSON array, the newest last.
-    pub(crate) async fn list_dead(&self, filter: Filter) -> Result<String> {
-        self.supervisor().await?;
-        let reply = self.manage("ListDead", &(filter.wire(),)).await;
-        reply.map_err(|e| Failure::bus("cannot list dead jobs", &e))
     }
 
     /// The attempts of a job as one JSON array.

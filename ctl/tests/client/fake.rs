@@ -9,7 +9,7 @@ use fetchml_api::job::{
     Usage,
 };
 use fetchml_api::log::{FrameHeader, HEADER_BYTES, Stream, TRAILER_BYTES};
-use fetchml_api::names::{ROOT_PATH, SOCKET_FILE, error as name};
+use fetchml_api::names::{MAX_PAGE_JOBS, ROOT_PATH, SOCKET_FILE, error as name};
 use fetchml_api::proxy::Failures;
 use fetchml_policies::{Library, Question};
 use std::collections::{BTreeMap, HashMap};
@@ -272,7 +272,7 @@ impl Manager {
         let limit = filter.get("limit").and_then(|v| u32::try_from(v).ok()).unwrap_or(50);
         let before = filter.get("before").and_then(|v| u64::try_from(v).ok()).unwrap_or(u64::MAX);
         let jobs = self.0.jobs.lock().expect("no panic while held");
-        let older = jobs.range(..before).rev().take(limit as usize);
+        let older = jobs.range(..before).rev().take(limit.min(MAX_PAGE_JOBS) as usize);
         let mut all: Vec<_> = older.map(|(_, job)| job.described.borrow().clone()).collect();
         all.reverse();
         serde_json::to_string(&all).expect("JSON")

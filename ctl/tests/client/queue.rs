@@ -121,6 +121,20 @@ fn a_dry_run_shows_the_jobs_and_makes_none() {
 }
 
 #[test]
+fn more_jobs_than_a_page_has_are_listed() {
+    let fake = Fake::start();
+    for _ in 0..11 {
+        assert_eq!(run(&fake, &["submit", "-q", "--array", "1-100", "--", "x"]).0, 0);
+    }
+    for (limit, first) in [("1000000", 1), ("1050", 51), ("1000", 101), ("7", 1094)] {
+        let listed = json(&run(&fake, &["list", "--json", "--limit", limit]).1);
+        let ids: Vec<_> =
+            listed.as_array().expect("a list").iter().map(|j| j["id"].as_u64()).collect();
+        assert_eq!(ids, (first..=1100).map(Some).collect::<Vec<_>>(), "--limit {limit}");
+    }
+}
+
+#[test]
 fn an_array_is_one_line_one_name_and_one_end() {
     let fake = Fake::start();
     assert_eq!(run(&fake, &["submit", "-q", "--", "late"]).1, "1\n");

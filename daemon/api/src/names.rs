@@ -17,6 +17,17 @@ pub const AUDIT_INTERFACE: &str = "org.fetchml.FetchML1.Audit";
 /// Longest job specification, in bytes of the D-Bus message body.
 pub const MAX_SPEC_BYTES: usize = 1 << 20;
 
+/// Most jobs that one call describes.
+pub const MAX_PAGE_JOBS: u32 = 1000;
+
+/// Bytes of specifications with which a page of descriptions ends early. What ends it
+/// is still in it, so that a page of fewer jobs than were asked for, and fewer than
+/// [`MAX_PAGE_JOBS`], is the last one unless it is longer than this.
+pub const PAGE_BYTES: usize = 4 << 20;
+
+/// Most jobs that one call lists.
+pub const MAX_LISTED_JOBS: u32 = 10_000;
+
 /// Most jobs that one call names.
 pub const MAX_IDS: usize = 1000;
 

@@ -11,7 +11,7 @@ use super::{filter, objects, spec};
 use crate::engine::launcher::Part;
 use crate::engine::{Scope, records};
 use fetchml_api::job::{JobDescription, JobId};
-use fetchml_api::names::job_path;
+use fetchml_api::names::{MAX_LISTED_JOBS, job_path};
 use fetchml_api::proxy::Failures;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -84,7 +84,8 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         filter: Filter,
     ) -> Result<Vec<Row>, BusError> {
-        let (scope, filter) = self.listed(&header, connection, filter).await?;
+        let (scope, mut filter) = self.listed(&header, connection, filter).await?;
+        filter.limit = filter.limit.min(MAX_LISTED_JOBS);
         let jobs = self.door.engine().list(scope, filter).await?;
         jobs.into_iter()
             .map(|job| {

@@ -6,6 +6,7 @@ use super::{Engine, EngineError};
 use crate::queue::{Capacity, Needs, Why};
 use crate::store::{AttemptRecord, Filter, JobRecord, Summary};
 use fetchml_api::job::{JobDescription, JobId, JobState};
+use fetchml_api::names::{MAX_PAGE_JOBS, PAGE_BYTES};
 use serde::Serialize;
 use std::os::fd::OwnedFd;
 
@@ -127,7 +128,7 @@ impl Engine {
         Ok(description)
     }
 
-    /// The same for every job in scope that matches, newest last.
+    /// The same for the jobs in scope that match, newest last: a page of them at most.
     ///
     /// # Errors
     /// [`EngineError`] when the store fails.
@@ -136,7 +137,8 @@ impl Engine {
         scope: Scope,
         filter: Filter,
     ) -> Result<Vec<JobDescription>, EngineError> {
-        let records = self.store.jobs(scope.narrow(filter)).await?;
+        let filter = Filter { limit: filter.limit.min(MAX_PAGE_JOBS), ..scope.narrow(filter) };
+        let records = self.store.jobs(filter, PAGE_BYTES).await?;
         Ok(records.iter().map(|record| self.description(record)).collect())
     }
 

@@ -250,12 +250,17 @@ impl Store {
         self.call(move |db| rows::summaries(db, &filter)).await
     }
 
-    /// The newest jobs that match in full, newest last.
+    /// The newest jobs that match in full, newest last. Ends early with the job whose
+    /// specification brings those so far to `most_bytes`.
     ///
     /// # Errors
     /// [`StoreError`] when they could not be read.
-    pub async fn jobs(&self, filter: Filter) -> Result<Vec<JobRecord>, StoreError> {
-        self.call(move |db| rows::jobs(db, &filter)).await
+    pub async fn jobs(
+        &self,
+        filter: Filter,
+        most_bytes: usize,
+    ) -> Result<Vec<JobRecord>, StoreError> {
+        self.call(move |db| rows::jobs(db, &filter, most_bytes)).await
     }
 
     /// A copy of everything as it is now, opened for reading. The store goes on

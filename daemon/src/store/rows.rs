@@ -154,6 +154,8 @@ impl Default for Filter {
 const COLUMNS: &str = "id, uid, gid, state, reason, spec, attempt, submitted_usec, started_usec, \
                        finished_usec, host_uid, layers, report, priority, held, not_before_usec, \
                        failures, dead, gpu_names, privileges, boot_id, cancelled";
+/// Where the specification is among them.
+const SPEC: usize = 5;
 
 pub(super) fn insert(db: &Connection, jobs: Vec<NewJob>) -> rusqlite::Result<Vec<JobRecord>> {
     let mut array = None;
@@ -432,7 +434,7 @@ pub(super) fn unfinished(db: &Connection) -> rusqlite::Result<Vec<JobRecord>> {
 const SUMMARY: &str = "id, uid, name, experiment, profile, state, submitted_usec";
 
 pub(super) fn summaries(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Summary>> {
-    newest_last(db, SUMMARY, filter, summary)
+    newest_last(db, SUMMARY, filter, |row| summary(row).map(Some))
 }
 
 pub(super) fn waiting(
@@ -459,15 +461,29 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
     })
 }
 
-pub(super) fn jobs(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<JobRecord>> {
-    newest_last(db, COLUMNS, filter, record)
+/// Ends early with the job whose specification brings those so far to this many bytes.
+pub(super) fn jobs(
+    db: &Connection,
+    filter: &Filter,
+    most_bytes: usize,
+) -> rusqlite::Result<Vec<JobRecord>> {
+    let mut bytes = 0;
+    let spec_bytes =
+        |row: &Row<'_>| row.get_ref(SPEC).map(|spec| spec.as_bytes().map_or(0, <[u8]>::len));
+    newest_last(db, COLUMNS, filter, |row| {
+        if bytes >= most_bytes {
+            return Ok(None);
+        }
+        bytes += spec_bytes(row)?;
+        record(row).map(Some)
+    })
 }
 
 fn newest_last<T>(
     db: &Connection,
     columns: &str,
     filter: &Filter,
-    read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<Option<T>>,
 ) -> rusqlite::Result<Vec<T>> {
     // The user's condition is left out rather than made optional in SQL: the
     // planner takes the index on (uid, id) only when it sees an equality.
@@ -479,10 +495,13 @@ fn newest_last<T>(
     );
     let before = filter.before.map_or(i64::MAX, key);
     let state = filter.state.map(JobState::as_str);
-    let mut found = db
-        .prepare_cached(&sql)?
-        .query_map(params![filter.uid, state, before, filter.limit], read)?
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![filter.uid, state, before, filter.limit])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(one) = read(row)? else { break };
+        found.push(one);
+    }
     found.reverse();
     Ok(found)
 }
@@ -494,7 +513,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
         gid: row.get(2)?,
         state: state(row, 3)?,
         reason: row.get(4)?,
-        spec: document(5, &row.get::<_, String>(5)?)?,
+        spec: document(SPEC, &row.get::<_, String>(SPEC)?)?,
         attempt: row.get(6)?,
         submitted_usec: number(row, 7)?,
         started_usec: optional_number(row, 8)?,

@@ -6,6 +6,7 @@ mod flood;
 mod life;
 mod limits;
 mod many;
+mod pages;
 mod policy;
 mod privacy;
 mod queue;
