@@ -67,6 +67,16 @@ pub struct SecretUse {
 }
 
 impl JobSpec {
+    /// What it takes in memory and in the store, about: what words its user wrote. What
+    /// all jobs of an array have is counted for each, as each keeps its own.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let words = self.command.iter().map(String::len);
+        let variables = self.env.iter().map(|(name, value)| name.len() + value.len());
+        let mounts = self.mounts.iter().map(|mount| mount.label.len() + mount.target.len());
+        words.chain(variables).chain(mounts).sum::<usize>() + self.name.len()
+    }
+
     /// A job that asks for nothing but to run this command.
     #[must_use]
     pub fn plain(command: Vec<String>) -> Self {

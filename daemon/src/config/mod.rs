@@ -49,6 +49,9 @@ pub struct Jobs {
     pub default_profile: String,
     /// Jobs of one user that wait at once (`max_queued_per_user`).
     pub max_queued_per_user: usize,
+    /// Texts of the specifications of one user's jobs that wait, bytes
+    /// (`max_queued_mib_per_user`).
+    pub max_queued_bytes_per_user: usize,
     /// Jobs of one array (`max_array_size`).
     pub max_array_size: usize,
 }
@@ -106,6 +109,7 @@ impl Default for Config {
                 max_running: cpus.max(2),
                 default_profile: "default".to_owned(),
                 max_queued_per_user: 200_000,
+                max_queued_bytes_per_user: 64 << 20,
                 max_array_size: 100_000,
             },
             bus: Bus {

@@ -82,6 +82,9 @@ const KEYS: &[Key] = &[
     number("jobs", "max_queued_per_user", (1, 1_000_000), |c, n| {
         c.jobs.max_queued_per_user = count(n);
     }),
+    number("jobs", "max_queued_mib_per_user", (1, 65_536), |c, n| {
+        c.jobs.max_queued_bytes_per_user = count(n << 20);
+    }),
     number("jobs", "max_array_size", (1, 1_000_000), |c, n| c.jobs.max_array_size = count(n)),
     Key {
         table: "jobs",

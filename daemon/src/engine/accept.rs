@@ -109,20 +109,15 @@ impl Engine {
         directories: &[OwnedFd],
     ) -> Result<(), EngineError> {
         let config = &self.settings().config;
-        let (limit, most) = (config.jobs.max_queued_per_user, config.jobs.max_array_size);
+        let most = config.jobs.max_array_size;
         if specs.len() > most {
             let count = specs.len();
             return Err(EngineError::Invalid(format!(
                 "an array of {count} jobs: the most is {most} (jobs.max_array_size)"
             )));
         }
-        let waiting = self.live().queue.queued_of(caller.uid());
-        if waiting + specs.len() > limit {
-            return Err(EngineError::Denied(format!(
-                "you have {waiting} jobs waiting, the most a user may have is {limit}: \
-                 wait for some of them to start, or cancel them"
-            )));
-        }
+        let text_bytes = specs.iter().map(JobSpec::text_bytes).sum();
+        self.check_room(caller.uid(), specs.len(), text_bytes)?;
         // Jobs of an array differ in their command and environment alone.
         let spec = &specs[0];
         let profile = self.profile(&spec.profile)?;
@@ -133,6 +128,38 @@ impl Engine {
                 "it could never start: {why}; ask for less, `fetchmlctl queue` shows what there is"
             ))),
         }
+    }
+
+    /// So many jobs of this user, with specifications of this length, may wait beside
+    /// those that do.
+    pub(super) fn check_room(
+        &self,
+        uid: u32,
+        jobs: usize,
+        text_bytes: usize,
+    ) -> Result<(), EngineError> {
+        let config = &self.settings().config.jobs;
+        let queued = self.live().queue.queued_of(uid);
+        let (waiting, limit) = (queued.jobs, config.max_queued_per_user);
+        if waiting + jobs > limit {
+            return Err(EngineError::Denied(format!(
+                "you have {waiting} jobs waiting, the most a user may have is {limit}: \
+                 wait for some of them to start, or cancel them"
+            )));
+        }
+        let most = config.max_queued_bytes_per_user;
+        if queued.text_bytes + text_bytes > most {
+            return Err(EngineError::Denied(format!(
+                "commands and variables of your waiting jobs have {} KiB, and with {} KiB more \
+                 they would have more than the {} MiB that a user may have \
+                 (jobs.max_queued_mib_per_user): wait for some of them to start, or pass long \
+                 arguments in a file of the project directory",
+                queued.text_bytes >> 10,
+                text_bytes.div_ceil(1 << 10),
+                most >> 20
+            )));
+        }
+        Ok(())
     }
 
     /// The jobs that these wait for are there, theirs, and can still end as wanted.
@@ -258,6 +285,7 @@ impl Engine {
             needs: live.share_needs(needs.unwrap_or_default()),
             after: after.into(),
             array: record.spec.queueing.array,
+            text_bytes: record.spec.text_bytes(),
         }
     }
 

@@ -75,6 +75,8 @@ pub struct Entry {
     pub after: Box<[Dependency]>,
     /// Its array.
     pub array: Option<ArrayPlace>,
+    /// Length of the texts of its specification.
+    pub text_bytes: usize,
 }
 
 /// Where a waiting job is.
@@ -118,10 +120,19 @@ pub struct Queue {
     arrays: Arrays,
     running: BTreeMap<JobId, Running>,
     in_use: HashMap<u32, InUse>,
-    queued: HashMap<u32, usize>,
+    queued: HashMap<u32, Queued>,
     shares: Shares,
     capacity: Capacity,
     rules: Rules,
+}
+
+/// What of a user waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queued {
+    /// Jobs.
+    pub jobs: usize,
+    /// Texts of their specifications, bytes.
+    pub text_bytes: usize,
 }
 
 /// A job that cannot start any more, since one that had to succeed did not.
@@ -171,7 +182,9 @@ impl Queue {
         for dependency in &entry.after {
             self.dependents.entry(dependency.job).or_default().push(id);
         }
-        *self.queued.entry(entry.uid).or_default() += 1;
+        let queued = self.queued.entry(entry.uid).or_default();
+        queued.jobs += 1;
+        queued.text_bytes += entry.text_bytes;
         self.waiting.insert(id, Waiting { entry, place: Place::Held });
         self.settle(id, now_usec);
     }
@@ -196,9 +209,10 @@ impl Queue {
                 }
             }
         }
-        if let Some(count) = self.queued.get_mut(&entry.uid) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(queued) = self.queued.get_mut(&entry.uid) {
+            queued.jobs -= 1;
+            queued.text_bytes -= entry.text_bytes;
+            if queued.jobs == 0 {
                 self.queued.remove(&entry.uid);
             }
         }
@@ -308,18 +322,18 @@ impl Queue {
         self.waiting.values().map(|waiting| &waiting.entry)
     }
 
-    /// Jobs that wait: of one user.
+    /// What waits: of one user.
     #[must_use]
-    pub fn queued_of(&self, uid: u32) -> usize {
-        self.queued.get(&uid).copied().unwrap_or(0)
+    pub fn queued_of(&self, uid: u32) -> Queued {
+        self.queued.get(&uid).copied().unwrap_or_default()
     }
 
     /// Users that have jobs here, with how many wait and run.
     #[must_use]
     pub fn users(&self) -> BTreeMap<u32, (usize, usize)> {
         let mut users: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
-        for (uid, count) in &self.queued {
-            users.entry(*uid).or_default().0 = *count;
+        for (uid, queued) in &self.queued {
+            users.entry(*uid).or_default().0 = queued.jobs;
         }
         for (uid, in_use) in &self.in_use {
             users.entry(*uid).or_default().1 = in_use.jobs;

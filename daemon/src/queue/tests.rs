@@ -17,6 +17,7 @@ fn entry(id: u64, uid: u32) -> Entry {
         needs: Arc::default(),
         after: Box::default(),
         array: None,
+        text_bytes: 10,
     }
 }
 
@@ -64,10 +65,10 @@ fn a_job_that_is_put_in_line_twice_waits_once() {
     let later = |at| Entry { not_before_usec: at, ..entry(1, 1) };
     queue.push(later(5), 1);
     queue.push(later(7), 1);
-    assert_eq!((queue.queued_of(1), queue.next_time()), (1, Some(7)));
+    assert_eq!((queue.queued_of(1).jobs, queue.next_time()), (1, Some(7)));
     queue.wake(8);
     assert_eq!(ids(&queue.take_next(8)), [1]);
-    assert_eq!((queue.queued_of(1), queue.next_time()), (0, None));
+    assert_eq!((queue.queued_of(1).jobs, queue.next_time()), (0, None));
 }
 
 #[test]
@@ -368,7 +369,7 @@ impl History {
         for job in self.queue.waiting.keys() {
             assert!(self.queue.why(*job, self.now).is_some(), "job {job} waits without a reason");
         }
-        let queued: usize = (0..3).map(|uid| self.queue.queued_of(uid)).sum();
+        let queued: usize = (0..3).map(|uid| self.queue.queued_of(uid).jobs).sum();
         assert_eq!(queued, waiting);
     }
 }

@@ -29,7 +29,7 @@ impl Expansion {
         let mut room = most_bytes;
         for member in self.members() {
             let spec = self.spec(common, &member);
-            room = room.checked_sub(bytes(&spec)).ok_or(TooLarge { most: most_bytes })?;
+            room = room.checked_sub(spec.text_bytes()).ok_or(TooLarge { most: most_bytes })?;
             specs.push(spec);
         }
         Ok(specs)
@@ -58,14 +58,6 @@ fn name(common: &str, index: u64) -> String {
     let suffix = format!("[{index}]");
     let room = MAX_NAME_CHARS - suffix.len();
     common.chars().take(room).collect::<String>() + &suffix
-}
-
-/// What a specification takes, about; what all have is counted for each, as each
-/// keeps its own.
-fn bytes(spec: &JobSpec) -> usize {
-    let words = spec.command.iter().map(String::len);
-    let variables = spec.env.iter().map(|(name, value)| name.len() + value.len());
-    words.chain(variables).sum::<usize>() + spec.name.len()
 }
 
 impl Member<'_> {

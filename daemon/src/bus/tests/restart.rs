@@ -154,3 +154,35 @@ async fn a_closed_supervisor_takes_no_work() {
     let (name, _) = refusal(manager.submit_job(command(&["true"]), vec![]).await);
     assert_eq!(name, "ShuttingDown");
 }
+
+/// Lets the waiting jobs of a user have a MiB.
+fn with_a_mib(world: &World) {
+    let mut settings = (*world.desk.engine.settings()).clone();
+    settings.config.jobs.max_queued_bytes_per_user = 1 << 20;
+    world.desk.engine.set_settings(settings);
+}
+
+#[tokio::test]
+async fn the_specifications_of_a_users_waiting_jobs_have_a_limit_that_outlives_the_supervisor() {
+    let world = World::new(1).await;
+    with_a_mib(&world);
+    let manager = world.manager(1000).await;
+    let word = "a".repeat(100 << 10);
+    let mut long = command(&["true", &word]);
+    long.insert("hold", Variant::from(true));
+    for _ in 0..10 {
+        manager.submit_job(long.clone(), vec![]).await.expect("accepted");
+    }
+    let (name, words) = refusal(manager.submit_job(long.clone(), vec![]).await);
+    assert_eq!(name, "PolicyDenied");
+    assert!(words.contains("have 1000 KiB") && words.contains("the 1 MiB that a user"), "{words}");
+    submit(&manager, &["true"]).await;
+
+    let world = restarted(world, 1).await;
+    with_a_mib(&world);
+    let manager = world.manager(1000).await;
+    assert_eq!(refusal(manager.submit_job(long.clone(), vec![]).await).0, "PolicyDenied");
+    world.manager(0).await.submit_job(long.clone(), vec![]).await.expect("another user's");
+    manager.cancel_job(3).await.expect("cancelled");
+    manager.submit_job(long, vec![]).await.expect("there is room again");
+}
