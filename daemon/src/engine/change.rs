@@ -77,13 +77,19 @@ impl Engine {
     /// Puts a job of the dead-letter list into the queue again, with all its tries.
     ///
     /// # Errors
-    /// [`EngineError::Invalid`] when it is not in that list or cannot be started again.
+    /// [`EngineError::Invalid`] when it is not in that list or cannot be started again,
+    /// [`EngineError::Denied`] when its owner has too many jobs waiting.
     pub async fn requeue_dead(
         self: &Arc<Self>,
         caller: &Caller,
         id: JobId,
     ) -> Result<(), EngineError> {
         let (mut record, _mine) = self.dead(id).await?;
+        if let Err(refused) = self.check_room(record.uid, 1, record.spec.text_bytes()) {
+            let resource = format!("job/{id}");
+            self.record_denial(caller, "requeue", &resource, &refused.to_string()).await;
+            return Err(refused);
+        }
         let directories = self.directories_again(&record).await?;
         record.state = JobState::Queued;
         "put back from the dead-letter list".clone_into(&mut record.reason);

@@ -179,6 +179,30 @@ async fn the_dead_are_listed_put_back_and_dropped() {
 }
 
 #[tokio::test]
+async fn the_dead_are_not_put_back_beyond_what_may_wait() {
+    let world = World::new(1).await;
+    let mut settings = (*world.desk.engine.settings()).clone();
+    settings.config.jobs.max_queued_per_user = 1;
+    settings.config.retry.first_pause = Duration::from_millis(2);
+    world.desk.engine.set_settings(settings);
+    let manager = world.manager(1000).await;
+    let mut spec = command(&["false"]);
+    spec.insert("retry", HashMap::from([("user-error", 1u32)]).into());
+    let (dead, _) = manager.submit_job(spec, vec![]).await.expect("accepted");
+    manager.wait_job(dead).await.expect("over");
+    let mut held = command(&["true"]);
+    held.insert("hold", Variant::from(true));
+    let (waiting, _) = manager.submit_job(held, vec![]).await.expect("accepted");
+    let failures = manager.requeue_dead(&[dead]).await.expect("told");
+    let (name, words) = &failures[&dead];
+    assert_eq!(name, "org.fetchml.FetchML1.PolicyDenied");
+    assert!(words.contains("you have 1 jobs waiting"), "{words}");
+    assert_eq!(json(&manager.list_dead(HashMap::new()).await.expect("list"))[0]["id"], dead);
+    manager.cancel_job(waiting).await.expect("cancelled");
+    assert!(manager.requeue_dead(&[dead]).await.expect("told").is_empty());
+}
+
+#[tokio::test]
 async fn the_queue_shows_what_is_taken_and_only_users_in_sight() {
     let world = World::new(1).await;
     let manager = world.manager(1000).await;
