@@ -46,8 +46,8 @@ impl Manager {
         let caller = self.door.submitter(&header, connection).await?;
         let defaults = self.door.engine().settings();
         let spec = spec::read(spec, &mounts, &defaults.config.jobs.default_profile)?;
-        let one = std::slice::from_ref(&spec);
-        spec::refuse_secrets(one, defaults.library.secrets(), &defaults.config.secrets)?;
+        let mut specs = spec::without_secrets(vec![spec], defaults).await?;
+        let spec = specs.remove(0);
         let granted = self.door.check_role(&caller, &spec, is_interactive(&header)).await?;
         let id = self.door.engine().submit(caller, spec, granted, directories(mounts)).await?;
         // The event does this too, but maybe after the caller used the path.
@@ -66,7 +66,7 @@ impl Manager {
         let caller = self.door.submitter(&header, connection).await?;
         let defaults = self.door.engine().settings();
         let specs = spec::read_array(spec, &mounts, &defaults.config.jobs)?;
-        spec::refuse_secrets(&specs, defaults.library.secrets(), &defaults.config.secrets)?;
+        let specs = spec::without_secrets(specs, defaults).await?;
         let Some(first) = specs.first() else {
             return Err(BusError::invalid("the array has no jobs: give array or sweep"));
         };

@@ -22,6 +22,7 @@ fn entry(id: u64, needs: &Arc<Needs>) -> Entry {
         needs: Arc::clone(needs),
         after: Box::default(),
         array: None,
+        text_bytes: 0,
     }
 }
 

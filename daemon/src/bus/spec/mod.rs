@@ -10,7 +10,7 @@ mod secrets;
 pub(super) use array::read_array;
 pub(super) use mounts::{GivenMount, MAX_MOUNTS};
 pub(super) use queueing::in_range;
-pub(super) use secrets::refuse_secrets;
+pub(super) use secrets::without_secrets;
 
 use super::error::BusError;
 use fetchml_api::job::{JobSpec, NetworkMode};

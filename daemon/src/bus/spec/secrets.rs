@@ -3,17 +3,35 @@
 
 use crate::bus::error::BusError;
 use crate::config::Secrets;
+use crate::engine::Settings;
 use fetchml_api::job::JobSpec;
 use fetchml_policies::secrets::Rules;
 use std::collections::HashSet;
+use std::sync::Arc;
 
-/// Refuses specifications with a secret in them, by key and rule; the value is never
-/// repeated.
-pub(in crate::bus) fn refuse_secrets(
-    specs: &[JobSpec],
-    rules: &Rules,
-    secrets: &Secrets,
-) -> Result<(), BusError> {
+/// Longer specifications are looked through off the loop, which takes up to some seconds
+/// for the longest.
+const LONG_BYTES: usize = 16 << 10;
+
+/// Gives specifications back that have no secret in them; one that has is refused by key
+/// and rule, and the value is never repeated.
+pub(in crate::bus) async fn without_secrets(
+    specs: Vec<JobSpec>,
+    settings: Arc<Settings>,
+) -> Result<Vec<JobSpec>, BusError> {
+    let bytes: usize = specs.iter().map(JobSpec::text_bytes).sum();
+    let look = move || {
+        refuse_secrets(&specs, settings.library.secrets(), &settings.config.secrets).map(|()| specs)
+    };
+    if bytes <= LONG_BYTES {
+        return look();
+    }
+    tokio::task::spawn_blocking(look)
+        .await
+        .map_err(|error| BusError::failed(format!("looking for secrets: {error}")))?
+}
+
+fn refuse_secrets(specs: &[JobSpec], rules: &Rules, secrets: &Secrets) -> Result<(), BusError> {
     let mut judge = Judge { rules, secrets, passed: HashSet::new() };
     specs.iter().try_for_each(|spec| judge.spec(spec))
 }
