@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub(crate) enum Secret {
     /// Keep a secret for jobs
     ///
-    /// The value is read from standard input, or from --file, as it is; 6 to 49,152
+    /// The value is read from standard input, or from --file, as it is; 6 to 8,192
     /// bytes. Beside root nobody may use it but those named with --for.
     #[command(before_help = "Example: fetchmlctl secret add hf-token --for alice < token.txt")]
     Add {

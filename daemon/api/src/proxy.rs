@@ -127,7 +127,7 @@ pub trait Manager {
     fn drain(&self, draining: bool) -> zbus::Result<()>;
 
     /// Keeps a secret for jobs. `value` is a sealed memory file (memfd_create(2) with
-    /// `F_SEAL_WRITE` and `F_SEAL_SHRINK`) of 6 to 49,152 bytes; `holders` are users and
+    /// `F_SEAL_WRITE` and `F_SEAL_SHRINK`) of 6 to 8,192 bytes; `holders` are users and
     /// groups that may use it beside root: `alice`, `user:alice`, `group:lab`.
     #[zbus(allow_interactive_auth)]
     fn add_secret(&self, name: &str, holders: &[&str], value: Fd<'_>) -> zbus::Result<()>;

@@ -162,8 +162,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The jobs that these wait for are there, theirs, and can still end as wanted.
-    /// Off the loop: who is in which group may be known to another machine only.
+    /// The user may use the secrets that the job asks for. Off the loop: who is in which
+    /// group may be known to another machine only.
     async fn check_secrets(&self, caller: &Caller, spec: &JobSpec) -> Result<(), EngineError> {
         if spec.secrets.is_empty() {
             return Ok(());
@@ -173,6 +173,7 @@ impl Engine {
         Ok(checked.map_err(|error| EngineError::Failed(error.to_string()))??)
     }
 
+    /// The jobs that these wait for are there, theirs, and can still end as wanted.
     async fn check_dependencies(
         &self,
         caller: &Caller,
