@@ -20,6 +20,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 
@@ -178,16 +179,20 @@ def first_failure(suite, tests):
         else:
             # A mutant may name the host or mount over it: let it be another one's.
             command = ["unshare", "--uts", "--mount", "--propagation", "private", suite, "--exact", name]
-        try:
-            done = subprocess.run(command, cwd=TREE, env=ENVIRONMENT, text=True, timeout=1800 if package else 180,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        except subprocess.TimeoutExpired:
-            return f"{test} (hangs)"
-        if package and "could not compile" in done.stdout:
-            raise Trouble("it does not build:\n" + done.stdout[-2000:])
-        if done.returncode:
+        # A file and no pipe: a supervisor that a failed test leaves would hold it open.
+        with tempfile.TemporaryFile("w+") as output:
+            try:
+                status = subprocess.run(command, cwd=TREE, env=ENVIRONMENT, timeout=1800 if package else 180,
+                                        stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT).returncode
+            except subprocess.TimeoutExpired:
+                return f"{test} (hangs)"
+            output.seek(0)
+            said = output.read()
+        if package and "could not compile" in said:
+            raise Trouble("it does not build:\n" + said[-2000:])
+        if status:
             return test
-        if " 1 passed" not in done.stdout and not package:
+        if " 1 passed" not in said and not package:
             raise Trouble(f"there is no test {test!r}")
     return None
 

@@ -7,6 +7,8 @@
 mod amd;
 mod nvidia;
 
+pub(crate) use nvidia::governs as is_nvidia;
+
 use crate::queue::Gpu;
 use fetchml_api::job::GpuUse;
 use std::collections::BTreeMap;
@@ -31,6 +33,8 @@ struct Device {
     unique: Option<String>,
     /// Where its driver tells how busy it is.
     status: Option<PathBuf>,
+    /// What tells of it in /proc: a directory, by its path there.
+    described: Option<String>,
 }
 
 /// What was found.
@@ -92,6 +96,17 @@ impl Accelerators {
             || amd::CONTROLS.contains(&path)
             || self.render.iter().any(|node| node == path)
             || self.devices.iter().any(|device| device.nodes.iter().any(|node| node == path))
+    }
+
+    /// Directories of /proc, by their path there, that tell of cards whose devices are
+    /// not among these.
+    pub(crate) fn hidden(&self, nodes: &[String]) -> Vec<String> {
+        if !nodes.iter().any(|node| is_nvidia(node)) {
+            return vec![nvidia::DRIVER.to_owned()];
+        }
+        let seen = |device: &&Device| device.nodes.iter().any(|node| nodes.contains(node));
+        let others = self.devices.iter().filter(|device| !seen(device));
+        others.filter_map(|device| device.described.clone()).collect()
     }
 
     /// Variables by which libraries learn which cards are the job's. It sees no

@@ -12,9 +12,12 @@ use std::path::Path;
 pub(super) const CONTROLS: [&str; 2] = ["/dev/nvidiactl", "/dev/nvidia-uvm"];
 
 /// Whether the driver made the device.
-pub(super) fn governs(path: &str) -> bool {
+pub(crate) fn governs(path: &str) -> bool {
     path.starts_with("/dev/nvidia")
 }
+
+/// What its driver tells, as a path in /proc.
+pub(super) const DRIVER: &str = "driver/nvidia";
 
 /// Every render device of a card of NVIDIA's, also of one that has no description
 /// and so cannot be told to be its.
@@ -60,6 +63,7 @@ fn device(root: &Path, minor: u32, description: Option<&Description>) -> Device 
         nodes,
         unique: None,
         status: None,
+        described: description.map(|d| format!("{DRIVER}/gpus/{}", d.address)),
     }
 }
 

@@ -9,7 +9,7 @@
 
 use super::{Failure, Step};
 use crate::launch::{LaunchTimes, Mark};
-use crate::plan::{MountPlan, Overlay, Plan, ProcMask};
+use crate::plan::{Cover, MountPlan, Overlay, Plan, ProcCover};
 use fetchml_sys::Errno;
 use fetchml_sys::mount::{MountAttributes, Scope, bind, restrict, stop_propagation};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -133,13 +133,17 @@ fn user_mount(mount: &MountPlan) -> Result<(), Errno> {
     )
 }
 
-/// A fresh /proc of the job's process-id namespace, masked and read-only.
+/// A fresh /proc of the job's process-id namespace, masked, and read-only but for the
+/// job's own processes where those can be written.
 fn proc(plan: &Plan) -> Result<(), Failure> {
     let flags = NO_ESCALATION.union(MountFlags::NOEXEC);
     Step::Proc.of(mount(c"proc", c"proc", c"proc", flags, None))?;
     Step::OomScore.of(be_killed_first())?;
-    for (item, masked) in plan.proc_masks.iter().enumerate() {
-        Step::ProcMask.of_item(item, cover(masked))?;
+    for (item, entry) in plan.proc.masks.iter().chain(&plan.proc.further).enumerate() {
+        Step::ProcMask.of_item(item, cover(entry))?;
+    }
+    if plan.proc.processes_writable {
+        return Ok(());
     }
     // Nothing in a job writes to /proc, and much below it (sys, irq, bus, fs,
     // sysrq-trigger) acts on the machine: the whole mount is read-only.
@@ -148,8 +152,15 @@ fn proc(plan: &Plan) -> Result<(), Failure> {
 
 /// Over a file goes /dev/null. Over a directory goes /tmp as it still is, an empty
 /// directory on the prepared root's read-only mount, whose attributes are copied.
-fn cover(masked: &ProcMask) -> Result<(), Errno> {
-    bind(if masked.directory { c"tmp" } else { c"dev/null" }, &masked.path)
+fn cover(entry: &ProcCover) -> Result<(), Errno> {
+    match entry.with {
+        Cover::EmptyFile => bind(c"dev/null", &entry.path),
+        Cover::EmptyDirectory => bind(c"tmp", &entry.path),
+        Cover::Itself => {
+            bind(&entry.path, &entry.path)?;
+            restrict(CWD, &entry.path, Scope::One, MountAttributes::READ_ONLY)
+        }
+    }
 }
 
 /// The supervisor protects itself from the out-of-memory killer, and a child

@@ -2,7 +2,7 @@
 //! accelerators that the profile shows.
 
 use super::host_view::HostView;
-use crate::accelerators::Accelerators;
+use crate::accelerators::{self, Accelerators};
 use crate::plan::failed;
 use crate::supervise::Refusal;
 use fetchml_api::job::{Layer, LayerState};
@@ -79,6 +79,9 @@ fn device(path: &str, number: Option<u64>) -> io::Result<OwnedFd> {
 pub(crate) struct Devices {
     /// Absolute, in order.
     pub(crate) paths: Vec<String>,
+    /// Directories of /proc, by their path in it, that tell of accelerators which
+    /// this job does not see.
+    pub(crate) hidden: Vec<String>,
     /// What they are, in words; `None` where neither job nor profile asks for any.
     detail: Option<String>,
 }
@@ -122,7 +125,13 @@ impl Devices {
         let asked = !patterns.is_empty() || !gpus.is_empty();
         let own = allotment.accelerators.describe(gpus);
         let detail = asked.then(|| words(&own, &paths, withheld));
-        Ok(Self { paths, detail })
+        let hidden = allotment.accelerators.hidden(&paths);
+        Ok(Self { paths, hidden, detail })
+    }
+
+    /// Whether it computes by CUDA, whose library needs more than its devices.
+    pub(crate) fn has_nvidia(&self) -> bool {
+        self.paths.iter().any(|path| accelerators::is_nvidia(path))
     }
 
     /// The layer that names them. That there is none is said, since a job then

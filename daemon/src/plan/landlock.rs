@@ -133,6 +133,7 @@ impl LandlockSupport {
         profile: &Profile,
         network: Network,
         mounts: &Mounts,
+        processes_writable: bool,
     ) -> Result<Option<LandlockPlan>, Refusal> {
         self.check(profile)?;
         let Some(abi) = self.abi() else { return Ok(None) };
@@ -155,7 +156,7 @@ impl LandlockSupport {
         })?;
         Ok(Some(LandlockPlan {
             ruleset: super::high(ruleset)?,
-            rules: rules(abi, mounts)?,
+            rules: rules(abi, mounts, processes_writable)?,
             log: self.logs(),
             shown: run().bits(),
         }))
@@ -168,7 +169,7 @@ fn run() -> BitFlags<AccessFs> {
     READ | AccessFs::Execute
 }
 
-fn rules(abi: ABI, mounts: &Mounts) -> Result<Vec<Rule>, Refusal> {
+fn rules(abi: ABI, mounts: &Mounts, processes_writable: bool) -> Result<Vec<Rule>, Refusal> {
     let all = AccessFs::from_all(abi);
     let (read, run) = (READ, run());
     let write = all & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
@@ -180,9 +181,11 @@ fn rules(abi: ABI, mounts: &Mounts) -> Result<Vec<Rule>, Refusal> {
     };
     // Names at the top, but no content.
     add(b".", AccessFs::ReadDir.into())?;
-    for path in [b"etc".as_slice(), b"proc", b"sys"] {
-        add(path, read)?;
-    }
+    add(b"etc", read)?;
+    add(b"sys", read)?;
+    // What is no process's is mounted read-only then.
+    let own = (AccessFs::WriteFile | AccessFs::Truncate) & all;
+    add(b"proc", if processes_writable { read | own } else { read })?;
     for path in [b"tmp".as_slice(), b"dev/shm", b"work", b"outputs"] {
         add(path, write)?;
     }

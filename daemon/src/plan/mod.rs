@@ -6,14 +6,14 @@
 
 mod landlock;
 mod limits;
-mod masks;
 mod mounts;
+mod proc;
 mod resolver;
 mod secrets;
 
 pub(crate) use landlock::{LandlockPlan, LandlockSupport};
-pub(crate) use masks::{ProcMask, masks_of_this_kernel};
 pub(crate) use mounts::{MountPlan, Overlay, detached_tree};
+pub(crate) use proc::{Cover, ProcCover, ProcPlan, masks_of_this_kernel};
 pub(crate) use secrets::check as check_secrets;
 
 use crate::cgroup::{Cgroups, JobCgroup};
@@ -54,7 +54,7 @@ pub(crate) struct Plan {
     pub(crate) mounts: Vec<MountPlan>,
     /// What is opened of audited data, if the job has some.
     pub(crate) opens: Option<Box<Opens>>,
-    pub(crate) proc_masks: Arc<[ProcMask]>,
+    pub(crate) proc: ProcPlan,
     /// The network namespace, made ahead; `None` leaves the job in the host's.
     pub(crate) network: Option<OwnedFd>,
     pub(crate) rlimits: Vec<(Resource, Rlimit)>,
@@ -221,9 +221,9 @@ pub(crate) fn build(
     let opens =
         Opens::begin(&host.audited(), mounts::others(&request), &mounts.others)?.map(Box::new);
     mounts.others.extend(secrets::mount(&request.secrets, account.host_id().number())?);
-    let landlock = host.landlock().plan(&profile, network, &mounts)?;
     let allotment = host.allotment();
     let devices = Devices::of_job(host.view(), &allotment, &profile.devices, &request.gpus)?;
+    let landlock = host.landlock().plan(&profile, network, &mounts, devices.has_nvidia())?;
     let mut plan = Plan {
         times,
         skeleton: Skeleton {
@@ -246,7 +246,7 @@ pub(crate) fn build(
         outputs,
         mounts: mounts.others,
         opens,
-        proc_masks: host.proc_masks(),
+        proc: ProcPlan::new(host.proc_masks(), &devices).map_err(failed("look at /proc"))?,
         network: own_network,
         rlimits: limits.rlimits(&profile, group_limits.pids.is_some()),
         uid: Uid::from_raw(profile.run_as_uid),
@@ -421,10 +421,14 @@ fn layers(
         Network::Loopback => "own namespace, only its own loopback is up",
         Network::Host => "none: the profile gives the host's network",
     };
+    let proc = match plan.proc.processes_writable {
+        true => "masked /proc (entries of its own processes can be written, for CUDA)",
+        false => "masked /proc",
+    };
     let (uid, outside) = (profile.run_as_uid, plan.account.host_id().number());
     vec![
         held("namespaces", format!("mount, pid, {own_network}ipc, uts, cgroup, user")),
-        held("root", "read-only, pivoted, masked /proc, minimal /dev".into()),
+        held("root", format!("read-only, pivoted, {proc}, minimal /dev")),
         held("network", network.into()),
         held("ids", format!("uid {uid} inside is host uid {outside}, no groups")),
         held("capabilities", capability_words(profile)),

@@ -12,7 +12,7 @@ use crate::accelerators::Accelerators;
 use crate::cgroup::Cgroups;
 use crate::launch::devices::Allotment;
 use crate::launch::{HostView, LaunchTimes, Launcher, Mark};
-use crate::plan::{self, LandlockSupport, ProcMask, failed};
+use crate::plan::{self, LandlockSupport, ProcCover, failed};
 use crate::queue::Capacity;
 use crate::recover::{Found, Stored, Verdict, decide};
 use fetchml_api::agent::{DENIED, DeniedCalls, MAX_REPORT_BYTES, STOP_OVER_DISK};
@@ -61,7 +61,7 @@ struct Inner {
     cgroups: Cgroups,
     landlock: LandlockSupport,
     landlock_log: LandlockLog,
-    proc_masks: Arc<[ProcMask]>,
+    proc_masks: Arc<[ProcCover]>,
     last_capability: u32,
     agent_image: Arc<OwnedFd>,
     null: Arc<OwnedFd>,
@@ -357,7 +357,7 @@ impl Host {
         self.0.landlock
     }
 
-    pub(crate) fn proc_masks(&self) -> Arc<[ProcMask]> {
+    pub(crate) fn proc_masks(&self) -> Arc<[ProcCover]> {
         Arc::clone(&self.0.proc_masks)
     }
 

@@ -62,7 +62,11 @@ const PLACES: [Place; 27] = [
     node("/dev/stdout", "rw", "the process's own descriptors"),
     node("/dev/stderr", "rw", "the process's own descriptors"),
     node("/dev", "r", "the job's few devices"),
-    tree("/proc", "r", "the job's own processes; entries about the machine are covered"),
+    tree(
+        "/proc",
+        "r",
+        "the job's own processes, which it can write when it sees an NVIDIA card; entries about the machine are covered",
+    ),
     node("/etc/passwd", "r", "written for the job, without users of the host"),
     node("/etc/group", "r", "written for the job, without groups of the host"),
     node("/etc/hosts", "r", "written for the job"),

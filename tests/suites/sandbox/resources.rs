@@ -157,6 +157,30 @@ impl Drop for Nodes {
     }
 }
 
+/// Names one of its threads, and looks which entries of /proc that are no process's
+/// are on a mount that can be written.
+const WRITES_TO_PROC: &str = r#"
+import os, threading
+def name():
+    try:
+        with open(f"/proc/self/task/{threading.get_native_id()}/comm", "w") as comm:
+            comm.write("worker")
+        print("named:", open("/proc/thread-self/comm").read() == "worker\n")
+    except OSError as error:
+        print("named: False", error)
+thread = threading.Thread(target=name)
+thread.start()
+thread.join()
+mounts = {}
+for line in open("/proc/self/mountinfo"):
+    fields = line.split()
+    mounts[fields[4]] = fields[3] == "/null" or "ro" in fields[5].split(",")
+def is_open(name):
+    path = "/proc/" + name
+    return not (name.isdigit() or os.path.islink(path) or mounts.get(path, mounts["/proc"]))
+print("open besides:", [name for name in os.listdir("/proc") if is_open(name)])
+"#;
+
 #[test]
 fn a_job_sees_the_accelerators_that_it_was_given_and_no_others() {
     if crate::start().is_none() {
@@ -180,7 +204,7 @@ fn a_job_sees_the_accelerators_that_it_was_given_and_no_others() {
     let script = "cd /dev; for n in nvidia201 nvidia202 nvidiactl; do
                   if [ -c $n ]; then echo x > $n && echo sees $n; fi; done
                   echo numbers=${CUDA_VISIBLE_DEVICES-none}.";
-    let under = |profile: &str, gpus: &[&str]| {
+    let run = |script: &str, profile: &str, gpus: &[&str]| {
         let mut spec = JobSpec { profile: profile.to_owned(), ..shell(script) };
         spec.gpus.count = u32::try_from(gpus.len()).unwrap();
         let left = resident.run(spec, 1, gpus);
@@ -189,6 +213,7 @@ fn a_job_sees_the_accelerators_that_it_was_given_and_no_others() {
         let layer = left.report.layers.into_iter().find(|layer| layer.name == Layer::DEVICES);
         (left.log, layer.map(|layer| layer.detail).unwrap_or_default())
     };
+    let under = |profile: &str, gpus: &[&str]| run(script, profile, gpus);
     for profile in ["default", "gpu", "strict"] {
         let (log, layer) = under(profile, &["nvidia202"]);
         assert!(log.contains("sees nvidia202") && log.contains("sees nvidiactl"), "{log}");
@@ -200,6 +225,13 @@ fn a_job_sees_the_accelerators_that_it_was_given_and_no_others() {
     assert!(!log.contains("sees nvidia") && log.contains("numbers=none."), "{log}");
     assert!(layer.contains("asked for none (--gpus N)"), "{layer}");
     assert!(!under("default", &[]).0.contains("sees nvidia"));
+
+    // CUDA names its threads there, and gives up where it cannot.
+    let script = format!("/usr/bin/python3 -c '{WRITES_TO_PROC}'");
+    let (log, _) = run(&script, "gpu", &["nvidia202"]);
+    assert!(log.contains("named: True") && log.contains("open besides: []"), "{log}");
+    let (log, _) = run(&script, "gpu", &[]);
+    assert!(log.contains("named: False"), "only whom it serves: {log}");
 
     resident.host.configure(true);
     let (log, _) = under("gpu", &[]);
