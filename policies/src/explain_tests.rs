@@ -103,6 +103,10 @@ fn paths_are_explained_by_what_covers_them() {
     assert_eq!(verdict("/dev/nvidia0", Access::Read), Verdict::Denied);
     assert_eq!(verdict("/proc/self/status", Access::Read), Verdict::Allowed);
     assert_eq!(verdict("/proc/sysrq-trigger", Access::Write), Verdict::Denied);
+    assert_eq!(verdict("/proc/self/task/2/comm", Access::Write), Verdict::Depends);
+    for name in ["/proc/1/comm", "/proc/sys/kernel/core_pattern", "/proc/selfish"] {
+        assert_eq!(verdict(name, Access::Write), Verdict::Denied, "{name}");
+    }
     for name in ["/proc/kcore", "/proc/keys", "/proc/irq", "/proc/fs/ext4/sda1", "/proc/./kcore"] {
         let told = ask(name, Access::Read);
         assert_eq!((told.verdict, told.by), (Verdict::Denied, By::Sandbox), "{name}");

@@ -38,6 +38,12 @@ class Context:
         return self.profile == "strict"
 
     @property
+    def cuda(self):
+        """The job sees an NVIDIA card: CUDA names its threads in /proc, so a job may
+        write what is its own processes' there."""
+        return os.path.exists("/dev/nvidiactl")
+
+    @property
     def traces(self):
         """Profiles under which a job may look into its own processes."""
         return self.profile in ("notebook", "debug")
@@ -193,6 +199,13 @@ def read(path, limit=1 << 20):
 def opened(path, flags=os.O_RDONLY, mode=0o600):
     """`ok` when the path can be opened so."""
     os.close(os.open(path, flags | os.O_CLOEXEC, mode))
+    return "ok"
+
+
+def written(path, content):
+    """`ok` when a file that is there takes this."""
+    with open(path, "wb", buffering=0) as file:
+        file.write(content)
     return "ok"
 
 

@@ -47,5 +47,5 @@ fn device(root: &Path, node: &Path) -> Option<(u32, Device)> {
     let unique = property("unique_id").filter(|id| *id != 0).map(|id| format!("GPU-{id:016x}"));
     let gpu = Gpu { name: format!("amd{index}"), kind };
     let (nodes, status) = (vec![render], Some(status));
-    Some((minor, Device { gpu, vendor: Vendor::Amd, nodes, unique, status, described: None }))
+    Some((minor, Device { gpu, vendor: Vendor::Amd, nodes, unique, status, address: None }))
 }

@@ -33,8 +33,8 @@ struct Device {
     unique: Option<String>,
     /// Where its driver tells how busy it is.
     status: Option<PathBuf>,
-    /// What tells of it in /proc: a directory, by its path there.
-    described: Option<String>,
+    /// On the PCI bus, where its driver tells.
+    address: Option<String>,
 }
 
 /// What was found.
@@ -98,15 +98,10 @@ impl Accelerators {
             || self.devices.iter().any(|device| device.nodes.iter().any(|node| node == path))
     }
 
-    /// Directories of /proc, by their path there, that tell of cards whose devices are
-    /// not among these.
-    pub(crate) fn hidden(&self, nodes: &[String]) -> Vec<String> {
-        if !nodes.iter().any(|node| is_nvidia(node)) {
-            return vec![nvidia::DRIVER.to_owned()];
-        }
+    /// Where on the PCI bus the NVIDIA cards are whose devices are among these.
+    pub(crate) fn addresses(&self, nodes: &[String]) -> Vec<String> {
         let seen = |device: &&Device| device.nodes.iter().any(|node| nodes.contains(node));
-        let others = self.devices.iter().filter(|device| !seen(device));
-        others.filter_map(|device| device.described.clone()).collect()
+        self.devices.iter().filter(seen).filter_map(|device| device.address.clone()).collect()
     }
 
     /// Variables by which libraries learn which cards are the job's. It sees no
@@ -240,6 +235,7 @@ mod tests {
             "its own and what all share, and not what steers displays"
         );
         assert_eq!(found.nodes(&names(&["nvidia7"])), Err("nvidia7".to_owned()));
+        assert_eq!(found.addresses(&names(&["/dev/nvidia1", "/dev/nvidiactl"])), ["0000:18:00.0"]);
         assert_eq!(found.nodes(&[]).expect("nothing is asked"), [""; 0]);
         assert!(found.usage(&names(&["nvidia0"])).is_empty(), "its driver tells a library alone");
     }

@@ -16,9 +16,6 @@ pub(crate) fn governs(path: &str) -> bool {
     path.starts_with("/dev/nvidia")
 }
 
-/// What its driver tells, as a path in /proc.
-pub(super) const DRIVER: &str = "driver/nvidia";
-
 /// Every render device of a card of NVIDIA's, also of one that has no description
 /// and so cannot be told to be its.
 pub(super) fn render_devices(root: &Path) -> Vec<String> {
@@ -63,7 +60,7 @@ fn device(root: &Path, minor: u32, description: Option<&Description>) -> Device 
         nodes,
         unique: None,
         status: None,
-        described: description.map(|d| format!("{DRIVER}/gpus/{}", d.address)),
+        address: description.map(|d| d.address.clone()),
     }
 }
 

@@ -138,7 +138,9 @@ fn user_mount(mount: &MountPlan) -> Result<(), Errno> {
 fn proc(plan: &Plan) -> Result<(), Failure> {
     let flags = NO_ESCALATION.union(MountFlags::NOEXEC);
     Step::Proc.of(mount(c"proc", c"proc", c"proc", flags, None))?;
-    Step::OomScore.of(be_killed_first())?;
+    if plan.proc.killed_first {
+        Step::OomScore.of(be_killed_first())?;
+    }
     for (item, entry) in plan.proc.masks.iter().chain(&plan.proc.further).enumerate() {
         Step::ProcMask.of_item(item, cover(entry))?;
     }
@@ -152,15 +154,15 @@ fn proc(plan: &Plan) -> Result<(), Failure> {
 
 /// Over a file goes /dev/null. Over a directory goes /tmp as it still is, an empty
 /// directory on the prepared root's read-only mount, whose attributes are copied.
+/// An entry that went with its driver since the plan was made needs no cover.
 fn cover(entry: &ProcCover) -> Result<(), Errno> {
-    match entry.with {
+    let covered = match entry.with {
         Cover::EmptyFile => bind(c"dev/null", &entry.path),
         Cover::EmptyDirectory => bind(c"tmp", &entry.path),
-        Cover::Itself => {
-            bind(&entry.path, &entry.path)?;
-            restrict(CWD, &entry.path, Scope::One, MountAttributes::READ_ONLY)
-        }
-    }
+        Cover::Itself => bind(&entry.path, &entry.path)
+            .and_then(|()| restrict(CWD, &entry.path, Scope::One, MountAttributes::READ_ONLY)),
+    };
+    covered.or_else(|errno| if errno == Errno::NOENT { Ok(()) } else { Err(errno) })
 }
 
 /// The supervisor protects itself from the out-of-memory killer, and a child

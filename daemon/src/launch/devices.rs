@@ -79,9 +79,8 @@ fn device(path: &str, number: Option<u64>) -> io::Result<OwnedFd> {
 pub(crate) struct Devices {
     /// Absolute, in order.
     pub(crate) paths: Vec<String>,
-    /// Directories of /proc, by their path in it, that tell of accelerators which
-    /// this job does not see.
-    pub(crate) hidden: Vec<String>,
+    /// The NVIDIA cards among them, by their address on the PCI bus.
+    pub(crate) cards: Vec<String>,
     /// What they are, in words; `None` where neither job nor profile asks for any.
     detail: Option<String>,
 }
@@ -125,8 +124,8 @@ impl Devices {
         let asked = !patterns.is_empty() || !gpus.is_empty();
         let own = allotment.accelerators.describe(gpus);
         let detail = asked.then(|| words(&own, &paths, withheld));
-        let hidden = allotment.accelerators.hidden(&paths);
-        Ok(Self { paths, hidden, detail })
+        let cards = allotment.accelerators.addresses(&paths);
+        Ok(Self { paths, cards, detail })
     }
 
     /// Whether it computes by CUDA, whose library needs more than its devices.

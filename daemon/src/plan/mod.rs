@@ -246,7 +246,8 @@ pub(crate) fn build(
         outputs,
         mounts: mounts.others,
         opens,
-        proc: ProcPlan::new(host.proc_masks(), &devices).map_err(failed("look at /proc"))?,
+        proc: ProcPlan::new(host.proc_masks(), &devices, host.oom_floor_holds())
+            .map_err(failed("look at /proc"))?,
         network: own_network,
         rlimits: limits.rlimits(&profile, group_limits.pids.is_some()),
         uid: Uid::from_raw(profile.run_as_uid),

@@ -3,7 +3,7 @@
 use crate::launch::devices::Devices;
 use fetchml_policies::masks::{DIRECTORIES, FILES};
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, DirEntry, FileType};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ pub(crate) struct ProcPlan {
     /// Whether the entries of the job's own processes can be written; all others are
     /// then among `further`.
     pub(crate) processes_writable: bool,
+    /// Whether the job goes before anything of the host when memory runs out.
+    pub(crate) killed_first: bool,
 }
 
 /// One entry of /proc that is covered.
@@ -53,35 +55,60 @@ pub(crate) fn masks_of_this_kernel() -> Vec<ProcCover> {
 }
 
 impl ProcPlan {
-    pub(super) fn new(masks: Arc<[ProcCover]>, devices: &Devices) -> std::io::Result<Self> {
-        let hidden = devices.hidden.iter();
-        let mut further: Vec<_> =
-            hidden.filter_map(|name| ProcCover::new(name, Cover::EmptyDirectory)).collect();
+    /// For a job that sees these devices. `floor_holds`: what the supervisor writes as
+    /// its score for the out-of-memory killer is the least that the job can write.
+    pub(super) fn new(
+        masks: Arc<[ProcCover]>,
+        devices: &Devices,
+        floor_holds: bool,
+    ) -> std::io::Result<Self> {
         // The driver's library ends with CUDA_ERROR_OPERATING_SYSTEM (304) when it
         // cannot write the names of its threads to /proc/self/task/TID/comm.
         let processes_writable = devices.has_nvidia();
-        if processes_writable {
-            let mut fixed = entries_of_no_process()?;
-            let covered = |cover: &ProcCover| masks.iter().any(|mask| mask.path == cover.path);
-            fixed.retain(|cover| !covered(cover));
-            // Before what hides parts of them, which a later mount would uncover.
-            fixed.append(&mut further);
-            further = fixed;
-        }
-        Ok(Self { masks, further, processes_writable })
+        let mut further = if processes_writable { fixed_entries(&masks)? } else { Vec::new() };
+        // After what covers them whole, which would uncover them.
+        further.extend(of_other_cards(devices)?);
+        // A job that could lower its score again would have its agent killed first.
+        let killed_first = !processes_writable || floor_holds;
+        Ok(Self { masks, further, processes_writable, killed_first })
     }
 }
 
-/// All but the processes, and the links into them (`self`, `net`).
-fn entries_of_no_process() -> std::io::Result<Vec<ProcCover>> {
+/// All but the processes that the job will have, the links into them (`self`, `net`)
+/// and what is masked. Process 1 is the agent, which is there already.
+fn fixed_entries(masks: &[ProcCover]) -> std::io::Result<Vec<ProcCover>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let is_process = name.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_process && !entry.file_type()?.is_symlink() {
-            found.extend(ProcCover::new(&name, Cover::Itself));
-        }
+    for (name, kind) in entries("")? {
+        let is_jobs = name != "1" && name.bytes().all(|byte| byte.is_ascii_digit());
+        let entry = ProcCover::new(&name, Cover::Itself).filter(|_| !is_jobs && !kind.is_symlink());
+        found.extend(entry.filter(|new| !masks.iter().any(|mask| mask.path == new.path)));
     }
     Ok(found)
+}
+
+/// What NVIDIA's driver tells of cards that the job does not see; all that it tells
+/// where the job sees none.
+fn of_other_cards(devices: &Devices) -> std::io::Result<Vec<ProcCover>> {
+    if !Path::new("/proc/driver/nvidia").exists() {
+        return Ok(Vec::new());
+    }
+    let place = if devices.has_nvidia() { "driver/nvidia/gpus" } else { "driver" };
+    let is_foreign = |name: &str| match place {
+        "driver" => name.starts_with("nvidia"),
+        _ => !devices.cards.iter().any(|card| card == name),
+    };
+    let foreign = entries(place)?.into_iter().filter(|(name, _)| is_foreign(name));
+    let cover = |(name, kind): (String, FileType)| {
+        let with = if kind.is_dir() { Cover::EmptyDirectory } else { Cover::EmptyFile };
+        ProcCover::new(&format!("{place}/{name}"), with)
+    };
+    Ok(foreign.filter_map(cover).collect())
+}
+
+fn entries(place: &str) -> std::io::Result<Vec<(String, FileType)>> {
+    let of = |entry: std::io::Result<DirEntry>| {
+        let entry = entry?;
+        Ok((entry.file_name().to_string_lossy().into_owned(), entry.file_type()?))
+    };
+    fs::read_dir(Path::new("/proc").join(place))?.map(of).collect()
 }

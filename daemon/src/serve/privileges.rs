@@ -23,8 +23,8 @@ const NEEDED: [(Capability, &str); 15] = [
     (Capability::CAP_AUDIT_READ, "hearing what Landlock denied"),
 ];
 
-/// Without the first, limits are only ever lowered, which is enough; without the other,
-/// reports tell less.
+/// Without the first, limits are only ever lowered, and who can write to /proc can lower
+/// its score for the out-of-memory killer; without the other, reports tell less.
 const OPTIONAL: [Capability; 2] = [Capability::CAP_SYS_RESOURCE, Capability::CAP_AUDIT_READ];
 
 /// Why the supervisor cannot start with its capabilities.

@@ -94,7 +94,8 @@ fn capabilities() -> Finding {
         return Finding::ok(Group::System, NAME, detail);
     }
     Finding::partial(Group::System, NAME, "all but CAP_SYS_RESOURCE")
-        .so("limits of jobs are at most those that the supervisor was started with")
+        .so("limits of jobs are at most those that the supervisor was started with, and a job \
+             that sees an NVIDIA card does not go first when memory runs out")
         .fix("start it with CAP_SYS_RESOURCE, outside a container that drops it")
 }
 

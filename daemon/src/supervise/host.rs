@@ -15,6 +15,7 @@ use crate::launch::{HostView, LaunchTimes, Launcher, Mark};
 use crate::plan::{self, LandlockSupport, ProcCover, failed};
 use crate::queue::Capacity;
 use crate::recover::{Found, Stored, Verdict, decide};
+use caps::{CapSet, Capability};
 use fetchml_api::agent::{DENIED, DeniedCalls, MAX_REPORT_BYTES, STOP_OVER_DISK};
 use fetchml_api::host::Finding;
 use fetchml_api::job::{JobId, JobSpec};
@@ -62,6 +63,7 @@ struct Inner {
     landlock: LandlockSupport,
     landlock_log: LandlockLog,
     proc_masks: Arc<[ProcCover]>,
+    oom_floor_holds: bool,
     last_capability: u32,
     agent_image: Arc<OwnedFd>,
     null: Arc<OwnedFd>,
@@ -90,6 +92,7 @@ impl Host {
             landlock: LandlockSupport::detect(),
             landlock_log: LandlockLog::start(),
             proc_masks: plan::masks_of_this_kernel().into(),
+            oom_floor_holds: holds_sys_resource(),
             last_capability: last_capability()?,
             agent_image: Arc::new(agent_image(config)?),
             null: Arc::new(null_device()?),
@@ -361,6 +364,13 @@ impl Host {
         Arc::clone(&self.0.proc_masks)
     }
 
+    /// Whether the least score for the out-of-memory killer that a job can give itself
+    /// is the one that it began with (`oom_score_adj_min`, set by who has
+    /// CAP_SYS_RESOURCE).
+    pub(crate) fn oom_floor_holds(&self) -> bool {
+        self.0.oom_floor_holds
+    }
+
     pub(crate) fn last_capability(&self) -> u32 {
         self.0.last_capability
     }
@@ -493,6 +503,10 @@ fn null_device() -> Result<OwnedFd, Refusal> {
 /// The rules for secrets, compiled once for the agents of all jobs.
 fn rules(library: &Library) -> Result<OwnedFd, Refusal> {
     plan::high(plan::sealed_file("fetchml-rules", library.secrets().bytes(), false)?)
+}
+
+fn holds_sys_resource() -> bool {
+    caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE).unwrap_or(false)
 }
 
 fn last_capability() -> Result<u32, Refusal> {

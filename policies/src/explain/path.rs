@@ -62,11 +62,7 @@ const PLACES: [Place; 27] = [
     node("/dev/stdout", "rw", "the process's own descriptors"),
     node("/dev/stderr", "rw", "the process's own descriptors"),
     node("/dev", "r", "the job's few devices"),
-    tree(
-        "/proc",
-        "r",
-        "the job's own processes, which it can write when it sees an NVIDIA card; entries about the machine are covered",
-    ),
+    tree("/proc", "r", "the job's own processes; entries about the machine are covered"),
     node("/etc/passwd", "r", "written for the job, without users of the host"),
     node("/etc/group", "r", "written for the job, without groups of the host"),
     node("/etc/hosts", "r", "written for the job"),
@@ -131,6 +127,12 @@ pub fn path(profile: &Profile, path: &str, access: Access) -> Explanation {
             format!("{cover} covers it in every job: it tells of the machine, or acts on it");
         return explain(Verdict::Denied, outcome, By::Sandbox, None);
     }
+    if access == Access::Write && is_of_a_process(&normal) {
+        let outcome = "is possible for the job's own processes where it sees an NVIDIA card, as \
+                       CUDA names its threads so; else /proc is read-only"
+            .to_owned();
+        return explain(Verdict::Depends, outcome, By::Sandbox, None);
+    }
     if let Some(place) = PLACES
         .iter()
         .find(|place| normal == place.path || place.below && within(&normal, place.path))
@@ -193,4 +195,15 @@ fn normal(path: &str) -> String {
 
 fn within(path: &str, base: &str) -> bool {
     path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether it lies in /proc, in the entry of a process of the job. Process 1 is the
+/// agent.
+fn is_of_a_process(path: &str) -> bool {
+    let Some((name, _)) = path.strip_prefix("/proc/").and_then(|inner| inner.split_once('/'))
+    else {
+        return false;
+    };
+    let is_number = name != "1" && name.bytes().all(|byte| byte.is_ascii_digit());
+    ["self", "thread-self"].contains(&name) || is_number
 }

@@ -20,7 +20,7 @@ GPU = ("nvidia0", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset
 
 def run(probe, context):
     check = probe.check
-    gpu = context.profile == "gpu"
+    gpu = context.profile == "gpu" or context.cuda
     names = set(os.listdir("/dev"))
     check("nothing-else", "[]", sorted(n for n in names - set(NODES) - OTHERS if not (gpu and n.startswith(("nvidia", "dri", "kfd", "infiniband")))), "every node is a way into a driver")
     check("complete", "[]", sorted((set(NODES) | OTHERS) - names), "what programs expect")
@@ -42,7 +42,7 @@ def run(probe, context):
     for name in ABSENT:
         check(f"absent-{name.replace('/', '-')}", "absent", lambda n=name: exists(f"/dev/{n}"), "no hardware, no terminal, no kernel interface")
     for name in () if gpu else GPU:
-        check(f"absent-{name.replace('/', '-')}", "absent", lambda n=name: exists(f"/dev/{n}"), "cards are given by the profile gpu alone")
+        check(f"absent-{name.replace('/', '-')}", "absent", lambda n=name: exists(f"/dev/{n}"), "cards are given to who asks for one")
     check("pty", Want("refused", lambda a: a != "opened"), lambda: attempt(terminal), "no terminals: a job has nobody to type")
     check("not-writable", "EROFS|EACCES|EPERM", lambda: opened("/dev/probe", os.O_CREAT | os.O_WRONLY), "nothing can be added")
     check("shm-empty", Want("only this probe's", lambda a: all(n.startswith(("probe", "psm_", "sem.", "pym", "mp-")) for n in a)), lambda: os.listdir("/dev/shm"), "no segment of the host or of another job")

@@ -2,10 +2,10 @@
 
 import os
 
-from harness import Want, exists, opened, read
+from harness import Want, exists, opened, read, written
 
 #: Entries that hold memory, addresses, keys or other people's doings: masked
-#: (daemon/src/plan/masks.rs) or absent.
+#: (policies/src/masks.rs) or absent.
 EMPTY = (
     "kcore", "keys", "key-users", "kallsyms", "kmsg", "kpagecount", "kpageflags", "kpagecgroup", "latency_stats", "timer_list", "timer_stats",
     "sched_debug", "slabinfo", "vmallocinfo", "modules", "cmdline", "config.gz", "iomem", "ioports", "interrupts", "diskstats", "partitions",
@@ -45,6 +45,21 @@ def empty(path):
     return "empty" if not read(path, 64) else "content"
 
 
+def own_entries(check, context):
+    """What must stay as it is also where a process can write its own entries."""
+    thread = f"/proc/self/task/{os.getpid()}/comm"
+    check("name-thread", "ok" if context.cuda else REFUSED, lambda: written(thread, b"probe"), "CUDA gives up where it cannot")
+    for name, content in (("uid_map", b"0 0 1"), ("gid_map", b"0 0 1"), ("setgroups", b"allow"), ("loginuid", b"0"),
+                          ("timens_offsets", b"monotonic 1 0"), ("oom_score_adj", b"-1000"), ("make-it-fail", b"1")):
+        check(f"own-{name}", REFUSED, lambda n=name, c=content: written(f"/proc/self/{n}", c), "what the sandbox set is not changed from inside")
+    for name in sorted(os.listdir("/proc")):
+        path = f"/proc/{name}"
+        if name.isdigit() or os.path.islink(path):
+            continue
+        read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY) or os.stat(path).st_rdev == os.makedev(1, 3)
+        check(f"fixed-{name}", "true", read_only, "no process's: the machine's")
+
+
 def run(probe, context):
     check = probe.check
     for name in EMPTY:
@@ -58,13 +73,15 @@ def run(probe, context):
     for name in SETTINGS:
         check(f"setting-{name.replace('/', '-')}", REFUSED, lambda n=name: opened(f"/proc/sys/{n}", os.O_WRONLY), "settings of the kernel are the machine's")
     for name in ACTORS:
-        # The kernel's own rules let a process write some of its own; the mount does not.
-        if name in ("self/mem",):
+        # The kernel's own rules let a process write some of its own; the mount does not,
+        # but where CUDA needs it.
+        if name == "self/mem" or context.cuda and name.startswith("self/"):
             continue
         path = f"/proc/{name}"
         masked = os.path.exists(path) and os.stat(path).st_rdev == os.makedev(1, 3)
         check(f"write-{name.replace('/', '-')}", "harmless" if masked else REFUSED, lambda p=path, m=masked: "harmless" if m else opened(p, os.O_WRONLY), "nothing in a job writes to /proc")
-    check("self-mem-write", REFUSED, lambda: opened("/proc/self/mem", os.O_RDWR), "read-only pages are changed through it")
+    check("self-mem-write", "ok" if context.cuda else REFUSED, lambda: opened("/proc/self/mem", os.O_RDWR), "read-only pages are changed through it")
+    own_entries(check, context)
     check("kallsyms-zero", "0", lambda: str(sum(1 for l in read("/proc/kallsyms").splitlines() if l.split()[0].strip("0"))), "no address of the kernel")
     check("modules-zero", "0", lambda: str(sum(1 for l in read("/proc/modules").splitlines() if "0x0000000000000000" not in l)) if os.path.exists("/proc/modules") else "0", "the same")
     check("stack-hidden", "EACCES|EPERM|", lambda: read("/proc/self/stack"), "kernel stacks")

@@ -76,7 +76,7 @@ def run(probe, context):
 
     processes(check)
     names(check, context)
-    mount_table(check)
+    mount_table(check, context)
     cgroup(check, context)
 
 
@@ -122,7 +122,7 @@ def names(check, context):
     check("ipc-empty-msg", "1", lambda: str(len(read("/proc/sysvipc/msg").splitlines())), "no queue of the host")
 
 
-def mount_table(check):
+def mount_table(check, context):
     table = mounts()
     for mount in table:
         name, at = mount["at"].strip("/").replace("/", "-") or "root", mount["at"]
@@ -134,7 +134,7 @@ def mount_table(check):
         check(f"mount-{name}-nodev", "true", "nodev" in flags or in_dev or over_proc or gpu,
               "device nodes work only where the supervisor put them")
         check(f"mount-{name}-private", "[]", mount["shared"], "what is mounted here reaches no other namespace")
-        writable = at in ("/work", "/outputs", "/tmp", "/dev/shm") or at.startswith("/mnt/")
+        writable = at in ("/work", "/outputs", "/tmp", "/dev/shm") or at.startswith("/mnt/") or at == "/proc" and context.cuda
         check(f"mount-{name}-{'rw' if writable else 'ro'}", "true", ("ro" in flags) != writable,
               "only the job's own places can be changed")
         if at in ("/proc", "/dev/shm") or in_dev:

@@ -7,7 +7,7 @@ import signal
 import time
 
 from groups.identity import prctl
-from harness import Want, attempt, call, call_result, errno_name, in_child, opened, read, status_field
+from harness import Want, attempt, call, call_result, errno_name, in_child, opened, read, status_field, written
 
 #: docs/run-contract.md, "Environment", and what a shell adds.
 VARIABLES = {
@@ -31,14 +31,15 @@ def run(probe, context):
     session(check)
     limits(check, context)
     signals(check)
-    scheduling(check)
+    scheduling(check, context)
     keyring(check)
-    dumping(check)
+    dumping(check, context)
     agent(check, context)
 
 
 def environment(check, context):
-    check("env-known", "[]", sorted(set(os.environ) - VARIABLES - OF_PROFILE.get(context.profile, set())),
+    cards = {"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"} if context.cuda else set()
+    check("env-known", "[]", sorted(set(os.environ) - VARIABLES - OF_PROFILE.get(context.profile, set()) - cards),
           "only documented variables and what --env gave")
     for name in SECRETS:
         check(f"env-{name}", "absent", "there" if name in os.environ else "absent", "a variable of the supervisor or the client")
@@ -134,7 +135,7 @@ def alternate_stack():
     return [buffer[0], 0] if result == 0 else errno_name(code)
 
 
-def scheduling(check):
+def scheduling(check, context):
     check("policy", str(os.SCHED_OTHER), os.sched_getscheduler(0), "the ordinary class, whatever the supervisor has")
     check("nice", Want("0 or more", lambda n: n >= 0), os.getpriority(os.PRIO_PROCESS, 0), "no head start over the host")
     check("nice-lower", "EACCES|EPERM", lambda: in_child(lambda: os.setpriority(os.PRIO_PROCESS, 0, -5) or "raised"), "priority cannot rise")
@@ -145,9 +146,12 @@ def scheduling(check):
     check("timer-slack", Want("50000", lambda n: n == 50000), lambda: prctl(30), "the kernel's own value", strict="EINVAL")
     check("io-priority", Want("none or best effort", lambda n: n >> 13 in (0, 2)), lambda: call_result(252, 1, 0)[0], "ioprio of a user", strict="-1")
     check("io-priority-realtime", "EPERM|ENOSYS", lambda: in_child(lambda: call(251, 1, 0, 1 << 13)), "not real-time")
-    check("oom-score", Want("500", lambda a: a == "500"), lambda: read("/proc/self/oom_score_adj").strip(), "a job goes before anything of the host")
-    check("oom-score-set", "EROFS|EACCES|EPERM", lambda: opened("/proc/self/oom_score_adj", os.O_WRONLY), "and cannot change that")
-    check("autogroup-set", "EROFS|EACCES|EPERM|ENOENT", lambda: opened("/proc/self/autogroup", os.O_WRONLY), "nor its group's weight")
+    agents = int(read("/proc/1/oom_score_adj"))
+    check("oom-score", str(agents), lambda: int(read("/proc/self/oom_score_adj")), "a job goes with its agent")
+    check("oom-score-first", Want("500, or a job that CUDA lets write it and a supervisor without CAP_SYS_RESOURCE", lambda n: n == 500 or context.cuda), agents,
+          "and before anything of the host")
+    check("oom-score-lower", "EROFS|EACCES|EPERM", lambda: written("/proc/self/oom_score_adj", str(agents - 1).encode()), "and never after its agent")
+    check("autogroup-raise", "EROFS|EACCES|EPERM|ENOENT", lambda: written("/proc/self/autogroup", b"-5"), "nor raise its group's weight")
     check("affinity", Want("at least one", lambda n: n >= 1), len(os.sched_getaffinity(0)), "thread pools size themselves by it")
 
 
@@ -166,9 +170,9 @@ def keyring(check):
     check("proc-key-users", "", lambda: read("/proc/key-users"), "nor how many each user has")
 
 
-def dumping(check):
+def dumping(check, context):
     # The agent is not dumpable; an ordinary program makes the job's process so again.
-    check("core-filter-set", "EROFS|EACCES|EPERM", lambda: opened("/proc/self/coredump_filter", os.O_WRONLY), "what a core holds is fixed")
+    check("core-filter-set", "ok" if context.cuda else "EROFS|EACCES|EPERM", lambda: opened("/proc/self/coredump_filter", os.O_WRONLY), "what a core would hold, which there is none of")
     check("core-pattern-set", "EROFS|EACCES|EPERM", lambda: opened("/proc/sys/kernel/core_pattern", os.O_WRONLY), "a pipe there is a program run as root")
     check("core-dump", "false", lambda: in_child_status(), "an abort leaves no core")
 

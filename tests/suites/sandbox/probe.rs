@@ -2,6 +2,7 @@
 //! with the product, and what the host sees of such a job.
 
 use crate::private;
+use crate::resources::Nodes;
 use fetchml_tests::{Private, repository};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -36,6 +37,17 @@ fn the_probe_finds_nothing_under_gpu() {
     passes(&private!(), "gpu", "loopback");
 }
 
+/// CUDA must be able to write to /proc: nothing else is open for it.
+#[test]
+fn the_probe_finds_nothing_beside_a_card() {
+    if crate::start().is_none() {
+        return;
+    }
+    let nodes = Nodes::make(&["nvidia201", "nvidiactl"]);
+    passes_with(&private!(), "gpu", "none", &["--gpus", "1"]);
+    drop(nodes);
+}
+
 #[test]
 fn the_probe_finds_nothing_under_notebook() {
     passes(&private!(), "notebook", "loopback");
@@ -57,26 +69,28 @@ fn every_profile_is_probed() {
 
 /// Runs the probe as a job and insists that every check holds.
 fn passes(private: &Private, profile: &str, network: &str) {
+    passes_with(private, profile, network, &[]);
+}
+
+fn passes_with(private: &Private, profile: &str, network: &str, options: &[&str]) {
     let host = Host::new(private);
     copy(&repository().join("tests/probe"), &private.project().join("tests/probe"));
     let before = tree(&private.project());
     let facts = format!("PROBE_HOST={}", host.facts);
-    let output = private.ctl([
-        "run",
-        "--profile",
-        profile,
-        "--network",
-        network,
-        "--env",
-        &facts,
-        "--",
-        "/usr/bin/python3",
-        "tests/probe/probe.py",
-        "--profile",
-        profile,
-        "--network",
-        network,
-    ]);
+    let output = private.ctl(
+        ["run", "--profile", profile, "--network", network, "--env", &facts]
+            .iter()
+            .chain(options)
+            .chain(&[
+                "--",
+                "/usr/bin/python3",
+                "tests/probe/probe.py",
+                "--profile",
+                profile,
+                "--network",
+                network,
+            ]),
+    );
     let lines: Vec<Value> =
         output.stdout.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
     let failed: Vec<_> = lines.iter().filter(|l| l["ok"] == false).map(Value::to_string).collect();

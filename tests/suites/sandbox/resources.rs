@@ -132,12 +132,14 @@ fn what_a_running_job_uses_can_be_asked() {
 }
 
 /// Nodes in the host's /dev under names of accelerators, while a test runs. They
-/// are /dev/null by other names.
-struct Nodes(Vec<PathBuf>);
+/// are /dev/null by other names. One test at a time has some.
+pub(crate) struct Nodes(Vec<PathBuf>, #[expect(dead_code, reason = "held for its lock")] fs::File);
 
 impl Nodes {
-    fn make(names: &[&str]) -> Self {
-        let mut nodes = Self(Vec::new());
+    pub(crate) fn make(names: &[&str]) -> Self {
+        let lock = fs::File::create("/dev/shm/fetchml-test-nodes.lock").unwrap();
+        lock.lock().unwrap();
+        let mut nodes = Self(Vec::new(), lock);
         for name in names {
             let path = Path::new("/dev").join(name);
             let made =
@@ -161,13 +163,15 @@ impl Drop for Nodes {
 /// are on a mount that can be written.
 const WRITES_TO_PROC: &str = r#"
 import os, threading
+def say(line):
+    os.write(1, (line + "\n").encode())
 def name():
     try:
         with open(f"/proc/self/task/{threading.get_native_id()}/comm", "w") as comm:
             comm.write("worker")
-        print("named:", open("/proc/thread-self/comm").read() == "worker\n")
+        say(f"named: {open('/proc/thread-self/comm').read().strip() == 'worker'}")
     except OSError as error:
-        print("named: False", error)
+        say(f"named: False, {error}")
 thread = threading.Thread(target=name)
 thread.start()
 thread.join()
@@ -177,8 +181,9 @@ for line in open("/proc/self/mountinfo"):
     mounts[fields[4]] = fields[3] == "/null" or "ro" in fields[5].split(",")
 def is_open(name):
     path = "/proc/" + name
-    return not (name.isdigit() or os.path.islink(path) or mounts.get(path, mounts["/proc"]))
-print("open besides:", [name for name in os.listdir("/proc") if is_open(name)])
+    is_jobs = name.isdigit() and name != "1"
+    return not (is_jobs or os.path.islink(path) or mounts.get(path, mounts["/proc"]))
+say(f"open besides: {[name for name in os.listdir('/proc') if is_open(name)]}")
 "#;
 
 #[test]
@@ -227,7 +232,7 @@ fn a_job_sees_the_accelerators_that_it_was_given_and_no_others() {
     assert!(!under("default", &[]).0.contains("sees nvidia"));
 
     // CUDA names its threads there, and gives up where it cannot.
-    let script = format!("/usr/bin/python3 -c '{WRITES_TO_PROC}'");
+    let script = format!("/usr/bin/python3 - << 'END'\n{WRITES_TO_PROC}END");
     let (log, _) = run(&script, "gpu", &["nvidia202"]);
     assert!(log.contains("named: True") && log.contains("open besides: []"), "{log}");
     let (log, _) = run(&script, "gpu", &[]);
