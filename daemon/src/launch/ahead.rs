@@ -4,6 +4,9 @@
 //! A network namespace is the dearest single part of a launch (about 0.4 ms), the
 //! user namespaces of a job cost 0.3 ms. A namespace that a job lived in is never
 //! given to another: what is prepared is always new.
+//!
+//! It is made while nobody launches, as far as there is enough until then: on a
+//! machine of few processors it would be made at the expense of a launch.
 
 use super::accounts::{Account, Ids};
 use crate::plan::{failed, high};
@@ -11,19 +14,24 @@ use crate::supervise::Refusal;
 use fetchml_sys::namespace::NetworkMaker;
 use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Network namespaces kept ready of each kind that was asked for; each holds
 /// about 0.2 MiB of kernel memory.
 const NETWORKS: usize = 8;
-/// They are made again when no more than this are left, several at a time, so
-/// that most launches do not compete with their making for a processor.
-const FEW_NETWORKS: usize = 3;
+/// They are made again at once when no more than this are left, several at a time.
+const FEW_NETWORKS: usize = 2;
 
 /// Accounts kept ready for the same submitter and ids, and for all together.
 const ACCOUNTS_OF_ONE: usize = 8;
 const ACCOUNTS: usize = 64;
+
+/// After so long without an order nobody is launching, and what can wait is made.
+const QUIET: Duration = Duration::from_millis(5);
+/// Orders that wait for that, at most: fewer than there are accounts of one.
+const MOST_WAITING: usize = 6;
 
 /// A network namespace of no interface that is up, or of a loopback that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,21 +159,47 @@ fn serve(
     maker: &NetworkMaker,
     ids: &super::HostIds,
 ) {
-    for order in inbox {
+    let mut renewals = Vec::new();
+    let mut kinds = Vec::new();
+    loop {
+        let order = match renewals.is_empty() {
+            true => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => inbox.recv_timeout(QUIET),
+        };
         match order {
-            Order::Networks(kind, asker) => fill(stores, maker, kind, asker),
-            Order::Account(of) => {
+            Ok(Order::Networks(kind, asker)) => {
+                if !kinds.contains(&kind) {
+                    kinds.push(kind);
+                }
+                fill(stores, maker, kind, asker);
+            }
+            Ok(Order::Account(of)) => {
                 if let Ok(account) = Account::make(ids, of) {
                     lock(stores).add(account);
                 }
             }
-            // A host id goes back to its submitter's jobs only, with a user
-            // namespace that is new.
-            Order::Renew(account) => {
-                if let Ok(account) = account.renewed() {
-                    lock(stores).add(account);
+            Ok(Order::Renew(account)) => {
+                renewals.push(account);
+                if renewals.len() == MOST_WAITING {
+                    renew(stores, &mut renewals);
                 }
             }
+            Err(RecvTimeoutError::Timeout) => {
+                renew(stores, &mut renewals);
+                for kind in &kinds {
+                    fill(stores, maker, *kind, None);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// A host id goes back to its submitter's jobs only, with a user namespace that is new.
+fn renew(stores: &Mutex<Stores>, waiting: &mut Vec<Box<Account>>) {
+    for account in waiting.drain(..) {
+        if let Ok(account) = account.renewed() {
+            lock(stores).add(account);
         }
     }
 }

@@ -173,10 +173,11 @@ impl Prepared {
         let begun = Instant::now();
         let (plan, launched) = host.launcher().launch(plan, profile).await;
         let times = plan.as_ref().map_or_else(LaunchTimes::default, |p| p.times);
-        let (group, account, opens) = plan.map_or((None, None, None), |plan| {
-            let Plan { cgroup, account, work, overlay, outputs, mounts, opens, .. } = *plan;
+        let (group, account, network, opens) = plan.map_or((None, None, None, None), |plan| {
+            let Plan { cgroup, account, work, overlay, outputs, mounts, network, opens, .. } =
+                *plan;
             host.launcher().tidy().soon((work, overlay, outputs, mounts));
-            (cgroup, Some(account), opens)
+            (cgroup, Some(account), network, opens)
         });
         let problem = match launched {
             Ok(Launched { child, mounts }) => match readiness(child.pidfd) {
@@ -190,7 +191,7 @@ impl Prepared {
                         pid,
                         times,
                         pidfd,
-                        held: Some(Box::new(Held { account, mounts })).into(),
+                        held: Some(Box::new(Held { account, mounts, network })).into(),
                         group,
                         disk,
                         opens,
@@ -257,6 +258,8 @@ struct Held {
     account: Option<Account>,
     /// Its mount namespace.
     mounts: Option<OwnedFd>,
+    /// Its network namespace, whose end is as long.
+    network: Option<OwnedFd>,
 }
 
 impl Attempt {
@@ -301,9 +304,12 @@ impl Attempt {
             opens.finish();
         }
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (account, mounts) = held.map_or((None, None), |held| (held.account, held.mounts));
-        if let Some(mounts) = mounts {
-            self.host.launcher().tidy().soon(mounts);
+        let (account, namespaces) = held.map_or((None, None), |held| {
+            let Held { account, mounts, network } = *held;
+            (account, Some((mounts, network)))
+        });
+        if let Some(namespaces) = namespaces {
+            self.host.launcher().tidy().soon(namespaces);
         }
         if let Some(account) = account
             && waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).is_ok()

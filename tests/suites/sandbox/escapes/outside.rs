@@ -134,10 +134,11 @@ fn start_with_baggage(private: &Private, script: &str) -> std::process::Child {
         .args([
             "--groups",
             "4,20,27",
-            "sh",
+            "bash",
             "-c",
-            "exec 9</etc/hostname; trap '' INT QUIT HUP; exec \"$@\"",
-            "sh",
+            // Above the numbers that the agent has for its own.
+            "exec 40</etc/hostname; trap '' INT QUIT HUP; exec \"$@\"",
+            "bash",
         ])
         .arg(command.get_program())
         .args(command.get_args())
