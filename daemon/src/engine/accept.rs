@@ -3,7 +3,7 @@
 use super::{Change, Engine, EngineError, directories, now_usec, records};
 use crate::access::Caller;
 use crate::directories::Directory;
-use crate::queue::{Entry, Needs, satisfies};
+use crate::queue::{Entry, Needs, Queued, satisfies};
 use crate::store::{JobRecord, NewJob};
 use fetchml_api::job::{JobId, JobSpec, JobState};
 use fetchml_api::queueing::Dependency;
@@ -63,20 +63,16 @@ impl Engine {
         self.ledger.state().map_err(EngineError::AuditUnavailable)?;
         let Some(first) = specs.first() else { return Ok(Vec::new()) };
         let name = first.name.clone();
-        let admitted = match self.admit(caller, &specs, &directories) {
-            Ok(()) => match self.check_secrets(caller, first).await {
-                Ok(()) => self.check_dependencies(caller, &specs).await,
-                refused => refused,
-            },
-            refused => refused,
-        };
-        if let Err(refused) = admitted {
-            if is_denial(&refused) {
-                let resource = format!("job named {name:?}");
-                self.record_denial(caller, "submit", &resource, &refused.to_string()).await;
+        let room = match self.admit(caller, &specs, &directories).await {
+            Ok(room) => room,
+            Err(refused) => {
+                if is_denial(&refused) {
+                    let resource = format!("job named {name:?}");
+                    self.record_denial(caller, "submit", &resource, &refused.to_string()).await;
+                }
+                return Err(refused);
             }
-            return Err(refused);
-        }
+        };
         let directories = self.take_directories(caller.uid(), first, directories)?;
         let stored = directories::stored(&directories)?;
         let now_usec = now_usec();
@@ -98,16 +94,17 @@ impl Engine {
             self.store.forget(accepted.iter().map(|record| record.id).collect()).await?;
             return Err(EngineError::AuditUnavailable(error));
         }
-        Ok(self.enqueue(accepted, directories).await)
+        Ok(self.enqueue(accepted, directories, room).await)
     }
 
-    /// Everything that can be refused before anything is written.
-    fn admit(
+    /// Everything that can be refused before anything is written. The jobs have their
+    /// room in the queue from then on.
+    async fn admit(
         &self,
         caller: &Caller,
         specs: &[JobSpec],
         directories: &[OwnedFd],
-    ) -> Result<(), EngineError> {
+    ) -> Result<Room<'_>, EngineError> {
         let config = &self.settings().config;
         let most = config.jobs.max_array_size;
         if specs.len() > most {
@@ -117,29 +114,39 @@ impl Engine {
             )));
         }
         let text_bytes = specs.iter().map(JobSpec::text_bytes).sum();
-        self.check_room(caller.uid(), specs.len(), text_bytes)?;
+        let room = self.take_room(caller.uid(), specs.len(), text_bytes)?;
         // Jobs of an array differ in their command and environment alone.
         let spec = &specs[0];
         let profile = self.profile(&spec.profile)?;
         self.launcher.check(spec, &profile, directories)?;
-        match self.live().queue.never(&Needs::of(spec, &profile)) {
-            None => Ok(()),
-            Some(why) => Err(EngineError::Invalid(format!(
+        if let Some(why) = self.live().queue.never(&Needs::of(spec, &profile)) {
+            return Err(EngineError::Invalid(format!(
                 "it could never start: {why}; ask for less, `fetchmlctl queue` shows what there is"
-            ))),
+            )));
         }
+        self.check_secrets(caller, spec).await?;
+        self.check_dependencies(caller, specs).await?;
+        Ok(room)
     }
 
-    /// So many jobs of this user, with specifications of this length, may wait beside
-    /// those that do.
-    pub(super) fn check_room(
+    /// Room in the queue for so many jobs of this user, with specifications of this
+    /// length, beside those that wait and those that are on their way.
+    ///
+    /// # Errors
+    /// [`EngineError::Denied`] when it would be more than a user may have.
+    pub(super) fn take_room(
         &self,
         uid: u32,
         jobs: usize,
         text_bytes: usize,
-    ) -> Result<(), EngineError> {
-        let config = &self.settings().config.jobs;
-        let queued = self.live().queue.queued_of(uid);
+    ) -> Result<Room<'_>, EngineError> {
+        let settings = self.settings();
+        let config = &settings.config.jobs;
+        let mut live = self.live();
+        let arriving = live.arriving.get(&uid).copied().unwrap_or_default();
+        let mut queued = live.queue.queued_of(uid);
+        queued.jobs += arriving.jobs;
+        queued.text_bytes += arriving.text_bytes;
         let (waiting, limit) = (queued.jobs, config.max_queued_per_user);
         if waiting + jobs > limit {
             return Err(EngineError::Denied(format!(
@@ -159,7 +166,10 @@ impl Engine {
                 most >> 20
             )));
         }
-        Ok(())
+        let taken = live.arriving.entry(uid).or_default();
+        taken.jobs += jobs;
+        taken.text_bytes += text_bytes;
+        Ok(Room { engine: self, uid, left: Queued { jobs, text_bytes } })
     }
 
     /// The user may use the secrets that the job asks for. Off the loop: who is in which
@@ -227,12 +237,14 @@ impl Engine {
         self: &Arc<Self>,
         accepted: Vec<JobRecord>,
         directories: Arc<[Directory]>,
+        mut room: Room<'_>,
     ) -> Vec<JobId> {
         let ids: Vec<JobId> = accepted.iter().map(|record| record.id).collect();
         for record in accepted {
-            let (id, uid) = (record.id, record.uid);
+            let (id, uid, text_bytes) = (record.id, record.uid, record.spec.text_bytes());
             self.live().directories.insert(id, directories.clone());
             self.wait_in_line(record).await;
+            room.give_back(1, text_bytes);
             self.tell(id, uid, Change::New);
         }
         self.pump();
@@ -304,6 +316,36 @@ impl Engine {
         if let Err(error) = self.ledger.append(record).await {
             tracing::error!(%error, action, resource, "a denial could not be recorded");
         }
+    }
+}
+
+/// Room in the queue that jobs on their way to it have. Without it those that are
+/// submitted at once would each find the last place free.
+pub(super) struct Room<'e> {
+    engine: &'e Engine,
+    uid: u32,
+    left: Queued,
+}
+
+impl Room<'_> {
+    /// What is in the queue, or will not come, is not on its way any more.
+    fn give_back(&mut self, jobs: usize, text_bytes: usize) {
+        self.left.jobs -= jobs;
+        self.left.text_bytes -= text_bytes;
+        let mut live = self.engine.live();
+        if let Some(arriving) = live.arriving.get_mut(&self.uid) {
+            arriving.jobs -= jobs;
+            arriving.text_bytes -= text_bytes;
+            if *arriving == Queued::default() {
+                live.arriving.remove(&self.uid);
+            }
+        }
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.give_back(self.left.jobs, self.left.text_bytes);
     }
 }
 

@@ -85,11 +85,14 @@ impl Engine {
         id: JobId,
     ) -> Result<(), EngineError> {
         let (mut record, _mine) = self.dead(id).await?;
-        if let Err(refused) = self.check_room(record.uid, 1, record.spec.text_bytes()) {
-            let resource = format!("job/{id}");
-            self.record_denial(caller, "requeue", &resource, &refused.to_string()).await;
-            return Err(refused);
-        }
+        let _room = match self.take_room(record.uid, 1, record.spec.text_bytes()) {
+            Ok(room) => room,
+            Err(refused) => {
+                let resource = format!("job/{id}");
+                self.record_denial(caller, "requeue", &resource, &refused.to_string()).await;
+                return Err(refused);
+            }
+        };
         let directories = self.directories_again(&record).await?;
         record.state = JobState::Queued;
         "put back from the dead-letter list".clone_into(&mut record.reason);

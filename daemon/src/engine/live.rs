@@ -4,7 +4,7 @@
 
 use super::launcher::Running;
 use crate::directories::Directory;
-use crate::queue::{Entry, Needs, Queue};
+use crate::queue::{Entry, Needs, Queue, Queued};
 use crate::store::JobRecord;
 use fetchml_api::job::JobId;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -30,6 +30,8 @@ pub(super) struct Live {
     watched: HashMap<JobId, Done>,
     /// Jobs of the dead-letter list that somebody is changing.
     pub(super) claimed: HashSet<JobId>,
+    /// Of users whose jobs are on their way into the queue: what they will be there.
+    pub(super) arriving: HashMap<u32, Queued>,
     /// What jobs need is the same for most.
     needs: HashSet<Arc<Needs>>,
     /// When the timer that is set will go off, microseconds since the epoch.

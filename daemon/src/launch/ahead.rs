@@ -179,7 +179,7 @@ fn serve(
                 }
             }
             Ok(Order::Renew(account)) => {
-                renewals.push(account);
+                renewals.push(*account);
                 if renewals.len() == MOST_WAITING {
                     renew(stores, &mut renewals);
                 }
@@ -196,7 +196,7 @@ fn serve(
 }
 
 /// A host id goes back to its submitter's jobs only, with a user namespace that is new.
-fn renew(stores: &Mutex<Stores>, waiting: &mut Vec<Box<Account>>) {
+fn renew(stores: &Mutex<Stores>, waiting: &mut Vec<Account>) {
     for account in waiting.drain(..) {
         if let Ok(account) = account.renewed() {
             lock(stores).add(account);

@@ -222,6 +222,23 @@ async fn a_user_has_a_limit_of_waiting_jobs() {
     submit(&world.manager(0).await, &["sleep"]).await;
 }
 
+#[tokio::test]
+async fn jobs_that_come_at_once_do_not_share_the_last_place() {
+    let world = World::new(1).await;
+    let mut settings = (*world.desk.engine.settings()).clone();
+    settings.config.jobs.max_queued_per_user = 2;
+    world.desk.engine.set_settings(settings);
+    let manager = world.manager(1000).await;
+    // It takes the machine.
+    submit(&manager, &["sleep"]).await;
+    let at_once = (0..20).map(|_| manager.submit_job(command(&["sleep"]), vec![]));
+    let answers = futures_util::future::join_all(at_once).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2);
+    // What was refused takes no room.
+    manager.cancel_job(2).await.expect("it waits");
+    submit(&manager, &["sleep"]).await;
+}
+
 /// A log that stops taking records.
 #[derive(Debug)]
 struct Failing {
