@@ -1,5 +1,5 @@
 //! Records verified a second: chain, spelling, tree and checkpoints, beside SHA-256 of
-//! the same bytes, and the journal's own check of itself where there is a journal.
+//! the same bytes, and a journal's own check of the same records.
 
 use super::rate;
 use fetchml_api::audit::{
@@ -8,7 +8,8 @@ use fetchml_api::audit::{
 use fetchml_api::job::JobId;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use std::process::Command;
+use std::io::{BufWriter, Write as _};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const RECORDS: u64 = 400_000;
@@ -66,29 +67,47 @@ pub(crate) fn section() -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {what:<16}{records:>10.0} records/s  {mib:>6.0} MiB/s");
     }
-    text + &journal()
+    text + &journal(&bytes)
 }
 
-fn journal() -> String {
-    let usage = Command::new("journalctl").arg("--disk-usage").output();
-    let entries = Command::new("sh")
-        .args(["-c", "journalctl -q -o cat --output-fields=_PID | wc -l"])
-        .output();
-    let (Ok(usage), Ok(entries)) = (usage, entries) else {
-        return "  journalctl --verify: no journal here, left out\n".to_owned();
+/// The same records as entries of a journal, and how long the journal's own check of
+/// them takes.
+fn journal(records: &[u8]) -> String {
+    const WRITER: &str = "/lib/systemd/systemd-journal-remote";
+    let place = tempfile::tempdir().expect("a directory can be made");
+    let write = || -> std::io::Result<bool> {
+        let mut writer = Command::new(WRITER)
+            .arg(format!("--output={}", place.path().join("bench.journal").display()))
+            .arg("-")
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut entries = BufWriter::new(writer.stdin.take().expect("it is piped"));
+        for (n, record) in (1u64..).zip(records.trim_ascii_end().split(|byte| *byte == b'\n')) {
+            write!(
+                entries,
+                "__REALTIME_TIMESTAMP={}\n__MONOTONIC_TIMESTAMP={n}\n_BOOT_ID={:032x}\n\
+                 _PID=1\nPRIORITY=6\nMESSAGE=",
+                1_763_000_000_000_000 + n,
+                9
+            )?;
+            entries.write_all(record)?;
+            entries.write_all(b"\n\n")?;
+        }
+        entries.flush()?;
+        drop(entries);
+        Ok(writer.wait()?.success())
     };
-    let count: u64 = String::from_utf8_lossy(&entries.stdout).trim().parse().unwrap_or(0);
-    if !usage.status.success() || count == 0 {
-        return "  journalctl --verify: no journal here, left out\n".to_owned();
+    if !write().is_ok_and(|written| written) {
+        return format!("  journalctl --verify: left out, no {WRITER} (systemd-journal-remote)\n");
     }
     let start = Instant::now();
-    let done = Command::new("journalctl").args(["--verify", "-q"]).output();
-    let rate = rate(count, start.elapsed());
-    match done {
-        Ok(done) => format!(
-            "  journalctl --verify {rate:>8.0} records/s ({count} entries, {})\n",
-            done.status
-        ),
+    let mut verify = Command::new("journalctl");
+    match verify.args(["--verify", "-q", "-D"]).arg(place.path()).output() {
+        Ok(done) => {
+            let rate = rate(RECORDS, start.elapsed());
+            format!("  {:<16}{rate:>10.0} records/s  ({})\n", "journalctl --verify", done.status)
+        }
         Err(error) => format!("  journalctl --verify: {error}\n"),
     }
 }
