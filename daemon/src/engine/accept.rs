@@ -119,7 +119,9 @@ impl Engine {
         let spec = &specs[0];
         let profile = self.profile(&spec.profile)?;
         self.launcher.check(spec, &profile, directories)?;
-        if let Some(why) = self.live().queue.never(&Needs::of(spec, &profile)) {
+        // Not in the condition: the room that is given back needs the same lock.
+        let never = self.live().queue.never(&Needs::of(spec, &profile));
+        if let Some(why) = never {
             return Err(EngineError::Invalid(format!(
                 "it could never start: {why}; ask for less, `fetchmlctl queue` shows what there is"
             )));

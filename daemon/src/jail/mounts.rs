@@ -13,7 +13,7 @@ use crate::plan::{Cover, MountPlan, Overlay, Plan, ProcCover};
 use fetchml_sys::Errno;
 use fetchml_sys::mount::{MountAttributes, Scope, bind, restrict, stop_propagation};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, ResolveFlags, accessat, openat, openat2};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags,
     fsconfig_create, fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
@@ -162,7 +162,9 @@ fn cover(entry: &ProcCover) -> Result<(), Errno> {
         Cover::Itself => bind(&entry.path, &entry.path)
             .and_then(|()| restrict(CWD, &entry.path, Scope::One, MountAttributes::READ_ONLY)),
     };
-    covered.or_else(|errno| if errno == Errno::NOENT { Ok(()) } else { Err(errno) })
+    let is_gone =
+        || accessat(CWD, &entry.path, Access::EXISTS, AtFlags::empty()) == Err(Errno::NOENT);
+    covered.or_else(|errno| if errno == Errno::NOENT && is_gone() { Ok(()) } else { Err(errno) })
 }
 
 /// The supervisor protects itself from the out-of-memory killer, and a child

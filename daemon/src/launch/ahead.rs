@@ -28,7 +28,7 @@ const FEW_NETWORKS: usize = 2;
 const ACCOUNTS_OF_ONE: usize = 8;
 const ACCOUNTS: usize = 64;
 
-/// After so long without an order nobody is launching, and what can wait is made.
+/// After so long without an order what can wait is made.
 const QUIET: Duration = Duration::from_millis(5);
 /// Orders that wait for that, at most: fewer than there are accounts of one.
 const MOST_WAITING: usize = 6;
@@ -159,18 +159,18 @@ fn serve(
     maker: &NetworkMaker,
     ids: &super::HostIds,
 ) {
-    let mut renewals = Vec::new();
-    let mut kinds = Vec::new();
+    let mut later = Later::default();
+    let mut is_quiet = false;
     loop {
-        let order = match renewals.is_empty() {
-            true => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            false => inbox.recv_timeout(QUIET),
+        let order = match (later.is_empty(stores), is_quiet) {
+            (true, _) => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            (false, false) => inbox.recv_timeout(QUIET),
+            (false, true) => inbox.recv_timeout(Duration::ZERO),
         };
+        is_quiet = matches!(order, Err(RecvTimeoutError::Timeout));
         match order {
             Ok(Order::Networks(kind, asker)) => {
-                if !kinds.contains(&kind) {
-                    kinds.push(kind);
-                }
+                later.note(kind);
                 fill(stores, maker, kind, asker);
             }
             Ok(Order::Account(of)) => {
@@ -179,28 +179,59 @@ fn serve(
                 }
             }
             Ok(Order::Renew(account)) => {
-                renewals.push(*account);
-                if renewals.len() == MOST_WAITING {
-                    renew(stores, &mut renewals);
+                later.renewals.push(*account);
+                if later.renewals.len() == MOST_WAITING {
+                    later.renewals.drain(..).for_each(|account| renew(stores, account));
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {
-                renew(stores, &mut renewals);
-                for kind in &kinds {
-                    fill(stores, maker, *kind, None);
-                }
-            }
+            // One thing at a time: somebody may come and wait.
+            Err(RecvTimeoutError::Timeout) => later.make_one(stores, maker),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-/// A host id goes back to its submitter's jobs only, with a user namespace that is new.
-fn renew(stores: &Mutex<Stores>, waiting: &mut Vec<Account>) {
-    for account in waiting.drain(..) {
-        if let Ok(account) = account.renewed() {
-            lock(stores).add(account);
+/// What is made while nobody asks for anything.
+#[derive(Default)]
+struct Later {
+    renewals: Vec<Account>,
+    /// Kinds of networks that were asked for, until one cannot be made.
+    kinds: Vec<NetworkKind>,
+}
+
+impl Later {
+    fn note(&mut self, kind: NetworkKind) {
+        if !self.kinds.contains(&kind) {
+            self.kinds.push(kind);
         }
+    }
+
+    fn lacking(&self, stores: &Mutex<Stores>) -> Option<NetworkKind> {
+        let mut stores = lock(stores);
+        self.kinds.iter().copied().find(|kind| stores.networks(*kind).len() < NETWORKS)
+    }
+
+    fn is_empty(&self, stores: &Mutex<Stores>) -> bool {
+        self.renewals.is_empty() && self.lacking(stores).is_none()
+    }
+
+    fn make_one(&mut self, stores: &Mutex<Stores>, maker: &NetworkMaker) {
+        if let Some(account) = self.renewals.pop() {
+            renew(stores, account);
+        } else if let Some(kind) = self.lacking(stores) {
+            match maker.make(kind == NetworkKind::Loopback) {
+                Ok(network) => lock(stores).networks(kind).push_back(network),
+                // The next launch will ask again, and hear why.
+                Err(_) => self.kinds.retain(|other| *other != kind),
+            }
+        }
+    }
+}
+
+/// A host id goes back to its submitter's jobs only, with a user namespace that is new.
+fn renew(stores: &Mutex<Stores>, account: Account) {
+    if let Ok(account) = account.renewed() {
+        lock(stores).add(account);
     }
 }
 

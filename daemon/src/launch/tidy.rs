@@ -3,20 +3,20 @@
 //! To close the last descriptor of a detached mount, or of a namespace with mounts,
 //! waits for a grace period of the whole machine (RCU, 0.1 ms and more), and the end
 //! of an overlay for one more. Neither the supervisor nor the end of a job has to, and
-//! no launch is disturbed by it: it waits until nobody brings anything, or there is
+//! no launch is disturbed by each: they wait for a moment, or until there is
 //! much. Networks that go together the kernel takes apart in one go.
 
 use crate::plan::failed;
 use crate::supervise::Refusal;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// More than this does not wait: who brings it then takes it apart himself, and so
 /// nobody makes mounts faster than they go.
 const MOST_WAITING: usize = 32;
 
-/// After so long without anything new, what there is goes.
-const QUIET: Duration = Duration::from_millis(5);
+/// So long after the first of them what there is goes.
+const MOMENT: Duration = Duration::from_millis(10);
 /// So many things go at the latest, together.
 const TOGETHER: usize = 16;
 
@@ -47,8 +47,9 @@ impl Tidy {
 fn serve(inbox: &Receiver<Box<dyn Send>>) {
     while let Ok(first) = inbox.recv() {
         let mut things = vec![first];
+        let end = Instant::now() + MOMENT;
         while things.len() < TOGETHER
-            && let Ok(next) = inbox.recv_timeout(QUIET)
+            && let Ok(next) = inbox.recv_timeout(end.saturating_duration_since(Instant::now()))
         {
             things.push(next);
         }

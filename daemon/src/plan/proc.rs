@@ -4,6 +4,7 @@ use crate::launch::devices::Devices;
 use fetchml_policies::masks::{DIRECTORIES, FILES};
 use std::ffi::CString;
 use std::fs::{self, DirEntry, FileType};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -77,38 +78,56 @@ impl ProcPlan {
 /// All but the processes that the job will have, the links into them (`self`, `net`)
 /// and what is masked. Process 1 is the agent, which is there already.
 fn fixed_entries(masks: &[ProcCover]) -> std::io::Result<Vec<ProcCover>> {
-    let mut found = Vec::new();
+    let mut found = vec![ProcCover { path: c"proc/1".to_owned(), with: Cover::Itself }];
     for (name, kind) in entries("")? {
-        let is_jobs = name != "1" && name.bytes().all(|byte| byte.is_ascii_digit());
-        let entry = ProcCover::new(&name, Cover::Itself).filter(|_| !is_jobs && !kind.is_symlink());
+        let is_process = name.bytes().all(|byte| byte.is_ascii_digit());
+        let entry = ProcCover::new(&name, Cover::Itself);
+        let entry = entry.filter(|_| !is_process && !kind.is_symlink());
         found.extend(entry.filter(|new| !masks.iter().any(|mask| mask.path == new.path)));
+    }
+    // The job's own /proc shows them whatever the supervisor's leaves out.
+    if !found.iter().any(|cover| *cover.path == *c"proc/sys") {
+        return Err(std::io::Error::other("it does not show /proc/sys (mounted with subset=pid?)"));
     }
     Ok(found)
 }
 
-/// What NVIDIA's driver tells of cards that the job does not see; all that it tells
-/// where the job sees none.
+/// What NVIDIA's driver tells of cards that the job does not see: all that it tells
+/// where the job sees none. `nvidia-uvm` and others beside it tell of every card that
+/// is in use.
 fn of_other_cards(devices: &Devices) -> std::io::Result<Vec<ProcCover>> {
     if !Path::new("/proc/driver/nvidia").exists() {
         return Ok(Vec::new());
     }
-    let place = if devices.has_nvidia() { "driver/nvidia/gpus" } else { "driver" };
-    let is_foreign = |name: &str| match place {
-        "driver" => name.starts_with("nvidia"),
-        _ => !devices.cards.iter().any(|card| card == name),
+    let foreign = |place: &str, is_foreign: &dyn Fn(&str) -> bool| -> std::io::Result<Vec<_>> {
+        let found = entries(place)?.into_iter().filter(|(name, _)| is_foreign(name));
+        let cover = |(name, kind): (String, FileType)| {
+            let with = if kind.is_dir() { Cover::EmptyDirectory } else { Cover::EmptyFile };
+            ProcCover::new(&format!("{place}/{name}"), with)
+        };
+        Ok(found.filter_map(cover).collect())
     };
-    let foreign = entries(place)?.into_iter().filter(|(name, _)| is_foreign(name));
-    let cover = |(name, kind): (String, FileType)| {
-        let with = if kind.is_dir() { Cover::EmptyDirectory } else { Cover::EmptyFile };
-        ProcCover::new(&format!("{place}/{name}"), with)
-    };
-    Ok(foreign.filter_map(cover).collect())
+    let of_driver = |name: &str| name.starts_with("nvidia");
+    if !devices.has_nvidia() {
+        return foreign("driver", &of_driver);
+    }
+    let mut covers = foreign("driver", &|name| of_driver(name) && name != "nvidia")?;
+    covers.extend(foreign("driver/nvidia", &|name| name == "capabilities")?);
+    covers.extend(foreign("driver/nvidia/gpus", &|name| {
+        !devices.cards.iter().any(|card| card == name)
+    })?);
+    Ok(covers)
 }
 
+/// What is in a directory of /proc; nothing where there is none.
 fn entries(place: &str) -> std::io::Result<Vec<(String, FileType)>> {
     let of = |entry: std::io::Result<DirEntry>| {
         let entry = entry?;
         Ok((entry.file_name().to_string_lossy().into_owned(), entry.file_type()?))
     };
-    fs::read_dir(Path::new("/proc").join(place))?.map(of).collect()
+    match fs::read_dir(Path::new("/proc").join(place)) {
+        Ok(found) => found.map(of).collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }

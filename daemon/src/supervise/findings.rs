@@ -95,7 +95,7 @@ fn capabilities() -> Finding {
     }
     Finding::partial(Group::System, NAME, "all but CAP_SYS_RESOURCE")
         .so("limits of jobs are at most those that the supervisor was started with, and a job \
-             that sees an NVIDIA card does not go first when memory runs out")
+             that sees an NVIDIA card goes when the supervisor would when memory runs out")
         .fix("start it with CAP_SYS_RESOURCE, outside a container that drops it")
 }
 
