@@ -260,9 +260,9 @@ impl Opens {
             state.lose("a file that was opened has no path".to_owned());
             return;
         };
-        let path = self.on_host(&seen);
         // By the file as well: a job may give many files one name, one after the other.
         let file = rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+        let path = self.on_host(&seen, file);
         // Both, where the kernel made one event of two.
         let hash = self.hasher.hash_one((&path, file));
         if event.mask().contains(MaskFlags::FAN_OPEN) && state.is_new((false, hash)) {
@@ -274,17 +274,24 @@ impl Opens {
     }
 
     /// The kernel gives a path from the job's root.
-    fn on_host(&self, seen: &Path) -> PathBuf {
+    fn on_host(&self, seen: &Path, file: Option<(u64, u64)>) -> PathBuf {
         let inside = self.shown.iter().filter_map(|shown| {
             let rest = seen.strip_prefix(&shown.target).ok()?;
             Some((shown.target.as_os_str().len(), shown.source.join(rest)))
         });
         match inside.max_by_key(|(length, _)| *length) {
             Some((_, path)) => path,
-            // Of a mount that was taken from its place: from the mount's own root.
+            // Of a mount that was taken from its place, as a job's are that ended before
+            // they could be held: from the root of whichever mount has that file there.
             None => {
-                let source = self.shown.first().map_or(Path::new("/"), |shown| &shown.source);
-                source.join(seen.strip_prefix("/").unwrap_or(seen))
+                let rest = seen.strip_prefix("/").unwrap_or(seen);
+                let mut paths = self.shown.iter().map(|shown| shown.source.join(rest));
+                let is_it = |path: &PathBuf| {
+                    file.is_some()
+                        && rustix::fs::lstat(path).map(|s| (s.st_dev, s.st_ino)).ok() == file
+                };
+                let found = paths.clone().find(is_it).or_else(|| paths.next());
+                found.unwrap_or_else(|| seen.to_owned())
             }
         }
     }
