@@ -262,7 +262,7 @@ impl Opens {
         };
         // By the file as well: a job may give many files one name, one after the other.
         let file = rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
-        let path = self.on_host(&seen, file);
+        let path = on_host(&self.shown, &seen, file);
         // Both, where the kernel made one event of two.
         let hash = self.hasher.hash_one((&path, file));
         if event.mask().contains(MaskFlags::FAN_OPEN) && state.is_new((false, hash)) {
@@ -273,30 +273,55 @@ impl Opens {
         }
     }
 
-    /// The kernel gives a path from the job's root.
-    fn on_host(&self, seen: &Path, file: Option<(u64, u64)>) -> PathBuf {
-        let inside = self.shown.iter().filter_map(|shown| {
-            let rest = seen.strip_prefix(&shown.target).ok()?;
-            Some((shown.target.as_os_str().len(), shown.source.join(rest)))
-        });
-        match inside.max_by_key(|(length, _)| *length) {
-            Some((_, path)) => path,
-            // Of a mount that was taken from its place, as a job's are that ended before
-            // they could be held: from the root of whichever mount has that file there.
-            None => {
-                let rest = seen.strip_prefix("/").unwrap_or(seen);
-                let mut paths = self.shown.iter().map(|shown| shown.source.join(rest));
-                let is_it = |path: &PathBuf| {
-                    file.is_some()
-                        && rustix::fs::lstat(path).map(|s| (s.st_dev, s.st_ino)).ok() == file
-                };
-                let found = paths.clone().find(is_it).or_else(|| paths.next());
-                found.unwrap_or_else(|| seen.to_owned())
-            }
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The kernel gives a path from the job's root.
+fn on_host(shown: &[Shown], seen: &Path, file: Option<(u64, u64)>) -> PathBuf {
+    let inside = shown.iter().filter_map(|shown| {
+        let rest = seen.strip_prefix(&shown.target).ok()?;
+        Some((shown.target.as_os_str().len(), shown.source.join(rest)))
+    });
+    match inside.max_by_key(|(length, _)| *length) {
+        Some((_, path)) => path,
+        // Of a mount that was taken from its place, as a job's are that ended before
+        // they could be held: from the root of whichever mount has that file there.
+        None => {
+            let rest = seen.strip_prefix("/").unwrap_or(seen);
+            let mut paths = shown.iter().map(|shown| shown.source.join(rest));
+            let is_it = |path: &PathBuf| {
+                file.is_some() && rustix::fs::lstat(path).map(|s| (s.st_dev, s.st_ino)).ok() == file
+            };
+            let found = paths.clone().find(is_it).or_else(|| paths.next());
+            found.unwrap_or_else(|| seen.to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_path_from_the_root_of_a_mount_that_is_gone_is_below_the_one_with_that_file() {
+        let place = tempfile::tempdir().expect("a directory can be made");
+        let sources = ["first", "second"].map(|name| place.path().join(name));
+        for source in &sources {
+            std::fs::create_dir(source).expect("mkdir");
+            std::fs::write(source.join("a"), "").expect("write");
+        }
+        let shown = |target: &str, source: &PathBuf| Shown {
+            target: target.into(),
+            source: source.clone(),
+        };
+        let shown = [shown("/mnt", &sources[0]), shown("/data", &sources[1])];
+        let file = |path: &Path| path.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
+        let second = sources[1].join("a");
+        assert_eq!(on_host(&shown, Path::new("/a"), file(&second)), second);
+        assert_eq!(on_host(&shown, Path::new("/data/a"), None), second, "the mount is there");
+        assert_eq!(on_host(&shown, Path::new("/gone"), None), sources[0].join("gone"));
     }
 }
