@@ -251,7 +251,7 @@ impl Directory {
 
     fn store(&self, name: &str, head: Head) -> Result<HeadFile, AuditError> {
         let file = self.open_file(name, OFlags::RDWR | OFlags::CREATE)?;
-        let head_file = HeadFile { file, path: self.path.join(name) };
+        let head_file = HeadFile::within(file, self.path.join(name), 0);
         head_file.write(head)?;
         head_file.file.sync_all().map_err(AuditError::unsynced(self.path.join(name)))?;
         self.sync()?;
@@ -277,12 +277,18 @@ impl Directory {
 pub(super) struct HeadFile {
     file: File,
     path: PathBuf,
+    at: u64,
 }
 
 impl HeadFile {
+    /// The head has its place in this file after so many bytes.
+    pub(super) fn within(file: File, path: PathBuf, at: usize) -> Self {
+        Self { file, path, at: u64::try_from(at).unwrap_or(u64::MAX) }
+    }
+
     pub(super) fn write(&self, head: Head) -> Result<(), AuditError> {
         let stored = head.to_stored();
-        match self.file.write_at(stored.as_bytes(), 0) {
+        match self.file.write_at(stored.as_bytes(), self.at) {
             Ok(written) if written == stored.len() => Ok(()),
             Ok(_) => Err(AuditError::io("write", self.path.clone())(ErrorKind::WriteZero)),
             Err(error) => Err(AuditError::io("write", self.path.clone())(error)),

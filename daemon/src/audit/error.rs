@@ -63,6 +63,15 @@ pub enum AuditError {
         /// The first bad record, in words.
         what: String,
     },
+    /// What is remembered of the log cannot be read.
+    #[error(
+        "{path} does not tell where the audit log ended: verify the log with an anchor that was \
+         kept elsewhere (`fetchml-audit-verify --anchor`); when it holds, remove this file"
+    )]
+    Forgotten {
+        /// The file.
+        path: PathBuf,
+    },
     /// The key that signs checkpoints cannot be used.
     #[error(
         "the key of the audit log, {path}, cannot be used: {why}; it must be a plain file of the \

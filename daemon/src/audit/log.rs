@@ -37,6 +37,8 @@ pub(super) struct Log {
     pub(super) name: String,
     pub(super) segment: File,
     pub(super) head_file: HeadFile,
+    /// The head once more, elsewhere.
+    pub(super) remembered: Option<HeadFile>,
     pub(super) chain: Chain,
     /// Over all records, those of other segments as well.
     pub(super) tree: Tree,
@@ -150,9 +152,11 @@ impl Log {
         Ok(())
     }
 
-    /// Writes where the log ends, beside it.
+    /// Writes where the log ends, beside it and elsewhere.
     pub(super) fn write_head(&self) -> Result<(), AuditError> {
-        self.head_file.write(self.chain.head())
+        let head = self.chain.head();
+        self.head_file.write(head)?;
+        self.remembered.as_ref().map_or(Ok(()), |file| file.write(head))
     }
 
     /// Does something with the checkpoints, which say what the log is now.

@@ -26,6 +26,7 @@ mod mirror;
 mod notes;
 mod open;
 mod past;
+mod remembered;
 mod rotate;
 mod writer;
 
@@ -67,6 +68,9 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The key that signs.
     pub key: KeySource,
+    /// A file elsewhere, not below the log's directory, in which the end of the log is
+    /// remembered.
+    pub end_file: Option<PathBuf>,
     /// Records between checkpoints.
     pub checkpoint_records: u64,
     /// The time that a record waits for a checkpoint.
@@ -83,6 +87,7 @@ impl Options {
             journald: false,
             segment_bytes: 64 << 20,
             key,
+            end_file: None,
             checkpoint_records: CHECKPOINT_RECORDS,
             checkpoint_pause: CHECKPOINT_PAUSE,
             heartbeat: HEARTBEAT,

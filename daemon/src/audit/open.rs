@@ -6,6 +6,7 @@ use super::log::{Batch, Log};
 use super::mirror::{self, Mirrored};
 use super::notes::Notes;
 use super::past::Past;
+use super::remembered::Remembered;
 use super::{AuditError, Options, clock, keys};
 use fetchml_api::audit::{
     Actor, Chain, Event, Head, Id128, MAX_LINE_BYTES, NewRecord, Origin, Outcome, PublicKey, Role,
@@ -17,6 +18,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(super) const READ_BYTES: usize = 1 << 20;
+/// Detail of `log_opened`: the log that was there before.
+pub(super) const REPLACES: &str = "replaces";
 
 /// The end of a log that a crash tore, set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +65,13 @@ pub(super) fn open(
             );
         }
     };
+    let remembered = match &options.end_file {
+        Some(file) => Remembered::read(file)?,
+        None => None,
+    };
     past.drop_begun_segment(&directory)?;
     past.expect_sealed(&directory)?;
+    past.expect_known(&directory, remembered)?;
     let found = past.verify_last(&directory, anchor)?;
     let mirrored = match options.journald {
         true => mirror::compare(&directory, &past, &found)?,
@@ -98,6 +106,7 @@ pub(super) fn open(
         name,
         segment,
         head_file,
+        remembered: None,
         chain,
         tree: found.tree,
         notes,
@@ -116,8 +125,13 @@ pub(super) fn open(
         log.directory.add_key(&key.public())?;
     }
     let new_key = new_key.then_some((key.public(), replaced));
-    note_opening(&mut log, begins, torn.as_ref(), new_key, mirrored.record())?;
+    let opening = Opening { begins, torn: torn.as_ref(), new_key, remembered };
+    note_opening(&mut log, &opening, mirrored.record())?;
     log.start(&key)?;
+    if let Some(file) = &options.end_file {
+        let remembered = Remembered { log_id, head: log.head() };
+        log.remembered = Some(remembered.begin(file)?);
+    }
     let report = OpenReport {
         log_id,
         head: log.head(),
@@ -201,27 +215,38 @@ pub(super) fn end_of(
     Ok((len, tail.len() - start))
 }
 
+/// What the log has to tell of its opening.
+struct Opening<'a> {
+    begins: bool,
+    torn: Option<&'a TornEnd>,
+    /// A key that never signed before, and the one that did.
+    new_key: Option<(PublicKey, Option<PublicKey>)>,
+    remembered: Option<Remembered>,
+}
+
 /// The records that the log itself has to tell.
 fn note_opening(
     log: &mut Log,
-    begins: bool,
-    torn: Option<&TornEnd>,
-    new_key: Option<(PublicKey, Option<PublicKey>)>,
+    opening: &Opening<'_>,
     compared: Option<NewRecord>,
 ) -> Result<(), AuditError> {
+    let Opening { begins, torn, new_key, remembered } = opening;
     let mut records = Vec::new();
-    if begins {
-        let record = own_record(Event::LogOpened, "open");
-        records.push(match &new_key {
-            Some((key, _)) => record.detail("key", key),
-            None => record,
-        });
+    if *begins {
+        let mut record = own_record(Event::LogOpened, "open");
+        if let Some((key, _)) = new_key {
+            record = record.detail("key", key);
+        }
+        if let Some(Remembered { log_id, head }) = remembered {
+            record = record.detail(REPLACES, log_id).detail("replaced_end", head.seq);
+        }
+        records.push(record);
     }
     if let Some(torn) = torn {
         let record = own_record(Event::LogRepaired, "repair").result(Outcome::Failure);
         records.push(record.detail("torn_bytes", torn.bytes).detail("set_aside_as", &torn.file));
     }
-    if let Some((key, replaced)) = new_key.filter(|_| !begins) {
+    if let Some((key, replaced)) = new_key.filter(|_| !*begins) {
         let record = own_record(Event::KeyCreated, "use-key").detail("key", key);
         records.push(match replaced {
             Some(replaced) => record.detail("replaces", replaced.short()),

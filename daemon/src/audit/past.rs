@@ -5,15 +5,20 @@
 
 use super::AuditError;
 use super::directory::{Directory, notes_name, segment_name};
-use super::open::READ_BYTES;
+use super::open::{READ_BYTES, REPLACES};
+use super::remembered::Remembered;
 use fetchml_api::audit::merkle::Tree;
 use fetchml_api::audit::{
-    Anchor, Beginning, Checkpoint, Gap, Head, Id128, Kind, MAX_LINE_BYTES, Mark, Note, NoteError,
-    PublicKey, Trail, Verdict, Verifier, split_notes,
+    Anchor, Beginning, Checkpoint, Event, Gap, Head, Id128, Kind, MAX_LINE_BYTES, Mark, Note,
+    NoteError, PublicKey, Record, Text, Trail, Verdict, Verifier, split_notes,
 };
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
+
+/// Events of what is recorded before the first checkpoint of a log.
+const OF_OPENING: [Event; 4] =
+    [Event::LogOpened, Event::LogRepaired, Event::KeyCreated, Event::AuditVerified];
 
 /// What was read of the segment that is written.
 #[derive(Debug)]
@@ -159,6 +164,41 @@ impl Past {
         }
     }
 
+    /// What a log needs so that it may go on, besides holding together: it is the one
+    /// that was written, to the record that was the last, and somebody has signed it.
+    pub(super) fn expect_known(
+        &mut self,
+        directory: &Directory,
+        remembered: Option<Remembered>,
+    ) -> Result<(), AuditError> {
+        let Some(number) = self.segments.last() else { return Ok(()) };
+        let name = segment_name(*number);
+        let opening = Opened::read(directory, &name)?;
+        let signed = self.trail.last().map(|checkpoint| checkpoint.log_id);
+        let Some(log_id) = signed.or(opening.log_id) else { return Ok(()) };
+        // Before the first checkpoint there is what the opening itself records.
+        if signed.is_none() && !opening.is_all {
+            return Err(
+                directory.damaged(format!("nothing signs {name}: its checkpoints are missing"))
+            );
+        }
+        let Some(Remembered { log_id: known, head }) = remembered else { return Ok(()) };
+        if known == log_id {
+            let from = "what the supervisor remembers elsewhere";
+            self.marks.push(Mark::of_head(head, from));
+            return Ok(());
+        }
+        // It was killed before it could remember this one instead.
+        if opening.is_all && opening.replaces == Some(known) {
+            return Ok(());
+        }
+        Err(directory.damaged(format!(
+            "this is log {log_id}, but log {known} was written last, up to record {}: put that \
+             one back",
+            head.seq
+        )))
+    }
+
     /// The segment that is written.
     pub(super) fn number(&self) -> u64 {
         let last = self.segments.last().copied().unwrap_or(1);
@@ -295,6 +335,41 @@ impl Past {
         let io = |step| AuditError::io::<std::io::Error>(step, directory.path().join(&name));
         file.set_len(good).map_err(io("cut back"))?;
         file.sync_all().map_err(io("sync"))
+    }
+}
+
+/// What the first records of a segment say.
+#[derive(Debug, Default)]
+struct Opened {
+    log_id: Option<Id128>,
+    /// The log that was there before this one.
+    replaces: Option<Id128>,
+    /// There is nothing but what the opening of a log records.
+    is_all: bool,
+}
+
+impl Opened {
+    fn read(directory: &Directory, name: &str) -> Result<Self, AuditError> {
+        let mut file = BufReader::new(directory.open_to_read(name)?);
+        let mut opened = Self { is_all: true, ..Self::default() };
+        let limit = u64::try_from(MAX_LINE_BYTES).unwrap_or(u64::MAX) + 1;
+        loop {
+            let mut line = Vec::new();
+            let read = file.by_ref().take(limit).read_until(b'\n', &mut line);
+            read.map_err(AuditError::io("read", directory.path().join(name)))?;
+            // A torn line is no record, and one that is none is found by the verifier.
+            let line = line.strip_suffix(b"\n");
+            let Some(Ok(record)) = line.map(Record::parse) else { return Ok(opened) };
+            if opened.log_id.is_none() {
+                opened.log_id = Some(record.log_id);
+                opened.replaces =
+                    record.details.get(&Text::from(REPLACES)).and_then(|id| id.parse().ok());
+            }
+            if !OF_OPENING.iter().any(|event| *record.event == *event.name()) {
+                opened.is_all = false;
+                return Ok(opened);
+            }
+        }
     }
 }
 

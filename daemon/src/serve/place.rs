@@ -30,6 +30,8 @@ pub struct Place {
     pub audit: PathBuf,
     /// The key that signs it, where no credential has one.
     pub audit_key: PathBuf,
+    /// Where its end is remembered.
+    pub audit_end: PathBuf,
     /// The agent's binary.
     pub agent: PathBuf,
 }
@@ -71,6 +73,7 @@ impl Place {
             runtime: SYSTEM_RUNTIME_DIR.into(),
             audit: "/var/log/fetchml/audit".into(),
             audit_key: "/var/lib/fetchml/audit.key".into(),
+            audit_end: "/var/lib/fetchml/audit.end".into(),
             agent: installed_agent(),
         }
     }
@@ -91,6 +94,7 @@ impl Place {
             runtime: dir.join("run"),
             audit: dir.join("log").join("audit"),
             audit_key: dir.join("state").join("audit.key"),
+            audit_end: dir.join("state").join("audit.end"),
             agent,
         })
     }

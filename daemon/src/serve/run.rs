@@ -183,6 +183,7 @@ fn assemble(place: &Place, settings: Settings, notify: Notify) -> Result<Arc<Eng
         journald,
         segment_bytes: settings.config.audit.segment_bytes,
         heartbeat: settings.config.audit.heartbeat,
+        end_file: Some(place.audit_end.clone()),
         ..Options::new(KeySource::find(place.audit_key.clone()))
     };
     let (audit, opened) = Audit::open(&place.audit, &options)?;

@@ -224,6 +224,9 @@ impl Checkpoints {
                 Some(_) => return Verdict::Tampered(pruned_off_anchor(anchor)),
             }
         }
+        if !self.any {
+            return Verdict::Incomplete(Gap::NoCheckpoint);
+        }
         if self.known.keys.is_empty() {
             return report.verdict.clone();
         }

@@ -3,6 +3,7 @@
 
 mod disk;
 mod journal;
+mod remembered;
 mod segments;
 
 use super::*;
