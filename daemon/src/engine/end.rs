@@ -60,7 +60,9 @@ impl Engine {
             tokio::time::sleep(RETRY_PAUSE).await;
         }
         let Some(mut record) = self.live().record(id).cloned() else { return Vec::new() };
-        let ended = Ended { attempt: take_end(&mut record, report), ran: self.give_back(id) };
+        let ended_usec = ended_usec(&record, &report, now_usec());
+        let attempt = take_end(&mut record, report, ended_usec);
+        let ended = Ended { attempt, ran: self.give_back(id, ended_usec) };
         match self.what_next(&mut record) {
             Next::Over { dead } => {
                 record.dead = dead;
@@ -72,8 +74,8 @@ impl Engine {
 
     /// No process of it is left: what it had the next job may have, whose start need
     /// not wait for this end to be durable. Answers whether it had anything.
-    fn give_back(self: &Arc<Self>, id: JobId) -> bool {
-        let ran = self.live().queue.stopped(id, now_usec());
+    fn give_back(self: &Arc<Self>, id: JobId, ended_usec: u64) -> bool {
+        let ran = self.live().queue.stopped(id, ended_usec, now_usec());
         if ran {
             self.pump();
         }
@@ -191,13 +193,24 @@ impl Engine {
     }
 }
 
+/// When it ended, as its report says: that may be long before a supervisor reads it. But
+/// no report makes a job end before it was submitted or in time to come.
+fn ended_usec(record: &JobRecord, report: &ExitReport, now_usec: u64) -> u64 {
+    let possible = record.submitted_usec..=now_usec;
+    if possible.contains(&report.finished_usec) { report.finished_usec } else { now_usec }
+}
+
 /// Puts the report into the job's record. Answers with the end of the attempt that was
 /// under way, if one was.
-fn take_end(record: &mut JobRecord, report: ExitReport) -> Option<AttemptEnd> {
+fn take_end(
+    record: &mut JobRecord,
+    report: ExitReport,
+    ended_usec: u64,
+) -> Option<AttemptEnd> {
     let under_way = matches!(record.state, JobState::Starting | JobState::Running);
     record.state = report::final_state(&report);
     record.reason.clone_from(&report.summary);
-    record.finished_usec = Some(now_usec());
+    record.finished_usec = Some(ended_usec);
     if report.started_usec != 0 {
         record.started_usec = Some(report.started_usec);
     }

@@ -220,13 +220,14 @@ impl Queue {
     }
 
     /// A running job gave back what it had, and its user has used that; it is not over
-    /// if it is to be tried again. False for one that does not run.
-    pub fn stopped(&mut self, job: JobId, now_usec: u64) -> bool {
+    /// if it is to be tried again. False for one that does not run. It may have ended
+    /// while nobody looked: that time its user did not use.
+    pub fn stopped(&mut self, job: JobId, ended_usec: u64, now_usec: u64) -> bool {
         let Some(Running { entry, started_usec, .. }) = self.running.remove(&job) else {
             return false;
         };
         let uid = entry.uid;
-        let ran_usec = now_usec.saturating_sub(started_usec);
+        let ran_usec = ended_usec.saturating_sub(started_usec);
         let share = self.share(uid, now_usec).with(&entry.needs, ran_usec);
         if let Some(in_use) = self.in_use.get_mut(&uid) {
             in_use.give_back(&entry.needs);
@@ -245,7 +246,7 @@ impl Queue {
     /// A job is over, whether it ran or waited. Answers with the waiting jobs that fail
     /// with it; they are out of the queue already.
     pub fn ended(&mut self, job: JobId, succeeded: bool, now_usec: u64) -> Vec<Doomed> {
-        self.stopped(job, now_usec);
+        self.stopped(job, now_usec, now_usec);
         self.remove(job);
         let mut doomed = Vec::new();
         for waiting in self.dependents.remove(&job).unwrap_or_default() {

@@ -306,7 +306,7 @@ impl History {
                 let Some(job) = self.running(which) else { return };
                 let mut entry = self.queue.running[&job].entry.clone();
                 entry.not_before_usec = now + pause;
-                self.queue.stopped(job, now);
+                self.queue.stopped(job, now, now);
                 self.queue.push(entry, now);
             }
             Step::Cancel { which } => {

@@ -38,7 +38,12 @@ fn a_job_that_ended_while_nobody_looked_has_its_true_status() {
     }
     private.crash();
     std::thread::sleep(Duration::from_secs(1));
+    let looked = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros();
     private.ctl(["wait", id]).expect(9);
+    let job: serde_json::Value =
+        serde_json::from_str(private.ctl(["status", "--json", id]).ok()).unwrap();
+    let finished = job["finished_usec"].as_u64().map(u128::from);
+    assert!(finished.is_some_and(|at| at < looked), "{job}: {looked}");
     assert_eq!(private.ctl(["logs", id]).ok(), "begun\nended");
     let status = private.ctl(["status", id]);
     assert!(status.says("exited with code 9"), "{status}");
