@@ -7,6 +7,7 @@ use crate::oci::{self, ImportHost, Imported};
 use crate::problem::{Fault, Problem};
 use crate::profile::Profile;
 use crate::reader::{self, Draft};
+use crate::sound;
 use crate::trust::{self, Source};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -38,7 +39,7 @@ impl Library {
     fn check(&self, source: Source, path: Option<&Path>) -> Vec<Problem> {
         match Path::new(&source.file).extension().and_then(|end| end.to_str()) {
             Some("json") => ruleset(&source, &self.ceiling).err(),
-            Some("toml") => self.read_source(source, path).err(),
+            Some("toml") => Some(self.check_profile(source, path)),
             _ => {
                 let what =
                     "is called neither .toml, as profiles are, nor .json, as seccomp profiles";
@@ -47,6 +48,44 @@ impl Library {
             }
         }
         .unwrap_or_default()
+    }
+
+    /// What shows in each value, in the calls that are allowed, and in the whole. A
+    /// fault of the whole that follows from one that was told is left out.
+    fn check_profile(&self, source: Source, path: Option<&Path>) -> Vec<Problem> {
+        let (draft, mut problems) = reader::read_all(&source.file, &source.text);
+        let unread = |problem: &Problem| problem.key.is_empty() || problem.key == "extends";
+        if problems.iter().any(unread) {
+            return problems;
+        }
+        let mut add = |found: Vec<Problem>| {
+            let told = problems.clone();
+            let follows = |one: &Problem| {
+                told.iter().any(|told| {
+                    let within = one.key.strip_prefix(&told.key);
+                    told.file == one.file
+                        && within.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                        && (told.place == one.place || told.key != one.key)
+                })
+            };
+            problems.extend(found.into_iter().filter(|one| !follows(one)));
+        };
+        add(sound::forbidden(&draft, &self.ceiling));
+        add(self.complete_draft(source.name, draft, path).err().unwrap_or_default());
+        problems
+    }
+
+    /// Names in a seccomp file that are of no call of this architecture, as far as this
+    /// version knows. They are no fault, since a file may be for others too, but a
+    /// misspelt one is not decided by its rule.
+    #[must_use]
+    pub fn unknown_calls(&self, path: &Path) -> Vec<Problem> {
+        let json = path.extension().is_some_and(|end| end == "json");
+        let Some(source) = source(path).ok().filter(|_| json) else { return Vec::new() };
+        let document = oci::read(&source.file, &source.text).ok();
+        document.map_or_else(Vec::new, |document| {
+            oci::unknown_calls(&source.file, &source.text, &document)
+        })
     }
 
     /// The profile of one file that need not belong to anybody, with its filter,
@@ -64,13 +103,22 @@ impl Library {
         source: Source,
         path: Option<&Path>,
     ) -> Result<(Profile, Filter), Vec<Problem>> {
+        let draft = reader::read(&source.file, &source.text)?;
+        self.complete_draft(source.name, draft, path)
+    }
+
+    /// The profile of what one file says.
+    fn complete_draft(
+        &self,
+        first: String,
+        draft: Draft,
+        path: Option<&Path>,
+    ) -> Result<(Profile, Filter), Vec<Problem>> {
         let beside = path.map(Beside);
         let mut own: BTreeMap<String, Draft> = BTreeMap::new();
         let (mut drafts, mut rulesets) = (self.drafts.clone(), self.rulesets.clone());
-        let first = source.name.clone();
-        let mut next = Some(source);
-        while let Some(Source { name, file, text }) = next.take() {
-            let draft = reader::read(&file, &text)?;
+        let mut next = Some((first.clone(), draft));
+        while let Some((name, draft)) = next.take() {
             if let Some(filter) = &draft.seccomp_profile
                 && let Some(rules) = beside.as_ref().map(|b| b.ruleset(filter, &self.ceiling))
                 && let Some(rules) = rules.transpose()?
@@ -80,7 +128,10 @@ impl Library {
             if let Some(parent) = draft.extends.as_ref().filter(|p| **p != name) {
                 let known = own.contains_key(parent);
                 let found = beside.as_ref().filter(|_| !known).and_then(|b| b.profile(parent));
-                next = found.transpose().map_err(|problem| vec![problem])?;
+                if let Some(source) = found {
+                    let source = source.map_err(|problem| vec![problem])?;
+                    next = Some((parent.clone(), reader::read(&source.file, &source.text)?));
+                }
             }
             own.insert(name, draft);
         }
@@ -156,3 +207,7 @@ fn source(path: &Path) -> Result<Source, Problem> {
         Err(fault) => Err(fault.in_file(&file, "")),
     }
 }
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

@@ -104,6 +104,12 @@ impl Draft {
 
 /// Reads one file. `file` is its name in messages.
 pub(crate) fn read(file: &str, text: &str) -> Result<Draft, Vec<Problem>> {
+    let (draft, problems) = read_all(file, text);
+    if problems.is_empty() { Ok(draft) } else { Err(problems) }
+}
+
+/// Reads one file: what of it is right, and the faults of the rest.
+pub(crate) fn read_all(file: &str, text: &str) -> (Draft, Vec<Problem>) {
     let mut reader = Reader { file, text, problems: Vec::new(), offsets: BTreeMap::new() };
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -112,7 +118,7 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Draft, Vec<Problem>> {
     }
     let mut draft = reader.profile(document.get_ref());
     (draft.text, draft.offsets) = (text.into(), std::mem::take(&mut reader.offsets));
-    if reader.problems.is_empty() { Ok(draft) } else { Err(reader.problems) }
+    (draft, reader.problems)
 }
 
 struct Reader<'a> {

@@ -2,7 +2,8 @@
 //! each other would fail in a job, in words that nobody connects with them.
 
 use crate::calls;
-use crate::filter::Filter;
+use crate::decision::Decisions;
+use crate::filter::{Filter, Ruleset};
 use crate::problem::{Fault, Problem};
 use crate::profile::{Demand, Network, Profile};
 use crate::reader::Draft;
@@ -37,19 +38,6 @@ pub(crate) fn complete(
             "write landlock = \"required\"",
         );
     }
-    for name in profile.allowed_calls.keys() {
-        let possible = calls::number(name).is_some_and(|number| {
-            let decision = filter.merged.of(number);
-            decision.endings().any(|ending| ending.outcome.lets_through())
-        });
-        if !possible {
-            fault(
-                &format!("calls.allow.{name}"),
-                "is denied to every job, whatever its profile".to_owned(),
-                "remove it",
-            );
-        }
-    }
     profile.networks = [Network::None, Network::Loopback, Network::Host]
         .into_iter()
         .filter(|mode| match mode {
@@ -58,7 +46,30 @@ pub(crate) fn complete(
             Network::Host => profile.network_mode == Network::Host,
         })
         .collect();
+    let allowed = profile.allowed_calls.keys();
+    let denied = allowed.filter(|name| !possible(name, &filter.merged));
+    problems.extend(denied.map(|name| denied_to_all(draft, name)));
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Calls that a draft itself allows and no job may make. This needs nothing of what the
+/// draft inherits.
+pub(crate) fn forbidden(draft: &Draft, ceiling: &Ruleset) -> Vec<Problem> {
+    let allowed = draft.allowed_calls.keys();
+    let denied = allowed.filter(|name| !possible(name, &ceiling.decisions));
+    denied.map(|name| denied_to_all(draft, name)).collect()
+}
+
+/// Whether a call is made with any arguments at all.
+fn possible(name: &str, decisions: &Decisions) -> bool {
+    calls::number(name).is_some_and(|number| {
+        decisions.of(number).endings().any(|ending| ending.outcome.lets_through())
+    })
+}
+
+fn denied_to_all(draft: &Draft, name: &str) -> Problem {
+    let fault = Fault::new("is denied to every job, whatever its profile", "remove it");
+    draft.problem(fault, &format!("calls.allow.{name}"), None)
 }
 
 fn has_ip_sockets(filter: &Filter) -> bool {

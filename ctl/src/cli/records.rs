@@ -98,8 +98,10 @@ pub(crate) enum Policy {
     },
     /// Check profile files (.toml) and seccomp files (.json)
     ///
-    /// Every fault with its line and column. Nothing is installed and no supervisor
-    /// is asked. The exit status is 0 when all are good, and else 1.
+    /// Every fault with its line and column; names of no system call of this machine's
+    /// architecture are noted and no fault. Nothing is installed and no supervisor is
+    /// asked. The exit status is 0 when all are good, 1 when one has a fault, and 2 when
+    /// one could not be read.
     #[command(before_help = "Example: fetchmlctl policy check mine.toml")]
     Check {
         /// The files

@@ -4,6 +4,8 @@ use crate::cli::Config;
 use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::private;
+use crate::view::text::visible;
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -15,10 +17,21 @@ pub(crate) fn run(context: &Context, asked: &Config) -> Result<u8> {
     check(context, file).map_err(Failure::undecided)
 }
 
+/// That there is a file which this person may read.
+pub(super) fn readable(file: &Path) -> Result<()> {
+    let name = visible(&file.to_string_lossy());
+    let failed = |e: std::io::Error| Failure::io("cannot read", &name, &e);
+    let found = File::open(file).and_then(|file| file.metadata()).map_err(failed)?;
+    if found.is_dir() {
+        return Err(Failure::no(format!("cannot read {name}: it is a directory"))
+            .hint("name the files in it"));
+    }
+    Ok(())
+}
+
 /// The supervisor's program reads it: nobody else knows every key.
 fn check(context: &Context, file: &Path) -> Result<u8> {
-    let failed = |e: &std::io::Error| Failure::io("cannot read", file.display(), e);
-    std::fs::File::open(file).map_err(|e| failed(&e))?;
+    readable(file)?;
     let program = private::find_program().ok_or_else(|| {
         Failure::no("the supervisor's program fetchmld is not there, which reads configurations")
             .hint("install the package fetchml")

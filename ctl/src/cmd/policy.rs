@@ -1,11 +1,14 @@
 //! `policy`: what a profile allows, and why.
 
+use super::config::readable;
 use super::policy_import;
 use crate::cli::{Explain, Policy};
 use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::policies::{self, Source};
+use crate::say::say;
 use crate::view::policy as view;
+use crate::view::text::visible;
 use fetchml_policies::Problem;
 use fetchml_policies::explain::Verdict;
 use std::path::PathBuf;
@@ -13,6 +16,8 @@ use std::path::PathBuf;
 /// Statuses of `explain` and `diff` that are answers.
 const STATUS_NO: u8 = 1;
 const STATUS_DEPENDS: u8 = 3;
+/// Status of `check` when there is a file that could not be read.
+const STATUS_UNREAD: u8 = 2;
 
 pub(crate) async fn run(context: &Context, policy: &Policy) -> Result<u8> {
     match policy {
@@ -57,22 +62,33 @@ async fn show(context: &Context, profile: &str, plan: bool) -> Result<u8> {
 
 fn check(context: &Context, files: &[PathBuf]) -> Result<u8> {
     let library = policies::installed(context.link.target())?;
-    let problems: Vec<Problem> =
-        files.iter().flat_map(|file| policies::check(&library, file)).collect();
+    let mut status = 0;
+    let mut problems: Vec<Problem> = Vec::new();
+    for file in files {
+        if let Err(failure) = readable(file) {
+            say(&failure);
+            status = STATUS_UNREAD;
+            continue;
+        }
+        problems.extend(policies::check(&library, file));
+        for remark in library.unknown_calls(file) {
+            context.tell(&format_args!("note: {}", visible(&remark.to_string())));
+        }
+    }
     if context.json {
         let text = serde_json::to_string(&problems)
             .map_err(|e| Failure::no(format!("cannot write the faults as JSON: {e}")))?;
         context.print_json(&text)?;
     } else {
         context.print(&view::problems(&problems))?;
-        if problems.is_empty() {
+        if problems.is_empty() && status == 0 {
             context.tell(&match files {
                 [file] => format!("{} is good", file.display()),
                 files => format!("{} files are good", files.len()),
             });
         }
     }
-    Ok(u8::from(!problems.is_empty()))
+    Ok(if problems.is_empty() { status } else { status.max(STATUS_NO) })
 }
 
 async fn explain(context: &Context, asked: &Explain) -> Result<u8> {

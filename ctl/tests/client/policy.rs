@@ -129,3 +129,37 @@ fn a_file_is_checked_explained_and_compared_where_it_lies() {
     assert_eq!(alone(&fake, &["policy", "diff", "default", "nowhere"]).0, 2);
     assert_eq!(alone(&fake, &["policy", "explain", "bad.toml", "--call", "read"]).0, 2);
 }
+
+#[test]
+fn what_cannot_be_read_is_no_fault_of_a_file() {
+    let fake = Fake::start();
+    let project = fake.dir.path().join("project");
+    std::fs::write(project.join("bad.toml"), "extends = \"defualt\"\nrun_as_uid = 0\n")
+        .expect("a file");
+    for verb in ["policy", "config"] {
+        let (status, faults, error) = alone(&fake, &[verb, "check", "nope.toml"]);
+        assert_eq!((status, faults.as_str()), (2, ""), "{verb}: {error}");
+        assert!(error.contains("cannot read nope.toml: no such file"), "{verb}: {error}");
+        let (status, _, error) = alone(&fake, &[verb, "check", "."]);
+        assert_eq!(status, 2, "{verb}: {error}");
+        assert!(error.contains("cannot read .: it is a directory"), "{verb}: {error}");
+    }
+    let (status, faults, _) = alone(&fake, &["policy", "check", "nope.toml", "bad.toml"]);
+    assert_eq!(status, 2);
+    assert_eq!(faults.lines().count(), 2, "the other is checked: {faults}");
+}
+
+#[test]
+fn a_misspelt_call_of_a_seccomp_file_is_noted() {
+    let fake = Fake::start();
+    let file = fake.dir.path().join("project/mine.json");
+    let rules = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
+        {"names":["execve","exit_group","raed"],"action":"SCMP_ACT_ALLOW"}]}"#;
+    std::fs::write(file, rules).expect("a file");
+    let (status, faults, note) = alone(&fake, &["policy", "check", "mine.json"]);
+    assert_eq!((status, faults.as_str()), (0, ""));
+    assert!(
+        note.contains("note: mine.json:2:9: syscalls[0]: ") && note.contains("mean read?"),
+        "{note}"
+    );
+}

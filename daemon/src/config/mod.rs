@@ -12,6 +12,7 @@ pub use secrets::{Secrets, digest};
 
 use crate::audit::LEAST_KEEP_DAYS;
 use crate::queue::{RetryPolicy, Rules};
+use fetchml_policies::Library;
 use fetchml_policies::secrets::Rules as SecretRules;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -139,8 +140,11 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] with every problem of every file.
-    pub fn load_system(rules: &SecretRules) -> Result<Self, ConfigError> {
-        Self::load(&files(Path::new(SYSTEM_FILE))?, rules)
+    pub fn load_system(
+        rules: &SecretRules,
+        library: Option<&Library>,
+    ) -> Result<Self, ConfigError> {
+        Self::load(&files(Path::new(SYSTEM_FILE))?, rules, library)
     }
 
     /// Puts on top what one text says.
@@ -159,11 +163,16 @@ impl Config {
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::Problems(problems)) }
     }
 
-    /// Reads these files, later ones winning, on top of the defaults.
+    /// Reads these files, later ones winning, on top of the defaults. With a library,
+    /// the default profile is looked for in it.
     ///
     /// # Errors
     /// [`ConfigError`] with every problem of every file.
-    pub fn load(files: &[PathBuf], rules: &SecretRules) -> Result<Self, ConfigError> {
+    pub fn load(
+        files: &[PathBuf],
+        rules: &SecretRules,
+        library: Option<&Library>,
+    ) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         let (mut problems, mut texts) = (Vec::new(), Vec::new());
         for path in files {
@@ -175,6 +184,19 @@ impl Config {
         // All of it has been read: what is allowed counts for every file.
         for (path, text) in &texts {
             secrets::refuse(path, text, rules, &config.secrets, &mut problems);
+        }
+        if let Some(Err(error)) = library.map(|l| l.profile(&config.jobs.default_profile)) {
+            // The last file that says it has decided; the defaults name one that is there.
+            let place = texts.iter().rev().find_map(|(path, text)| {
+                read::line_of(text, "jobs", "default_profile").map(|line| (path, line))
+            });
+            // What a fault was found with already may be a secret and is not repeated.
+            if let Some((path, line)) = place
+                && !problems.iter().any(|told| told.file == **path && told.line == line)
+            {
+                let message = format!("jobs.default_profile: {error}");
+                problems.push(Problem { file: path.to_path_buf(), line, message });
+            }
         }
         problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::Problems(problems)) }
@@ -220,7 +242,30 @@ mod tests {
             })
             .collect();
         let rules = fetchml_policies::secrets::load::<&str>(&[]).expect("sound rules");
-        Config::load(&paths, &rules)
+        Config::load(&paths, &rules, None)
+    }
+
+    #[test]
+    fn a_default_profile_that_is_not_there_is_told_with_the_rest() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("f.toml");
+        let library = Library::load::<&str>(&[]).expect("the vendor's policies are valid");
+        let told = |text: &str| {
+            std::fs::write(&path, text).expect("write");
+            Config::load(std::slice::from_ref(&path), library.secrets(), Some(&library))
+                .err()
+                .map(|error| error.to_string())
+        };
+        let error = told("[jobs]\nmax_running = 0\ndefault_profile = \"defualt\"\n");
+        let error = error.expect("two mistakes");
+        assert!(error.contains("f.toml:2: jobs.max_running is 0"), "{error}");
+        assert!(error.contains("f.toml:3: jobs.default_profile: unknown profile"), "{error}");
+        assert!(error.contains("did you mean default?"), "{error}");
+        assert_eq!(told("[jobs]\ndefault_profile = \"strict\"\n"), None);
+        let token = format!("ghp_{}", "x7Kq".repeat(9));
+        let error = told(&format!("[jobs]\ndefault_profile = \"{token}\"\n"));
+        let error = error.expect("a secret");
+        assert!(error.lines().count() == 1 && !error.contains("x7Kq"), "{error}");
     }
 
     #[test]

@@ -217,6 +217,15 @@ pub(super) fn apply(path: &Path, text: &str, config: &mut Config, problems: &mut
     }
 }
 
+/// The line of a key, if the text has it.
+pub(super) fn line_of(text: &str, table: &str, name: &str) -> Option<usize> {
+    let root = DeTable::parse(text).ok()?;
+    let DeValue::Table(table) = root.get_ref().get(table)?.get_ref() else { return None };
+    let (key, _) = table.get_key_value(name)?;
+    let before = text.get(..key.span().start)?;
+    Some(before.matches('\n').count() + 1)
+}
+
 fn set(
     full: &str,
     kind: &Kind,

@@ -75,17 +75,14 @@ pub(super) fn check_config(file: Option<&Path>) -> ExitCode {
     let vendor = || Library::load::<&str>(&[]).ok();
     let rules = library.as_ref().map(|l| l.secrets().clone());
     let rules = rules.or_else(|| vendor().map(|l| l.secrets().clone()));
-    let config = rules.and_then(|rules| {
+    if let Some(rules) = rules {
         let loaded = match file {
-            Some(file) => Config::load(&[file.to_owned()], &rules),
-            None => Config::load_system(&rules),
+            Some(file) => Config::load(&[file.to_owned()], &rules, library.as_ref()),
+            None => Config::load_system(&rules, library.as_ref()),
         };
-        loaded.map_err(|error| complain(error.to_string())).ok()
-    });
-    if let (Some(config), Some(library)) = (config, library)
-        && let Err(error) = library.profile(&config.jobs.default_profile)
-    {
-        complaints.push(format!("jobs.default_profile: {error}"));
+        if let Err(error) = loaded {
+            complain(error.to_string());
+        }
     }
     for complaint in &complaints {
         eprintln!("error: {complaint}");

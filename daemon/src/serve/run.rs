@@ -167,7 +167,7 @@ fn read_settings(mode: Mode) -> Result<Settings, StartError> {
     let (config, library) = match mode {
         Mode::System => {
             let library = Library::load(&[POLICY_OVERRIDES])?;
-            (Config::load_system(library.secrets())?, library)
+            (Config::load_system(library.secrets(), Some(&library))?, library)
         }
         // The machine's settings are the administrator's; a private supervisor
         // is its user's, who could give it any.

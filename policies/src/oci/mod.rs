@@ -16,7 +16,7 @@ pub use import::{ImportHost, Imported, Note, import};
 pub(crate) use raw::place_of;
 pub(crate) use read::read;
 
-use crate::problem::{Fault, Problem, place};
+use crate::problem::{Fault, Problem, nearest, place};
 use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -211,6 +211,31 @@ pub(crate) struct Calls {
     pub(crate) table: BTreeMap<u32, Call>,
     /// Names without a number on this architecture.
     pub(crate) unknown: Vec<String>,
+}
+
+/// Rules with names that are of no call of this architecture, where that makes a
+/// difference.
+pub(crate) fn unknown_calls(file: &str, text: &str, document: &Document) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let rules = document.rules.iter().zip(&document.offsets).enumerate();
+    for (index, (rule, &offset)) in rules.filter(|(_, (r, _))| r.outcome != document.default) {
+        let unknown = rule.names.iter().filter(|name| Sysno::from_str(name).is_err());
+        let unknown: Vec<&str> = unknown.map(String::as_str).collect();
+        if unknown.is_empty() {
+            continue;
+        }
+        let near = |name: &&str| nearest(name, Sysno::iter().map(|call| call.name()));
+        let near: Vec<&str> = unknown.iter().filter_map(near).collect();
+        let remedy = match near.is_empty() {
+            true => "leave them for other machines, or remove them".to_owned(),
+            false => format!("did you mean {}?", near.join(", ")),
+        };
+        let message =
+            format!("no calls of this architecture, and not decided here: {}", unknown.join(", "));
+        let problem = Fault::new(message, remedy).in_file(file, format!("syscalls[{index}]"));
+        problems.push(Problem { place: Some(place(text, offset)), ..problem });
+    }
+    problems
 }
 
 /// Sorts the rules by call. Contradictions are refused.
