@@ -141,7 +141,8 @@ pub(crate) fn become_supervisor(program: &Path, dir: &Path) -> Failure {
     Failure::io("cannot execute", program.display(), &error)
 }
 
-/// What the supervisor wrote since it was started, on one line.
+/// What the supervisor wrote since it was started, on one line: what went wrong, where
+/// it says so, without the steps before.
 fn last_words(log: &mut File, begin: u64) -> Option<String> {
     let end = log.seek(SeekFrom::End(0)).ok()?;
     let from = begin.max(end.saturating_sub(LAST_WORDS_BYTES));
@@ -149,7 +150,11 @@ fn last_words(log: &mut File, begin: u64) -> Option<String> {
     let mut bytes = Vec::new();
     log.take(LAST_WORDS_BYTES).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let mut lines: Vec<_> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let is_step = |line: &str| line.split_whitespace().nth(1) == Some("INFO");
+    if !lines.iter().all(|line| is_step(line)) {
+        lines.retain(|line| !is_step(line));
+    }
     let tail = &lines[lines.len().saturating_sub(5)..];
     (!tail.is_empty()).then(|| tail.join("; "))
 }
@@ -168,6 +173,11 @@ mod tests {
         assert_eq!(last_words(&mut log, begin), None);
         std::io::Write::write_all(&mut &log, b"a\n\n  b: no\n").expect("a write");
         assert_eq!(last_words(&mut log, begin).as_deref(), Some("a; b: no"));
+        let (mut log, begin) = open_log(dir.path()).expect("the log opens again");
+        std::io::Write::write_all(&mut &log, b"2026Z  INFO the log is open\n").expect("a write");
+        assert_eq!(last_words(&mut log, begin).as_deref(), Some("2026Z  INFO the log is open"));
+        std::io::Write::write_all(&mut &log, b"2026Z ERROR no socket\n").expect("a write");
+        assert_eq!(last_words(&mut log, begin).as_deref(), Some("2026Z ERROR no socket"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::gate::Gate;
 use super::listener::{Listener, SocketError};
 use super::place::{Place, PlaceError};
 use crate::access::{Access, Mode, record_role_changes};
-use crate::audit::{Audit, AuditError, KeySource, Options};
+use crate::audit::{Audit, AuditError, JournalCopy, KeySource, OpenReport, Options};
 use crate::bus::{Desk, serve_system};
 use crate::config::{Config, ConfigError};
 use crate::directories::{Directories, Sight};
@@ -13,7 +13,7 @@ use crate::engine::launcher::Machine;
 use crate::engine::{Engine, EngineError, Parts, Settings, records};
 use crate::launch::HostView;
 use crate::notify::Notify;
-use crate::recover::{Kept, recover};
+use crate::recover::{Kept, Recovered, recover};
 use crate::secrets::{Vault, VaultError};
 use crate::store::{Store, StoreError};
 use crate::supervise::{Host, HostConfig, Refusal};
@@ -86,7 +86,14 @@ pub(super) async fn run(place: Place) -> Result<(), StartError> {
     record_settings(&engine).await?;
     record_roles(&place, &engine, "start").await?;
     let recovered = recover(&engine, notify, kept).await?;
-    tracing::info!(?recovered, "the jobs of the last supervisor are taken over");
+    let Recovered { requeued, adopted, cancelled, lost } = recovered;
+    tracing::info!(
+        adopted,
+        requeued,
+        cancelled,
+        lost,
+        "the jobs of the last supervisor are taken over"
+    );
 
     let bus = match place.mode {
         Mode::System => Some(zbus::Connection::system().await?),
@@ -187,7 +194,7 @@ fn assemble(place: &Place, settings: Settings, notify: Notify) -> Result<Arc<Eng
         ..Options::new(KeySource::find(place.audit_key.clone()))
     };
     let (audit, opened) = Audit::open(&place.audit, &options)?;
-    tracing::info!(?opened, "the audit log is open");
+    tracing::info!("{}", in_words(&opened));
     let store = Store::open(&place.state)?;
     let host = Host::prepare(&HostConfig {
         state_dir: place.state.clone(),
@@ -208,6 +215,24 @@ fn assemble(place: &Place, settings: Settings, notify: Notify) -> Result<Arc<Eng
         settings,
         vault,
     }))
+}
+
+/// What was found of the audit log, for who reads why a start failed.
+fn in_words(opened: &OpenReport) -> String {
+    let OpenReport { log_id, head, torn, journal, sent_again, .. } = opened;
+    let mut words = format!("the audit log {log_id} is open; its last record is {}", head.seq);
+    if let Some(torn) = torn {
+        let (bytes, file) = (torn.bytes, &torn.file);
+        words += &format!("; {bytes} bytes of a torn record were moved to {file}");
+    }
+    match journal {
+        JournalCopy::Absent(why) => words += &format!("; the journal gets no copy: {why}"),
+        JournalCopy::Connected { .. } if *sent_again > 0 => {
+            words += &format!("; the journal had lost {sent_again} records and gets them again");
+        }
+        JournalCopy::Connected { .. } | JournalCopy::Off => {}
+    }
+    words
 }
 
 fn open_socket(
