@@ -42,6 +42,19 @@ pub fn job_path(id: crate::job::JobId) -> String {
     format!("{JOB_PATH_PREFIX}/{}", id.0)
 }
 
+/// Whether a word means jobs by what it is, wherever a person names some: a number, a
+/// range, a job of an array or all of one, or `@last`. A job of such a name could not be
+/// meant by it.
+#[must_use]
+pub fn reads_as_job(word: &str) -> bool {
+    let number = |text: &str| text.parse::<u64>().is_ok();
+    let range = word.split_once('-').is_some_and(|(from, to)| number(from) && number(to));
+    let inside = word.strip_suffix(']').and_then(|word| word.split_once('['));
+    let member =
+        |(array, index): (&str, &str)| number(array) && (index.is_empty() || number(index));
+    word.starts_with('@') || number(word) || range || inside.is_some_and(member)
+}
+
 /// Error names, as the remote side sees them. The short form (after the last
 /// dot) is stable and is what scripts may test for.
 pub mod error {
@@ -61,4 +74,19 @@ pub mod error {
     pub const SHUTTING_DOWN: &str = "org.fetchml.FetchML1.ShuttingDown";
     /// Something failed inside the supervisor; the message says what.
     pub const FAILED: &str = "org.fetchml.FetchML1.Failed";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_means_a_job_by_itself_is_no_name() {
+        for word in ["12", "3-7", "@last", "@x", "12[3]", "12[]"] {
+            assert!(reads_as_job(word), "{word}");
+        }
+        for word in ["", "train", "night-3", "3-x", "train[3]", "12[a]", "12]", "1.5", "-3"] {
+            assert!(!reads_as_job(word), "{word}");
+        }
+    }
 }

@@ -260,7 +260,15 @@ impl Engine {
             job: id,
             attempt: record.attempt,
         };
-        Ok(self.launcher.open(&files, part)?)
+        self.launcher.open(&files, part).map_err(|refusal| match record.attempt {
+            0 if record.state.is_final() => {
+                EngineError::Failed(format!("job {id} never started: it has written nothing"))
+            }
+            0 => {
+                EngineError::Failed(format!("job {id} has not started: it has written nothing yet"))
+            }
+            _ => refusal.into(),
+        })
     }
 
     async fn record(&self, scope: Scope, id: JobId) -> Result<JobRecord, EngineError> {

@@ -115,6 +115,9 @@ impl Launcher for Simulator {
     }
 
     fn open(&self, of: &JobFiles<'_>, part: Part) -> Result<OwnedFd, Refusal> {
+        if of.attempt == 0 {
+            return Err(Refusal::Infrastructure("no such file (os error 2)".to_owned()));
+        }
         let mut file = tempfile::tempfile().expect("temporary file");
         write!(file, "{part:?} of job {}", of.job).expect("write");
         file.rewind().expect("seek");

@@ -57,7 +57,6 @@ fn cpuset(asked: Option<CpuSet>, profile: &Profile) -> Result<Option<CpuSet>, Re
 impl Resolved {
     /// What holds, or the refusal of the first limit that is above the profile's.
     pub(super) fn new(asked: &Limits, profile: &Profile) -> Result<Self, Refusal> {
-        let bytes = |n: u64| format!("{n} bytes");
         let usual = |flag: &str, asked: Option<u32>, most: u32| {
             // A profile that gives nothing beyond the usual takes nothing from anybody
             // either: the usual weight is its ceiling.
@@ -65,19 +64,20 @@ impl Resolved {
                 .map(|weight| weight.unwrap_or(most))
         };
         let pids = within(profile, "pids", asked.pids, Some(profile.pids), |n| n.to_string())?;
-        let log = within(profile, "log", asked.log_bytes, Some(profile.log_bytes), bytes)?;
+        let (log, most) = (asked.log_bytes, Some(profile.log_bytes));
+        let log = within(profile, "log-limit", log, most, crate::size)?;
         Ok(Self {
             memory_bytes: within(
                 profile,
                 "memory",
                 asked.memory_bytes,
                 profile.memory_bytes,
-                bytes,
+                crate::size,
             )?,
             cpus: within(profile, "cpus", asked.cpus, profile.cpus, |n| n.to_string())?,
             cpuset: cpuset(asked.cpuset, profile)?,
             pids: pids.unwrap_or(profile.pids),
-            disk_bytes: within(profile, "disk", asked.disk_bytes, profile.disk_bytes, bytes)?,
+            disk_bytes: within(profile, "disk", asked.disk_bytes, profile.disk_bytes, crate::size)?,
             log_bytes: log.unwrap_or(profile.log_bytes),
             cpu_weight: usual("cpu-weight", asked.cpu_weight, profile.cpu_weight)?,
             io_weight: usual("io-weight", asked.io_weight, profile.io_weight)?,

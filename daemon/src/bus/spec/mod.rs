@@ -53,6 +53,9 @@ const MIN_MEMORY_BYTES: u64 = 1 << 20;
 const MIN_DISK_BYTES: u64 = 1 << 20;
 /// Below this there is no room for the words with which a job fails.
 const MIN_LOG_BYTES: u64 = 4 << 10;
+/// Sizes in bytes, and what people write for them.
+const OPTIONS_OF_SIZES: [(&str, &str); 3] =
+    [("memory-bytes", "--memory"), ("disk-bytes", "--disk"), ("log-bytes", "--log-limit")];
 /// As cgroup v2 has them.
 const WEIGHTS: RangeInclusive<u32> = 1..=10_000;
 
@@ -193,6 +196,12 @@ fn name(given: &str) -> Result<String, BusError> {
             "name is {given:?}: leave out the control characters"
         )));
     }
+    if fetchml_api::names::reads_as_job(given) {
+        return Err(BusError::invalid(format!(
+            "name is {given:?}, which means a job by its number, a range, a job of an array or \
+             @last: begin it with a letter"
+        )));
+    }
     Ok(given.to_owned())
 }
 
@@ -243,7 +252,14 @@ fn at_least(key: &str, value: &Variant<'_>, least: u64) -> Result<u64, BusError>
     match value {
         Variant::U64(number) if *number >= least => Ok(*number),
         Variant::U64(number) => {
-            Err(BusError::invalid(format!("{key} is {number}: give at least {least}")))
+            let words = match OPTIONS_OF_SIZES.iter().find(|(of, _)| *of == key) {
+                Some((_, option)) => {
+                    let (given, least) = (crate::size(*number), crate::size(least));
+                    format!("{key} ({option}) is {given}: give at least {least}")
+                }
+                None => format!("{key} is {number}: give at least {least}"),
+            };
+            Err(BusError::invalid(words))
         }
         _ => Err(wrong_type(key, "t", value)),
     }

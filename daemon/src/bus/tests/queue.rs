@@ -2,6 +2,7 @@
 //! real store and the real audit log.
 
 use super::*;
+use crate::engine::launcher::Part;
 use crate::engine::simulator::exited;
 use crate::engine::{EngineError, Scope};
 use fetchml_api::job::{FailureClass, JobId, JobSpec, JobState};
@@ -253,4 +254,18 @@ async fn old_jobs_are_forgotten_with_their_files_when_the_site_says_so() {
     assert!(matches!(engine.describe(Scope::All, id).await, Err(EngineError::NoSuchJob(_))));
     assert!(engine.describe(Scope::All, waits).await.is_ok());
     assert_eq!(world.count(Event::FileDelete), 1);
+}
+
+#[tokio::test]
+async fn a_job_that_has_not_started_is_said_to_have_written_nothing_yet() {
+    let world = World::new(2).await;
+    let id = submit(&world, spec("late", Queueing { held: true, ..Queueing::default() })).await;
+    let engine = &world.desk.engine;
+    let told = engine.open(Scope::All, id, Part::Outputs).await.expect_err("nothing is there");
+    let words = "has not started: it has written nothing yet";
+    assert_eq!(told.to_string(), format!("job {id} {words}"));
+    engine.cancel(&caller(1000), id).await.expect("cancelled");
+    over(&world, id).await;
+    let told = engine.open(Scope::All, id, Part::Work).await.expect_err("nothing is there");
+    assert_eq!(told.to_string(), format!("job {id} never started: it has written nothing"));
 }
