@@ -14,6 +14,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Most entries of a list: a job may have made millions of files.
@@ -132,21 +133,34 @@ fn fetch(root: BorrowedFd<'_>, path: &Path, out: Option<&Path>) -> Result<()> {
             .hint("list the files with `fetchmlctl outputs JOB`"));
     }
     match out {
-        Some(out) if out != Path::new("-") => save(&mut file, path, out),
+        Some(out) if out != Path::new("-") => save(&mut file, path, out, For::Everybody).map(drop),
         _ => {
             io::copy(&mut file, &mut io::stdout().lock()).map(drop).map_err(|e| Failure::output(&e))
         }
     }
 }
 
-/// Copies an open file to a new one; `path` names it where `out` is a directory.
-pub(super) fn save(file: &mut File, path: &Path, out: &Path) -> Result<()> {
+/// Who may read a file that is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// As the person's umask says.
+    Everybody,
+    /// Nobody but its owner, from its first moment on.
+    Owner,
+}
+
+/// Copies an open file to a new one and returns where that is; `path` names it where
+/// `out` is a directory.
+pub(super) fn save(file: &mut File, path: &Path, out: &Path, whom: For) -> Result<PathBuf> {
     let place = match path.file_name() {
         Some(name) if out.is_dir() => out.join(name),
         _ => out.to_owned(),
     };
     let failed = |step, e: &io::Error| Failure::io(step, place.display(), e);
-    let mut target = OpenOptions::new().write(true).create_new(true).open(&place).map_err(|e| {
+    let mode = if whom == For::Owner { 0o600 } else { 0o666 };
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create_new(true).mode(mode);
+    let mut target = options.open(&place).map_err(|e| {
         let failure = failed("cannot create", &e);
         if e.kind() == io::ErrorKind::AlreadyExists {
             failure.hint("choose another name, or remove it first")
@@ -159,7 +173,8 @@ pub(super) fn save(file: &mut File, path: &Path, out: &Path) -> Result<()> {
         // Half a file under the whole one's name would be worse than none.
         let _ = std::fs::remove_file(&place);
         failed("cannot write", &e)
-    })
+    })?;
+    Ok(place)
 }
 
 #[cfg(test)]

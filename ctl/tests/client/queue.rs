@@ -261,3 +261,19 @@ fn several_jobs_are_cancelled_only_by_one_who_is_sure() {
     assert_eq!(run(&fake, &["cancel", "--yes", "2-3"]).0, 0);
     assert!((1..=3).all(|id| fake.was_cancelled(id)));
 }
+
+#[test]
+fn a_copy_of_the_store_is_its_owners_alone_and_named() {
+    use std::os::unix::fs::MetadataExt as _;
+    let fake = Fake::start();
+    let (status, _, stderr) = run(&fake, &["backup", "copy"]);
+    let private = format!("--private={}", fake.dir.path().display());
+    assert_eq!(status, 0, "{stderr}");
+    assert!(stderr.contains(&format!("to copy; `fetchmld {private} --restore copy`")), "{stderr}");
+    let copy = fake.dir.path().join("project/copy");
+    assert_eq!(std::fs::metadata(&copy).expect("the copy").mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read(&copy).expect("the copy"), b"every job");
+    let told = json(&run(&fake, &["backup", ".", "--json"]).1);
+    assert_eq!(told["file"], "./fetchml.db.backup");
+    assert!(fake.dir.path().join("project/fetchml.db.backup").is_file());
+}

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 
     /// Put a backup (fetchmlctl backup) in the place of the job store, and stop.
     ///
-    /// The supervisor must not run. The store that was there is kept beside it.
+    /// The supervisor must not run. A store that was there is kept beside it.
     #[arg(long, value_name = "FILE", conflicts_with = "check_config")]
     pub(super) restore: Option<PathBuf>,
 
@@ -53,8 +53,12 @@ pub(super) fn restore(copy: &Path, place: Result<Place, PlaceError>) -> ExitCode
         crate::store::restore(copy, &place.state).map_err(|error| error.to_string())
     });
     match restored {
-        Ok(kept) => {
+        Ok(Some(kept)) => {
             eprintln!("restored; the store that was there is {}", kept.display());
+            ExitCode::SUCCESS
+        }
+        Ok(None) => {
+            eprintln!("restored; no store was there before");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -364,11 +364,11 @@ mod tests {
         }
     }
 
-    async fn insert(store: &Store, uid: u32, name: &str) -> JobRecord {
+    pub(super) async fn insert(store: &Store, uid: u32, name: &str) -> JobRecord {
         store.insert(vec![new_job(uid, name)]).await.expect("insert").remove(0)
     }
 
-    fn opened() -> (tempfile::TempDir, Store) {
+    pub(super) fn opened() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().expect("temporary directory");
         let store = Store::open(dir.path()).expect("open");
         (dir, store)
@@ -435,24 +435,6 @@ mod tests {
         drop(db);
         let error = Store::open(dir.path()).expect_err("too new").to_string();
         assert!(error.contains("has schema 99"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_copy_holds_what_was_there_and_can_take_the_stores_place() {
-        let (dir, store) = opened();
-        insert(&store, 1, "kept").await;
-        let copy = dir.path().join("copy");
-        let mut from = std::fs::File::from(store.backup().await.expect("a copy"));
-        std::io::copy(&mut from, &mut std::fs::File::create(&copy).expect("a file")).expect("copy");
-        insert(&store, 1, "later").await;
-        drop(store);
-        let kept = restore(&copy, dir.path()).expect("restored");
-        let store = Store::open(dir.path()).expect("open");
-        let names = |list: Vec<Summary>| list.into_iter().map(|s| s.name).collect::<Vec<_>>();
-        assert_eq!(names(store.summaries(Filter::default()).await.expect("read")), ["kept"]);
-        assert!(kept.is_file(), "what was there is kept");
-        let strays: Vec<_> = std::fs::read_dir(dir.path()).expect("listed").flatten().collect();
-        assert!(!strays.iter().any(|e| e.file_name().to_string_lossy().contains("backup-")));
     }
 
     #[tokio::test]
