@@ -7,6 +7,7 @@ use crate::error::{Failure, Result};
 use crate::input::Mount;
 use crate::link::Link;
 use crate::reference;
+use crate::view::queue::Wants;
 use crate::view::text::visible;
 use fetchml_api::job::{JobSpec, MountMode, NetworkMode};
 use fetchml_api::names::MAX_SPEC_BYTES;
@@ -69,6 +70,27 @@ impl Submission {
             self.after.extend(found.into_iter().map(|id| (id, condition)));
         }
         Ok(())
+    }
+
+    /// The profile that was named.
+    pub(crate) fn profile(&self) -> Option<&str> {
+        self.job.profile.as_deref()
+    }
+
+    /// The jobs that were found for it to wait for.
+    pub(crate) fn jobs_before(&self) -> impl Iterator<Item = u64> {
+        self.after.iter().map(|(id, _)| *id)
+    }
+
+    /// What it asks for of the machine.
+    pub(crate) fn wants(&self) -> Wants<'_> {
+        let job = &self.job;
+        Wants {
+            gpus: job.gpus.unwrap_or(0),
+            gpu_kind: job.gpu_type.as_deref(),
+            memory_bytes: job.memory.unwrap_or(0),
+            cpus: job.cpus.unwrap_or(0.0),
+        }
     }
 
     /// What the job would be, as far as it is known here.

@@ -122,6 +122,9 @@ pub(crate) struct Submit {
     #[arg(long = "sweep", value_name = "NAME=VALUES", value_parser = input::sweep, help_heading = MANY)]
     pub(crate) sweeps: Vec<(String, input::Values)>,
     /// Print the jobs that would be made, and make none
+    ///
+    /// A supervisor that runs is asked for the profile, the jobs to wait for and what the
+    /// machine has, and what was not asked is said. None is started.
     #[arg(long, help_heading = MANY)]
     pub(crate) dry_run: bool,
 }

@@ -25,7 +25,8 @@ pub(crate) async fn run(context: &Context, submit: Submit) -> Result<u8> {
     };
     let mut submission = Submission::prepare(job)?;
     if dry_run {
-        return show(context, &submission, many.as_ref());
+        let asked = check(context, &mut submission).await?;
+        return show(context, &submission, many.as_ref(), asked);
     }
     submission.find_jobs_before(&context.link).await?;
     let Some(many) = many else { return one(context, &submission).await };
@@ -64,8 +65,46 @@ async fn one(context: &Context, submission: &Submission) -> Result<u8> {
     Ok(0)
 }
 
+/// Whether a supervisor was asked what it can be asked without a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Yes,
+    /// None runs, and a question is no reason to start one.
+    NoneAnswers,
+}
+
+/// What shows without queueing anything: that the profile is there, the jobs before it,
+/// and as much of the machine as it wants.
+async fn check(context: &Context, submission: &mut Submission) -> Result<Asked> {
+    let Ok(supervisor) = context.link.target().connect_running().await else {
+        return Ok(Asked::NoneAnswers);
+    };
+    if let Some(profile) = submission.profile() {
+        let found = supervisor.manager.get_profile(profile).await;
+        found.map_err(|e| Failure::bus("cannot submit the job", &e))?;
+    }
+    submission.find_jobs_before(&context.link).await?;
+    for id in submission.jobs_before() {
+        context.link.describe(id).await?;
+    }
+    let text = context.link.queue().await?;
+    let machine: view::queue::Overview = serde_json::from_str(&text).map_err(unreadable)?;
+    match machine.lacks(&submission.wants()) {
+        Some(lack) => {
+            Err(Failure::no(format!("cannot submit the job: it could never start: {lack}"))
+                .hint("ask for less; `fetchmlctl queue` shows what there is"))
+        }
+        None => Ok(Asked::Yes),
+    }
+}
+
 /// What would be made, by the function with which the supervisor makes it.
-fn show(context: &Context, submission: &Submission, many: Option<&Expansion>) -> Result<u8> {
+fn show(
+    context: &Context,
+    submission: &Submission,
+    many: Option<&Expansion>,
+    asked: Asked,
+) -> Result<u8> {
     let common = submission.preview();
     let specs = match many {
         Some(many) => {
@@ -89,5 +128,14 @@ fn show(context: &Context, submission: &Submission, many: Option<&Expansion>) ->
     let count = specs.len();
     let jobs = if count == 1 { "job" } else { "jobs" };
     context.tell(&format_args!("would make {count} {jobs}; nothing was submitted"));
+    context.tell(&match asked {
+        Asked::Yes => {
+            "not asked of the supervisor: whether you may, your quota, the profile's limits, what \
+             looks like a secret"
+        }
+        Asked::NoneAnswers => {
+            "not asked of the supervisor, which does not run: anything; it may refuse them"
+        }
+    });
     Ok(0)
 }

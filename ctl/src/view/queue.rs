@@ -51,6 +51,44 @@ struct User {
     gpu_hours: f64,
 }
 
+/// What a job asks for of the machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wants<'a> {
+    pub(crate) gpus: u32,
+    /// Part of the model's name.
+    pub(crate) gpu_kind: Option<&'a str>,
+    pub(crate) memory_bytes: u64,
+    pub(crate) cpus: f64,
+}
+
+impl Overview {
+    /// What the whole machine has too little of, in words.
+    pub(crate) fn lacks(&self, wants: &Wants<'_>) -> Option<String> {
+        let &Wants { gpus, gpu_kind, memory_bytes, cpus } = wants;
+        let all = &self.capacity;
+        // A document without these says nothing of them.
+        if all.milli_cpus == 0 || all.memory_bytes == 0 {
+            return None;
+        }
+        let kind = gpu_kind.unwrap_or_default();
+        let fits = |gpu: &&Gpu| gpu.kind.to_lowercase().contains(&kind.to_lowercase());
+        let there = all.gpus.iter().filter(fits).count();
+        if u64::from(gpus) > there as u64 {
+            let of = gpu_kind.map(|kind| format!(" of the kind {kind:?}")).unwrap_or_default();
+            return Some(format!("it asks for {gpus} GPUs{of}, and the machine has {there}"));
+        }
+        if memory_bytes > all.memory_bytes {
+            let (asked, most) = (size(memory_bytes), size(all.memory_bytes));
+            return Some(format!("it asks for {asked} of memory, and the machine has {most}"));
+        }
+        let most = self::cpus(all.milli_cpus);
+        // Rounded as the supervisor does.
+        #[allow(clippy::cast_precision_loss)]
+        let beyond = (cpus * 1000.0).round() > all.milli_cpus as f64;
+        beyond.then(|| format!("it asks for {cpus} CPUs, and the machine has {most}"))
+    }
+}
+
 /// Two tables: what there is, and whose jobs there are.
 pub(crate) fn show(queue: &Overview, width: Option<usize>, style: Style) -> String {
     let mut text = draw(&["RESOURCE", "TAKEN", "OF", ""], &resources(queue), width, style);
@@ -110,6 +148,8 @@ fn cpus(milli: u64) -> String {
 mod tests {
     use super::*;
 
+    const WANTS_NOTHING: Wants<'_> = Wants { gpus: 0, gpu_kind: None, memory_bytes: 0, cpus: 0.0 };
+
     #[test]
     fn an_overview_shows_what_is_taken_and_who_waits() {
         let text = r#"{"running":2,"queued":120,"draining":false,"slots":8,
@@ -119,6 +159,16 @@ mod tests {
             "users":[{"uid":1000,"user":"alice","queued":120,"running":2,"used":7200.4,
                 "gpu_hours":1.25}],"new":1}"#;
         let queue: Overview = serde_json::from_str(text).expect("a document");
+        let lacks = |gpus, gpu_kind, memory_bytes, cpus| {
+            queue.lacks(&Wants { gpus, gpu_kind, memory_bytes, cpus })
+        };
+        assert_eq!(lacks(1, Some("h100"), 64 << 30, 16.0), None);
+        let told = lacks(2, None, 0, 0.0).expect("too many");
+        assert_eq!(told, "it asks for 2 GPUs, and the machine has 1");
+        assert!(lacks(1, Some("A100"), 0, 0.0).is_some_and(|told| told.contains("\"A100\"")));
+        assert!(lacks(0, None, 1 << 40, 0.0).is_some_and(|told| told.contains("1 TiB of memory")));
+        assert!(lacks(0, None, 0, 16.5).is_some_and(|told| told.contains("has 16")));
+        assert_eq!(Overview::default().lacks(&Wants { gpus: 9, ..WANTS_NOTHING }), None);
         assert_eq!(
             show(&queue, None, Style { colour: false }),
             "RESOURCE  TAKEN  OF\n\

@@ -104,10 +104,29 @@ fn a_dry_run_shows_the_jobs_and_makes_none() {
              python3[4]  0.01  2     python3 train.py --lr=0.01\n"
         )
     );
-    assert_eq!(stderr, "would make 4 jobs; nothing was submitted\n");
+    let (made, not_asked) = stderr.split_once('\n').expect("two lines");
+    assert_eq!(made, "would make 4 jobs; nothing was submitted");
+    assert!(not_asked.starts_with("not asked of the supervisor: whether you may"), "{stderr}");
     let shown = json(&run(&fake, &["submit", "--json", "--dry-run", "--array", "7", "--", "x"]).1);
     assert_eq!(shown[0]["index"], 7);
     assert_eq!(run(&fake, &["list", "-o", "name"]).1, "");
+    for (words, part) in [
+        (["--profile", "nope"], "there is none"),
+        (["--after", "nope9"], "no job has the name"),
+        (["--after-ok", "99"], "there is no such job"),
+        (["--gpus", "9"], "it could never start: it asks for 9 GPUs, and the machine has 0"),
+        (["--memory", "1T"], "the machine has 1 GiB"),
+    ] {
+        let words = [&["submit", "--dry-run"], &words[..], &["--", "x"]].concat();
+        let (status, stdout, stderr) = run(&fake, &words);
+        assert_eq!((status, stdout.as_str()), (1, ""), "{words:?}: {stderr}");
+        assert!(stderr.contains(part), "{words:?}: {stderr}");
+    }
+    let nobody = fake.dir.path().join("nobody");
+    let alone = fake.client_of(&nobody, &["submit", "--dry-run", "--", "x"]).output();
+    let said = String::from_utf8(alone.expect("the client runs").stderr).expect("text");
+    assert!(said.contains("not asked of the supervisor, which does not run"), "{said}");
+    assert!(!nobody.exists(), "something was started");
     for (words, part) in [
         (["--array", "5-1"], "smaller index first"),
         (["--array", "1-99999999"], "the most is 1000000"),
