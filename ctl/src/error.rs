@@ -93,7 +93,7 @@ impl Failure {
         failure
     }
 
-    /// The same for who was asked: hints name the command that asks the same one.
+    /// The same for who was asked: the commands that it names ask the same one.
     #[must_use]
     pub(crate) fn about(mut self, target: &Target) -> Self {
         if self.of_bus
@@ -101,6 +101,8 @@ impl Failure {
         {
             self.hint = bus_hint(short, target);
         }
+        self.what = asking(target, &self.what);
+        self.hint = self.hint.map(|hint| asking(target, &hint));
         self
     }
 
@@ -240,6 +242,24 @@ fn bus_hint(short: &str, target: &Target) -> Option<String> {
     }
 }
 
+/// Words in which each command, written `fetchmlctl …`, asks this supervisor. The
+/// supervisor does not know how it was reached, and neither does most of this program.
+fn asking(target: &Target, words: &str) -> String {
+    const PLAIN: &str = "`fetchmlctl ";
+    let command = target.command();
+    let mut pieces = words.split(PLAIN);
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        if piece.starts_with("--private") {
+            out += PLAIN;
+        } else {
+            out += &format!("`{command} ");
+        }
+        out += piece;
+    }
+    out
+}
+
 /// What to do without a system service.
 pub(crate) const NO_SERVICE: &str =
     "start the service with `systemctl start fetchmld`, or try `fetchmlctl --private` as root";
@@ -283,6 +303,17 @@ mod tests {
         let failure = Failure::bus("cannot show job 9", &error);
         let text = failure.about(&Target::Private("/srv/mine".into())).to_string();
         assert!(text.contains("`fetchmlctl --private=/srv/mine list`"), "{text}");
+        let mine = Target::Private("/srv/mine".into());
+        let text = Failure::no("`fetchmlctl queue` shows it")
+            .hint("`fetchmlctl list`, or `fetchmlctl --private=/x list`")
+            .about(&mine)
+            .about(&mine)
+            .to_string();
+        let of = "`fetchmlctl --private=/srv/mine";
+        let expected = format!(
+            "error: {of} queue` shows it\nhint: {of} list`, or `fetchmlctl --private=/x list`"
+        );
+        assert_eq!(text, expected);
         let own = Failure::bus("x", &error).hint("mine").about(&Target::System).to_string();
         assert!(own.ends_with("hint: mine"), "{own}");
     }

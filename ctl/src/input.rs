@@ -103,6 +103,21 @@ pub(crate) fn size_bytes(word: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads whole numbers of this range.
+pub(crate) fn whole<T: TryFrom<u64>>(
+    least: u64,
+    most: u64,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |word| {
+        let number = word.parse().ok().filter(|number| (least..=most).contains(number));
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| match most {
+            u64::MAX if least == 0 => "write a whole number, such as 20".to_owned(),
+            u64::MAX => format!("write a whole number of at least {least}"),
+            _ => format!("write a whole number from {least} to {most}"),
+        })
+    }
+}
+
 /// Reads a number of CPUs.
 pub(crate) fn cpus(word: &str) -> Result<f64, String> {
     match word.parse::<f64>() {
@@ -156,6 +171,17 @@ pub(crate) fn label(word: &str) -> Result<String, String> {
         return Err("control characters are not allowed; use letters, digits, - and _".into());
     }
     Ok(word.to_owned())
+}
+
+/// Reads the name of a job, which must not read as another way to mean one.
+pub(crate) fn job_name(word: &str) -> Result<String, String> {
+    let name = label(word)?;
+    match fetchml_api::names::reads_as_job(&name) {
+        true => Err("this would mean a job by its number, a range, a job of an array or @last; \
+                     begin it with a letter"
+            .to_owned()),
+        false => Ok(name),
+    }
 }
 
 /// Reads the version of a kernel, `6.1`.
@@ -262,6 +288,16 @@ mod tests {
         assert!(label("a\u{1b}[31m").is_err_and(|e| e.contains("control")));
         assert!(label("").is_err());
         assert!(label("größe 3").is_ok());
+        assert_eq!(whole::<u32>(0, 9)("9"), Ok(9));
+        assert_eq!(whole::<u32>(0, u64::MAX)("4294967296").ok(), None, "it does not fit");
+        for bad in ["x", "", "-1", "10", "1.5"] {
+            let error = whole::<u32>(0, 9)(bad).expect_err(bad);
+            assert_eq!(error, "write a whole number from 0 to 9", "{bad}");
+        }
+        assert_eq!(job_name("night-3"), Ok("night-3".into()));
+        for bad in ["12", "3-7", "@last", "12[3]", "12[]"] {
+            assert!(job_name(bad).is_err_and(|e| e.contains("begin it with a letter")), "{bad}");
+        }
         assert_eq!(kernel("6.12"), Ok((6, 12)));
         assert!(kernel("6").is_err() && kernel("6.x").is_err());
     }

@@ -89,6 +89,15 @@ pub(crate) async fn resolve(link: &Link, words: &[String]) -> Result<Vec<u64>> {
     Ok(ids)
 }
 
+/// The numbers of jobs of which there may be nothing but records any more: a range is
+/// every number in it, whether or not such a job is still known.
+pub(crate) async fn resolve_recorded(link: &Link, word: &str) -> Result<Vec<u64>> {
+    match read(word)? {
+        Reference::Range(from, to) => Ok((from..=to).collect()),
+        _ => resolve(link, &[word.to_owned()]).await,
+    }
+}
+
 /// The one job meant by a word.
 pub(crate) async fn resolve_one(link: &Link, word: &str) -> Result<u64> {
     match resolve(link, &[word.to_owned()]).await?.as_slice() {
@@ -124,7 +133,7 @@ async fn of_array(link: &Link, array: u64, index: Option<u64>) -> Result<Vec<u64
     let job = found.iter().find(|(id, name)| *id >= array && name.ends_with(&suffix));
     job.map(|(id, _)| vec![*id]).ok_or_else(|| {
         Failure::no(format!("array {array} has no job with the index {index}"))
-            .hint(format!("`fetchmlctl status {array}[]` shows its {count} jobs"))
+            .hint(format!("`fetchmlctl status '{array}[]'` shows its {count} jobs"))
     })
 }
 

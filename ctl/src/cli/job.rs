@@ -18,7 +18,7 @@ pub(crate) struct Job {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
     /// A name for people [default: the first word of the command]
-    #[arg(long, value_name = "NAME", value_parser = input::label)]
+    #[arg(long, value_name = "NAME", value_parser = input::job_name)]
     pub(crate) name: Option<String>,
     /// The experiment it belongs to
     #[arg(long, value_name = "NAME", value_parser = input::label)]
@@ -54,7 +54,7 @@ pub(crate) struct Job {
     #[arg(long, value_name = "LIST")]
     pub(crate) cpuset: Option<CpuSet>,
     /// Most processes and threads
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = input::whole::<u64>(1, u64::MAX))]
     pub(crate) pids: Option<u64>,
     /// Most bytes that it may write to the disk, such as 20G
     #[arg(long, value_name = "SIZE", value_parser = input::size_bytes)]
@@ -63,13 +63,13 @@ pub(crate) struct Job {
     #[arg(long, value_name = "SIZE", value_parser = input::size_bytes)]
     pub(crate) log_limit: Option<u64>,
     /// Share of the CPUs while others want them too [default: 100]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = input::whole::<u32>(1, 10_000))]
     pub(crate) cpu_weight: Option<u32>,
     /// Share of the disk while others want it too [default: 100]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = input::whole::<u32>(1, 10_000))]
     pub(crate) io_weight: Option<u32>,
     /// GPUs that it has for itself
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = input::whole::<u32>(0, 1024))]
     pub(crate) gpus: Option<u32>,
     /// Part of the model's name that these must have, such as H100
     #[arg(long, value_name = "NAME", requires = "gpus", value_parser = input::label)]

@@ -15,6 +15,7 @@ pub(crate) use records::{Audit, AuditExport, AuditShow, AuditVerify, Explain, Im
 pub(crate) use secret::{FromWhere, Secret};
 pub(crate) use secrets::{Config, Kind as SecretKind, Scan, Secrets};
 
+use crate::input;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -263,7 +264,7 @@ pub(crate) struct Logs {
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Begin so many lines before the end
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = input::whole::<u64>(0, u64::MAX))]
     pub(crate) tail: Option<u64>,
     /// Only this stream
     #[arg(long, value_enum, value_name = "STREAM")]

@@ -13,7 +13,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "STATE", value_parser = input::state)]
     pub(crate) state: Option<JobState>,
     /// At most so many, the newest
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = input::whole::<u32>(1, u32::MAX.into()))]
     pub(crate) limit: u32,
     /// One line for each job of an array
     #[arg(short, long)]
@@ -104,7 +104,7 @@ pub(crate) struct DeadList {
     #[arg(short, long)]
     pub(crate) all_users: bool,
     /// At most so many, the newest
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = input::whole::<u32>(1, u32::MAX.into()))]
     pub(crate) limit: u32,
     /// What to print: a table, or the numbers alone
     #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Form::Table)]

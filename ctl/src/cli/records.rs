@@ -206,11 +206,11 @@ impl Explain {
 #[derive(Debug, Args)]
 pub(crate) struct AuditShow {
     /// Only the last so many records
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = input::whole::<usize>(0, u64::MAX))]
     pub(crate) tail: Option<usize>,
-    /// Only records of this job
+    /// Only records of this job, or of these
     #[arg(long, value_name = "JOB")]
-    pub(crate) job: Option<u64>,
+    pub(crate) job: Option<String>,
     /// Only records of this event, such as job_started
     #[arg(long, value_name = "EVENT")]
     pub(crate) event: Option<String>,

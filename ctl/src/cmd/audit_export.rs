@@ -8,6 +8,7 @@ use crate::input;
 use crate::link::{Files, Link, Part};
 use fetchml_api::audit::merkle::Tree;
 use fetchml_api::audit::{Excerpt, Head, Note, Record, split_notes};
+use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Write as _};
 
@@ -26,7 +27,13 @@ pub(crate) async fn run(context: &Context, export: &AuditExport) -> Result<u8> {
     let size = notes.last().map_or(0, |note| note.checkpoint.size);
     let (first, last) = range(export, link, size).await?;
     let before = before(link, &notes).await?;
-    let refused = |e: fetchml_api::audit::NoExport| Failure::no(format!("cannot export: {e}"));
+    within((first, last), before.size() + 1, size)?;
+    let refused = |e: fetchml_api::audit::NoExport| {
+        // The words are for who reads one, and there is none yet.
+        let words = e.to_string();
+        let (_, why) = words.split_once(": ").unwrap_or_default();
+        Failure::no(format!("cannot export: {why}"))
+    };
     let mut excerpt = Excerpt::new((first, last), &notes, before, &anchors).map_err(refused)?;
     each_line(link, |line| {
         if let Ok(head) = Head::of_line(line) {
@@ -49,8 +56,29 @@ pub(crate) async fn run(context: &Context, export: &AuditExport) -> Result<u8> {
     .await?;
     let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
     file.sync_all().map_err(failed)?;
-    context.tell(&format_args!("records {first} to {last} are in {path}"));
+    if context.json {
+        let file = export.file.to_string_lossy();
+        let json = json!({"version": 1, "file": file, "first": first, "last": last});
+        context.print_json(&json.to_string())?;
+    } else {
+        context.tell(&format_args!("records {first} to {last} are in {path}"));
+    }
     Ok(0)
+}
+
+/// That these records are among those from `begin` to `end`.
+fn within((first, last): (u64, u64), begin: u64, end: u64) -> Result<()> {
+    let words = if first > end {
+        format!("records from {first} on were asked for, and the log ends at record {end}")
+    } else if first < begin {
+        let why = if begin == 1 { "" } else { ": older ones were deleted" };
+        format!("records from {first} on were asked for, and the log begins at {begin}{why}")
+    } else if first > last {
+        format!("records {first} to {last} were asked for: write the smaller number first")
+    } else {
+        return Ok(());
+    };
+    Err(Failure::no(format!("cannot export: {words}")))
 }
 
 async fn notes_text(link: &Link) -> Result<String> {
@@ -112,15 +140,15 @@ async fn before(link: &Link, notes: &[Note]) -> Result<Tree> {
 /// Numbers of the first and the last record that are meant.
 async fn range(export: &AuditExport, link: &Link, size: u64) -> Result<(u64, u64)> {
     let number = |text: &str| text.parse::<u64>().ok();
-    let time = |text: &str| input::time_usec(text).map_err(Failure::usage);
     let to = export.to.as_deref();
     if let (Some(first), Some(last)) = (number(&export.from), to.map_or(Some(size), number)) {
-        return Ok((first, last.min(size)));
+        // What is beyond the end is not there yet; what was asked for stays in the words.
+        return Ok((first, if first > size { last } else { last.min(size) }));
     }
     let (mut first, mut last) = (number(&export.from), to.map_or(Some(size), number));
-    let from_time = first.is_none().then(|| time(&export.from)).transpose()?;
+    let from_time = first.is_none().then(|| time("--from", &export.from)).transpose()?;
     let to_time = match (last, to) {
-        (None, Some(to)) => Some(time(to)?),
+        (None, Some(to)) => Some(time("--to", to)?),
         _ => None,
     };
     each_line(link, |line| {
@@ -140,5 +168,34 @@ async fn range(export: &AuditExport, link: &Link, size: u64) -> Result<(u64, u64
     match (first, last) {
         (Some(first), Some(last)) if first <= last => Ok((first, last)),
         _ => Err(Failure::no("there are no records of that time")),
+    }
+}
+
+fn time(option: &str, word: &str) -> Result<u64> {
+    input::time_usec(word).map_err(|_| {
+        Failure::usage(format!("{option} {word:?} is neither the number of a record nor a time"))
+            .hint("write a number such as 120, or a time such as 2026-11-01T08:30:00Z")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_are_not_there_are_told_with_where_the_log_ends() {
+        let told = |range, begin, end| within(range, begin, end).err().map(|f| f.what().to_owned());
+        assert_eq!(told((1, 426), 1, 426), None);
+        let words = told((99_999, 999_999), 1, 426).expect("beyond the end");
+        assert!(words.contains("from 99999 on") && words.contains("ends at record 426"), "{words}");
+        assert!(told((0, 5), 1, 426).is_some_and(|words| words.contains("begins at 1")));
+        assert!(told((5, 50), 10, 426).is_some_and(|words| words.contains("older ones")));
+        assert!(told((9, 3), 1, 426).is_some_and(|words| words.contains("smaller number first")));
+    }
+
+    #[test]
+    fn a_word_that_is_neither_number_nor_time_is_named_with_its_option() {
+        let words = time("--from", "foo").expect_err("no time").to_string();
+        assert!(words.contains("--from \"foo\"") && words.contains("number such as"), "{words}");
     }
 }

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::follow::signals::Signals;
 use crate::link::{Files, Link, Part};
+use crate::reference;
 use crate::say::say;
 use crate::view::audit;
 use fetchml_api::audit::{Event, Head, MAX_LINE_BYTES, Record};
@@ -24,7 +25,12 @@ pub(crate) async fn run(context: &Context, show: &AuditShow) -> Result<u8> {
         return Err(Failure::usage(format!("unknown event {event:?}"))
             .hint(format!("use one of {}", known.join(", "))));
     }
-    let mut chosen = Chosen { context, show, kept: VecDeque::new(), following: false };
+    let jobs = match &show.job {
+        Some(word) => Some(reference::resolve_recorded(&context.link, word).await?),
+        None => None,
+    };
+    let mut chosen =
+        Chosen { context, show, jobs, kept: VecDeque::new(), any: false, following: false };
     if show.csv {
         context.print(audit::CSV_HEADER)?;
     }
@@ -40,7 +46,12 @@ pub(crate) async fn run(context: &Context, show: &AuditShow) -> Result<u8> {
     }
     match last {
         Some(last) if show.follow => follow(&mut chosen, last).await,
-        _ => Ok(0),
+        _ => {
+            if !chosen.any {
+                context.tell(&"no record is of what was asked for");
+            }
+            Ok(0)
+        }
     }
 }
 
@@ -125,7 +136,11 @@ impl Lines {
 struct Chosen<'a> {
     context: &'a Context,
     show: &'a AuditShow,
+    /// Numbers of the jobs that were asked for.
+    jobs: Option<Vec<u64>>,
     kept: VecDeque<Vec<u8>>,
+    /// There was a record that was asked for.
+    any: bool,
     /// What was there has been printed: everything from now on is.
     following: bool,
 }
@@ -142,6 +157,7 @@ impl Chosen<'_> {
         if !self.wanted(line) {
             return Ok(());
         }
+        self.any = true;
         let Some(tail) = self.show.tail.filter(|_| !self.following) else {
             return self.print(line);
         };
@@ -154,13 +170,14 @@ impl Chosen<'_> {
 
     /// A line that is no record is shown unless something was asked for that it cannot be.
     fn wanted(&self, line: &[u8]) -> bool {
-        let AuditShow { job, event, actor, result, since, until, .. } = self.show;
-        let all = job.is_none() && event.is_none() && actor.is_none() && result.is_none();
+        let AuditShow { event, actor, result, since, until, .. } = self.show;
+        let jobs = self.jobs.as_ref();
+        let all = jobs.is_none() && event.is_none() && actor.is_none() && result.is_none();
         if all && since.is_none() && until.is_none() {
             return true;
         }
         Record::parse(line).is_ok_and(|record| {
-            job.is_none_or(|job| record.job == Some(job))
+            jobs.is_none_or(|jobs| record.job.is_some_and(|job| jobs.contains(&job)))
                 && event.as_deref().is_none_or(|event| &*record.event == event)
                 && result.as_deref().is_none_or(|result| record.result.to_string() == result)
                 && since.is_none_or(|since| record.time_usec >= since)

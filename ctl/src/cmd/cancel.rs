@@ -28,6 +28,7 @@ pub(crate) async fn run(context: &Context, cancel: &Cancel) -> Result<u8> {
             Ok(()) => {}
             // The others are not spared for the fault of one.
             Err(failure) if !failure.is_closed() => {
+                let failure = failure.about(context.link.target());
                 say(&failure);
                 worst = failure.status(false);
             }

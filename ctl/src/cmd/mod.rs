@@ -44,7 +44,7 @@ pub(crate) fn main() -> u8 {
     let words: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, &words),
+        Err(error) => return usage(error, &words),
     };
     let jobs = status_is_the_jobs(&cli.verb);
     match begin(cli) {
@@ -60,14 +60,17 @@ pub(crate) fn main() -> u8 {
 
 /// Help that was asked for is no failure. A wrong command line is one, and for
 /// `run` the contract has a single status for all failures of FetchML.
-fn usage(error: &clap::Error, words: &[OsString]) -> u8 {
+fn usage(mut error: clap::Error, words: &[OsString]) -> u8 {
+    let verb = intended_verb(words);
+    let hint = forgotten_equals(&error, words)
+        .or_else(|| forgotten_dashes(&error, verb.as_deref(), words))
+        .or_else(|| many_jobs(&mut error, verb.as_deref()));
     // Nobody reading it changes nothing.
     let _ = error.print();
     if !error.use_stderr() {
         return 0;
     }
-    let verb = intended_verb(words);
-    if let Some(hint) = forgotten_dashes(error, verb.as_deref(), words) {
+    if let Some(hint) = hint {
         say(&format_args!("hint: {hint}"));
     }
     Failure::usage("").status(matches!(verb.as_deref(), Some("run" | "wait")))
@@ -86,6 +89,39 @@ fn intended_verb(words: &[OsString]) -> Option<String> {
         }
     }
     None
+}
+
+/// The directory of a private supervisor is optional, so that it must be joined to its
+/// option; what stands behind is taken for a verb or an argument.
+fn forgotten_equals(error: &clap::Error, words: &[OsString]) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let kind = match error.kind() {
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        _ => return None,
+    };
+    let Some(ContextValue::String(dir)) = error.get(kind) else { return None };
+    let stands = words.windows(2).any(|pair| pair[0] == "--private" && pair[1] == dir.as_str());
+    stands.then(|| {
+        let flag = crate::view::text::command(&[format!("--private={dir}")]);
+        format!("a directory is joined to its option: {flag}")
+    })
+}
+
+/// What makes many jobs is an option of `submit` alone, and no near one of `run`.
+fn many_jobs(error: &mut clap::Error, verb: Option<&str>) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue};
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let option = option.split('=').next().unwrap_or_default().to_owned();
+    let many = matches!(option.as_str(), "--array" | "--sweep" | "--dry-run");
+    (verb == Some("run") && many).then(|| {
+        for near in [ContextKind::SuggestedArg, ContextKind::Suggested] {
+            error.remove(near);
+        }
+        format!("`run` is for one job; write `fetchmlctl submit {option} …`")
+    })
 }
 
 /// People who know other tools write the command without the two dashes.
@@ -198,6 +234,30 @@ mod tests {
         assert!(cli.global.json && !cli.global.quiet);
         let Verb::Run(job) = cli.verb else { unreachable!("the verb is run") };
         assert_eq!(job.command, ["ls", "--json", "-q"]);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_joined_to_its_option_is_told_how() {
+        let hint = |line: &str| {
+            let words = words(line);
+            let error = Cli::try_parse_from(&words).expect_err("a wrong command line");
+            forgotten_equals(&error, &words)
+        };
+        let told = "a directory is joined to its option: --private=/srv/x";
+        assert_eq!(hint("fetchmlctl --private /srv/x list").as_deref(), Some(told));
+        assert_eq!(hint("fetchmlctl list --private /srv/x").as_deref(), Some(told));
+        assert_eq!(hint("fetchmlctl --private=/srv/x lits"), None);
+        assert_eq!(hint("fetchmlctl --private -q lits"), None);
+    }
+
+    #[test]
+    fn run_makes_one_job_and_says_who_makes_many() {
+        let words = words("fetchmlctl run --array 1-3 -- true");
+        let mut error = Cli::try_parse_from(words).expect_err("no option of run");
+        let hint = many_jobs(&mut error, Some("run")).expect("a hint");
+        assert!(hint.ends_with("`fetchmlctl submit --array …`"), "{hint}");
+        assert!(!error.to_string().contains("--retry"), "{error}");
+        assert_eq!(many_jobs(&mut error, Some("list")), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::error::{Failure, Result};
 use crate::link::unreadable;
 use crate::view;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use serde_json::json;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::OwnedFd;
@@ -20,14 +21,22 @@ pub(crate) async fn run(context: &Context, secret: &Secret) -> Result<u8> {
     match secret {
         Secret::Add { name, holders, from } => {
             context.link.add_secret(name, holders, &value(from)?).await?;
-            let use_it = context.command(format_args!("submit --secret {name} -- COMMAND"));
-            context.tell(&format_args!("secret {name} is kept; use it with `{use_it}`"));
+            if context.json {
+                context.print_json(&json!({"version": 1, "secret": name}).to_string())?;
+            } else {
+                let use_it = context.command(format_args!("submit --secret {name} -- COMMAND"));
+                context.tell(&format_args!("secret {name} is kept; use it with `{use_it}`"));
+            }
         }
         Secret::Rotate { name, from } => {
             context.link.rotate_secret(name, &value(from)?).await?;
-            context.tell(&format_args!(
-                "secret {name} has a new value; jobs that run keep the old one"
-            ));
+            if context.json {
+                context.print_json(&json!({"version": 1, "secret": name}).to_string())?;
+            } else {
+                context.tell(&format_args!(
+                    "secret {name} has a new value; jobs that run keep the old one"
+                ));
+            }
         }
         Secret::Remove { name, sure } => {
             let what = format!("forget secret {name}; jobs that wait for it will fail");
@@ -37,6 +46,9 @@ pub(crate) async fn run(context: &Context, secret: &Secret) -> Result<u8> {
                 Go::Pretend => return Ok(0),
             }
             context.link.remove_secret(name).await?;
+            if context.json {
+                context.print_json(&json!({"version": 1, "secret": name}).to_string())?;
+            }
         }
         Secret::List => {
             let text = context.link.secrets().await?;

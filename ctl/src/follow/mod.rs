@@ -93,7 +93,7 @@ impl Follow<'_> {
                 done = cancelled(cancelling.as_mut()), if cancelling.is_some() => {
                     cancelling = None;
                     if let Err(failure) = done {
-                        say(&failure);
+                        say(&failure.about(self.link.target()));
                     }
                 }
                 count = pressed(signals.as_deref_mut()) => {

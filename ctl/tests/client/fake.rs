@@ -1,6 +1,7 @@
 //! A supervisor for tests: the real interfaces on a real private socket, and
 //! jobs that do what their first word says, without a sandbox.
 
+mod audit;
 mod queue;
 
 use fetchml_api::host::{Finding, Group};
@@ -121,7 +122,8 @@ async fn serve(shared: Arc<Shared>, listener: UnixListener, socket: PathBuf) {
                     let stream = stream.expect("a client").0.into_std().expect("a socket");
                     let guid = zbus::Guid::generate();
                     let built = Builder::unix_stream(stream).server(guid).p2p()
-                        .serve_at(ROOT_PATH, Manager(shared.clone())).build().await;
+                        .serve_at(ROOT_PATH, Manager(shared.clone()))
+                        .serve_at(ROOT_PATH, audit::Audit).build().await;
                     connections.extend(built);
                 }
                 () = shared.away.notified() => break,

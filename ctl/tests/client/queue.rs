@@ -67,7 +67,9 @@ fn what_a_job_asks_of_the_queue_reaches_the_supervisor() {
         (["--retry", "cancelled=1"], "use one of infrastructure"),
         (["--gpu-type", "H100"], "--gpus"),
         (["--after", "nobody"], "no job has the name"),
-        (["--io-weight", "0"], "1..=10000"),
+        (["--io-weight", "0"], "from 1 to 10000"),
+        (["--gpus", "x"], "write a whole number"),
+        (["--name", "12"], "begin it with a letter"),
         (["--cpuset", "3-1"], "such as 0-3,8"),
     ] {
         let (status, stdout, stderr) =
@@ -295,4 +297,62 @@ fn a_copy_of_the_store_is_its_owners_alone_and_named() {
     let told = json(&run(&fake, &["backup", ".", "--json"]).1);
     assert_eq!(told["file"], "./fetchml.db.backup");
     assert!(fake.dir.path().join("project/fetchml.db.backup").is_file());
+}
+
+#[test]
+fn hints_name_the_supervisor_that_was_asked() {
+    let fake = Fake::start();
+    assert_eq!(run(&fake, &["submit", "-q", "--array", "1-3", "--", "x"]).1, "1\n");
+    let ctl = format!("`fetchmlctl --private={}", fake.dir.path().display());
+    for (words, hint) in [
+        (&["status", "foo"][..], "list`"),
+        (&["status", "99"], "list`"),
+        (&["status", "50-60"], "list`"),
+        (&["status", "1[99]"], "status '1[]'`"),
+        (&["cancel", "-y", "98", "99"], "list`"),
+        (&["audit", "show", "--job", "nope"], "list`"),
+    ] {
+        let (status, _, stderr) = run(&fake, words);
+        assert_eq!(status, 1, "{words:?}: {stderr}");
+        assert!(stderr.contains(&format!("{ctl} {hint}")), "{words:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_word_that_is_no_number_is_answered_with_what_is_expected() {
+    let fake = Fake::start();
+    for words in [
+        &["list", "-n", "abc"][..],
+        &["logs", "--tail", "abc"],
+        &["audit", "show", "--tail", "abc"],
+        &["submit", "--gpus", "x", "--", "y"],
+        &["submit", "--pids", "x", "--", "y"],
+    ] {
+        let (status, _, stderr) = run(&fake, words);
+        assert_eq!(status, 2, "{words:?}: {stderr}");
+        assert!(stderr.contains("write a whole number"), "{words:?}: {stderr}");
+    }
+}
+
+#[test]
+fn records_are_chosen_by_every_form_of_a_job() {
+    let fake = Fake::start();
+    assert_eq!(run(&fake, &["submit", "-q", "--name", "first", "--", "late"]).1, "1\n");
+    assert_eq!(run(&fake, &["submit", "-q", "--array", "1-3", "--", "x"]).1, "2\n");
+    let jobs = |word: &str| -> Vec<u64> {
+        let (status, lines, stderr) = run(&fake, &["audit", "show", "--json", "--job", word]);
+        assert_eq!((status, stderr.as_str()), (0, ""), "{word}");
+        lines.lines().map(|line| json(line)["job"].as_u64().expect("a job")).collect()
+    };
+    assert_eq!(jobs("9"), [9], "of a job that is forgotten");
+    assert_eq!(jobs("first"), [1]);
+    assert_eq!(jobs("@last"), [4]);
+    assert_eq!(jobs("2[]"), [2, 3, 4]);
+    assert_eq!(jobs("2[2]"), [3]);
+    assert_eq!(jobs("3-9"), [3, 4, 5, 6, 7, 8, 9]);
+    let all = run(&fake, &["audit", "show"]).1;
+    assert_eq!(all.lines().count(), 11, "{all}");
+    let (status, lines, stderr) = run(&fake, &["audit", "show", "--job", "99"]);
+    assert_eq!((status, lines.as_str()), (0, ""));
+    assert!(stderr.contains("no record is of what was asked for"), "{stderr}");
 }
