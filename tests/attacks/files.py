@@ -109,6 +109,17 @@ for fd in (0, 1, 2):
         for high in (0, 1 << 32, 0xffffffff << 32):
             attempt(f"{name} on {fd}", "EPERM", call, 16, fd, high | request, b"i")
     print("held no terminal" if not os.isatty(fd) else f"BROKEN {fd} is a terminal")
+# Leases and notices of directories reach whoever uses the file outside; the first with a
+# descriptor for reading, as a read-only mount gives it, and with bits that only a filter sees.
+own = os.open("/tmp/own", os.O_RDONLY | os.O_CREAT)
+for high in (0, 1 << 32, 0xffffffff << 32):
+    attempt("a lease", "EPERM", call, 72, own, high | 1024, 1)
+    attempt("notices of /usr/bin", "EPERM", call, 72, os.open("/usr/bin", os.O_RDONLY), high | 1026, 0x80000001)
+for place in ("/outputs", "/work", "/tmp"):
+    open(f"{place}/was", "w").close()
+    for high in (0, 1 << 32):
+        attempt(f"a whiteout in {place}", "EPERM", call, 316, -100, f"{place}/was".encode(), -100, f"{place}/is".encode(), high | 4)
+os.rename("/outputs/was", "/outputs/is")
 for path in ("/dev/tty", "/dev/console", "/dev/tty0", "/dev/ptmx", "/dev/pts/0", "/dev/vcs", "/dev/fuse", "/dev/kvm",
              "/dev/net/tun", "/dev/vsock", "/dev/loop-control", "/dev/mapper/control", "/dev/uinput", "/dev/cuse"):
     attempt(f"open {path}", "ENXIO ENOENT EACCES", os.open, path, os.O_RDWR)

@@ -8,10 +8,12 @@ use crate::error::{Failure, Result};
 use crate::{metrics, reference, view};
 use rustix::fs::OFlags;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
+/// So much of it is read, bytes: a job can make a file of any length without writing it.
+const MAX_FILE: u64 = 1 << 30;
 /// The file's name below `/outputs`.
 const FILE: &str = "metrics.jsonl";
 
@@ -31,10 +33,12 @@ pub(crate) async fn run(context: &Context, asked: &Metrics) -> Result<u8> {
         }
         Err(e) => return Err(failed(&e)),
     };
-    if !file.metadata().map_err(|e| failed(&e))?.is_file() {
+    let found = file.metadata().map_err(|e| failed(&e))?;
+    let length = found.len();
+    if !found.is_file() {
         return Err(Failure::no(format!("the metrics of job {id} are no regular file")));
     }
-    let mut found = metrics::read(BufReader::new(file)).map_err(|e| failed(&e))?;
+    let mut found = metrics::read(BufReader::new(file.take(MAX_FILE))).map_err(|e| failed(&e))?;
     if let Some(name) = &asked.name {
         let Some(points) = found.points.remove(name) else {
             let known: Vec<&str> = found.points.keys().map(String::as_str).collect();
@@ -56,6 +60,10 @@ pub(crate) async fn run(context: &Context, asked: &Metrics) -> Result<u8> {
     if found.strange_lines > 0 {
         let count = found.strange_lines;
         context.tell(&format_args!("{count} lines of the file are no metrics"));
+    }
+    if length > MAX_FILE {
+        context
+            .tell(&format_args!("only the first GiB of the file was read: it has {length} bytes"));
     }
     if found.left_out > 0 {
         context.tell(&format_args!("{} values were left out: too many", found.left_out));

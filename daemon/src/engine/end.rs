@@ -202,11 +202,7 @@ fn ended_usec(record: &JobRecord, report: &ExitReport, now_usec: u64) -> u64 {
 
 /// Puts the report into the job's record. Answers with the end of the attempt that was
 /// under way, if one was.
-fn take_end(
-    record: &mut JobRecord,
-    report: ExitReport,
-    ended_usec: u64,
-) -> Option<AttemptEnd> {
+fn take_end(record: &mut JobRecord, report: ExitReport, ended_usec: u64) -> Option<AttemptEnd> {
     let under_way = matches!(record.state, JobState::Starting | JobState::Running);
     record.state = report::final_state(&report);
     record.reason.clone_from(&report.summary);

@@ -156,6 +156,11 @@ def ioctls(check):
         for fd, what in ((0, "null"), (1, "pipe"), (-1, "none")):
             check(f"ioctl-{name}-{what}", "EPERM", lambda r=request, f=fd: call(16, f, r, b"x"), "typing into somebody's terminal, or changing the console")
         check(f"ioctl-{name}-high", "EPERM", lambda r=request: call(16, 0, r | 1 << 32, b"x"), "nor with a high bit that the kernel drops")
+    for name, command in {"SETLEASE": 1024, "NOTIFY": 1026}.items():
+        for high in (0, 1 << 32):
+            check(f"fcntl-{name}-{high >> 32}", "EPERM", lambda c=command | high: call(72, 0, c, 1), "what others do with a file is not the job's to hold up or to watch")
+    for high in (0, 1 << 32):
+        check(f"renameat2-whiteout-{high >> 32}", "EPERM|ENOSYS", lambda h=high: call(316, -100, b"/work/no", -100, b"/work/none", 4 | h), "a whiteout is a device node")
     for name, request in {"FIOCLEX": 0x5451, "FIONCLEX": 0x5450, "FIONBIO": 0x5421}.items():
         check(f"ioctl-{name}", "ok", lambda r=request: plain_ioctl(r), "ordinary controls work")
     for name, request in {
