@@ -2,6 +2,8 @@
 //! them, then each is judged by its name and by what it is.
 
 mod judge;
+#[cfg(test)]
+mod judge_tests;
 mod name;
 mod read;
 
@@ -9,7 +11,7 @@ pub use judge::Finding;
 pub use read::{Entry, entries};
 
 use crate::pattern::Runs;
-use crate::rules::Rules;
+use crate::rules::{self, Rules};
 use crate::scan::{Carry, Finder, Manner, Span};
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -25,8 +27,11 @@ impl Rules {
         for span in self.spans(text.as_bytes(), Manner::Config) {
             found.push(Finding::new(span));
         }
+        let mut judged = Vec::new();
         let mut said: Option<(String, String)> = None;
         let mut places: Vec<(usize, usize, String)> = Vec::new();
+        // What is no secret for reasons that running text does not show.
+        let mut none: Vec<(usize, usize)> = Vec::new();
         for mut entry in entries(text) {
             // `name: DB_PASSWORD` and then `value: …`, as containers have them.
             let own = entry.name.rsplit('.').next().unwrap_or_default().to_lowercase();
@@ -47,9 +52,21 @@ impl Rules {
                 }
                 _ => {}
             }
-            self.judge(&entry, &mut found);
+            if self.is_none(&entry) {
+                none.push((entry.start, entry.end));
+            } else {
+                self.judge(&entry, &mut judged);
+            }
             places.push((entry.start, entry.end, entry.name));
         }
+        none.sort_unstable();
+        let is_none = |span: &Span| {
+            let before = none.partition_point(|(start, _)| *start <= span.start).checked_sub(1);
+            let around = before.and_then(|at| none.get(at));
+            span.rule == rules::NAMED && around.is_some_and(|(_, end)| span.end <= *end)
+        };
+        found.retain(|finding| !is_none(&finding.span));
+        found.append(&mut judged);
         places.sort_unstable();
         found.sort_by_key(|f| (f.span.start, core::cmp::Reverse(f.span.end)));
         let mut kept: Vec<Finding> = Vec::new();
@@ -95,7 +112,12 @@ impl Rules {
         for span in self.spans(value.as_bytes(), Manner::Config) {
             found.push(Finding::new(span));
         }
-        self.judge(&Entry::new(name::own_end(name), value), &mut found);
+        let entry = Entry::new(name::own_end(name), value);
+        if self.is_none(&entry) {
+            found.retain(|finding| finding.span.rule != rules::NAMED);
+        } else {
+            self.judge(&entry, &mut found);
+        }
         found.sort_by_key(|finding| core::cmp::Reverse(finding.weight()));
         found
     }

@@ -226,6 +226,11 @@ impl Rules {
         if flags & SECRET != 0 {
             return if qualifier & ASKS != 0 { Kind::Harmless } else { Kind::Secret };
         }
+        let is_public =
+            |word: &&[u8]| [&b"public"[..], b"pub"].iter().any(|p| word.eq_ignore_ascii_case(p));
+        if flags & (TOKEN | KEY) != 0 && before.iter().any(is_public) {
+            return Kind::Harmless;
+        }
         if flags & TOKEN != 0 {
             return match last.last() {
                 _ if qualifier & (COUNTED | ASKS) != 0 => Kind::Harmless,

@@ -6,6 +6,7 @@ use crate::grams::{self, FILTER_BYTES, Filter, GRAM_BYTES, Gram, Table, gram};
 use crate::names::{self, Words};
 use crate::pattern::{self, Part, Sets, Step, Steps};
 use crate::scan::RuleId;
+use crate::scan::command::{FLAGS, VERBS};
 use crate::source::{RuleFault, ShapeSource, Source};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -53,6 +54,8 @@ pub(crate) const URL: u16 = u16::MAX - 1;
 pub(crate) const PEM: u16 = u16::MAX - 2;
 pub(crate) const BEARER: u16 = u16::MAX - 3;
 pub(crate) const LOGIN: u16 = u16::MAX - 4;
+pub(crate) const OPTION: u16 = u16::MAX - 5;
+pub(crate) const VERB: u16 = u16::MAX - 6;
 const MAX_SHAPES: u16 = 4096;
 
 /// One alternative of a shape: where its steps are, and what else it asks.
@@ -354,6 +357,15 @@ impl Build {
             self.entries.push((gram([b'-', b'u', b' ', byte]), LOGIN));
         }
         self.entries.push((gram(*b"user"), LOGIN));
+        let flags: BTreeSet<u8> = FLAGS.iter().map(|flag| flag | 0x20).collect();
+        for flag in flags {
+            for before in b" \"'" {
+                let after = (b' '..=b'~').map(|byte| byte | 0x20).collect::<BTreeSet<u8>>();
+                let grams = after.into_iter().map(|after| gram([*before, b'-', flag, after]));
+                self.entries.extend(grams.map(|gram| (gram, OPTION)));
+            }
+        }
+        self.entries.extend(VERBS.iter().map(|verb| (gram(**verb), VERB)));
     }
 }
 

@@ -5,8 +5,12 @@ mod assignment;
 mod carry;
 #[cfg(test)]
 mod carry_tests;
+pub(crate) mod command;
 mod login;
 mod reading;
+mod spoken;
+#[cfg(test)]
+mod told_tests;
 
 use crate::charset::CharSet;
 use crate::grams::{Filter, GRAM_BYTES};
@@ -230,6 +234,8 @@ impl Finder<'_> {
                 rules::PEM => self.key(text, hit, last, carry),
                 rules::BEARER => self.bearer(text, hit, last),
                 rules::LOGIN => self.login(text, hit, last),
+                rules::OPTION => self.option(text, hit, last),
+                rules::VERB => self.verb(text, hit, last),
                 shape => self.shape(usize::from(shape), text, hit, last),
             };
             match found {
@@ -260,7 +266,7 @@ impl Finder<'_> {
             }
             start -= run;
         }
-        if !is_border(text, start) {
+        if text.get(start).is_some_and(|byte| WORDLIKE.has(*byte)) && !is_border(text, start) {
             return Found::No;
         }
         match pattern::match_at(self.rules.steps_of(shape), text, at, last, self.runs) {

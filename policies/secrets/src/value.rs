@@ -49,7 +49,11 @@ pub(crate) fn reference(value: &str) -> Reference {
                     inner.split_once('-').or(inner.split_once('=')).unwrap_or(("", ""));
                 if default.is_empty() { Reference::Whole } else { Reference::WithDefault }
             }
-            _ if inner.starts_with("oc.env:") && inner.contains(',') => Reference::WithDefault,
+            _ if inner.starts_with("oc.env:") && inner.contains(',') => {
+                let default = inner.rsplit(',').next().unwrap_or_default().trim();
+                let none = matches!(default, "null" | "None" | "none" | "" | "''" | "\"\"");
+                if none { Reference::Whole } else { Reference::WithDefault }
+            }
             _ => Reference::Elsewhere,
         };
     }
@@ -66,7 +70,8 @@ pub(crate) fn reference(value: &str) -> Reference {
 }
 
 fn is_elsewhere(value: &str) -> bool {
-    const BEGINNINGS: [&str; 29] = [
+    const BEGINNINGS: [&str; 30] = [
+        "$ANSIBLE_VAULT;",
         "op://",
         "vault:",
         "vault://",
@@ -101,11 +106,59 @@ fn is_elsewhere(value: &str) -> bool {
     let begins = |b: &&str| lower(b.len()).is_some_and(|v| v.eq_ignore_ascii_case(b));
     BEGINNINGS.iter().any(begins)
         || value.starts_with("$(")
+        || value.starts_with("$__")
+        || is_file(value)
         || value.starts_with("%(") && value.ends_with(")s")
         || value.starts_with("<%=")
         || value.contains("{{") && value.contains("}}")
         || value.strip_prefix('%').and_then(|v| v.strip_suffix('%')).is_some_and(is_name)
         || is_path(value)
+        || value
+            .split_once(':')
+            .is_some_and(|(name, path)| is_name(&name.replace('-', "_")) && is_path(path))
+}
+
+/// `!secret db_password`, `!Ref DbPassword`: a tag of YAML, and what it is to find.
+pub(crate) fn is_tagged(value: &str) -> bool {
+    let Some((tag, what)) = value.strip_prefix('!').and_then(|rest| rest.split_once(' ')) else {
+        return false;
+    };
+    let is_word = |c: char| c.is_ascii_alphabetic() || "/:_.".contains(c);
+    !tag.is_empty() && tag.chars().all(is_word) && !what.trim().is_empty()
+}
+
+/// `load_secret("/run/secrets/key")`, `vault.read(path)["data"]`: a call of a program, up to
+/// its first argument at least. Names of functions are words, which few passwords begin with.
+pub(crate) fn is_call(value: &str) -> bool {
+    let Some((name, _)) = value.split_once('(') else { return false };
+    let begins = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    name.len() >= 3
+        && begins
+        && name.chars().all(|c| c.is_ascii_alphabetic() || "_.:".contains(c))
+        && name.split(['.', ':']).all(|word| !looks_shuffled(word))
+}
+
+/// Capitals within: no name of a function, but for those of camel case.
+fn looks_shuffled(word: &str) -> bool {
+    let caps = word.chars().skip(1).filter(char::is_ascii_uppercase).count();
+    caps * 3 > word.len()
+}
+
+/// `5.9=h7c1fcde_1`, a version and its build as conda writes them.
+pub(crate) fn is_version(value: &str) -> bool {
+    let version = value.split('=').next().unwrap_or(value);
+    version.len() < value.len()
+        && version.contains('.')
+        && version.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+}
+
+/// The fingerprint of a key of OpenPGP, under a name of one.
+pub(crate) fn is_fingerprint(name: &[u8], value: &[u8]) -> bool {
+    let digits = value.strip_prefix(b"0x").unwrap_or(value);
+    let has = |word: &[u8]| name.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word));
+    matches!(digits.len(), 8 | 16 | 40)
+        && digits.iter().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b))
+        && (has(b"gpg") || has(b"pgp") || has(b"signing"))
 }
 
 /// A path to a file, which can hold a secret and is none.
@@ -119,6 +172,32 @@ pub(crate) fn is_path(value: &str) -> bool {
             && part.bytes().filter(u8::is_ascii_lowercase).count() * 10 >= part.len() * 7
     });
     begins && slashes >= 2 && wordy && value.chars().all(plain)
+}
+
+/// `kube-system/bootstrap-token-x7k2`, under `secret`: where a cluster keeps one.
+pub(crate) fn is_object_name(name: &[u8], value: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    (name.ends_with(b"secret") || name.ends_with(b"secrets") || name.ends_with(b"key"))
+        && value.split('/').count() == 2
+        && value.contains('-')
+        && value.split('/').all(|part| part.starts_with(|c: char| c.is_ascii_lowercase()))
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/.-".contains(&b))
+}
+
+/// `certs/tls.key`: a file by the end of its name.
+fn is_file(value: &str) -> bool {
+    const ENDS: [&str; 19] = [
+        "key", "pem", "crt", "cer", "json", "txt", "yaml", "yml", "toml", "env", "jks", "p12",
+        "pfx", "gpg", "asc", "ini", "cfg", "token", "secret",
+    ];
+    let Some((stem, end)) = value.rsplit_once('.') else { return false };
+    let wordy = stem.bytes().filter(u8::is_ascii_lowercase).count() * 10 >= stem.len() * 7;
+    ENDS.contains(&end)
+        && stem.len() >= 2
+        && wordy
+        && stem.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c))
 }
 
 /// A mask: somebody has taken the secret out already.

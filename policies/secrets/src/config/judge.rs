@@ -36,10 +36,35 @@ impl Finding {
     }
 }
 
+/// What a table that is named after a secret may call the secret itself.
+const VALUE_NAMES: [&str; 7] =
+    ["value", "default", "plain", "plaintext", "text", "content", "literal"];
 /// Tokens longer than this are data.
 const MAX_TOKEN_BYTES: usize = 200;
 
 impl Rules {
+    /// Whether a value is none for what it is or for what it is in, whatever its name says.
+    pub(crate) fn is_none(&self, entry: &Entry<'_>) -> bool {
+        let value = entry.value.trim();
+        let (parent, own) = entry.name.rsplit_once('.').unwrap_or(("", &entry.name));
+        // Sealed secrets are encrypted for a cluster.
+        parent.rsplit('.').any(|p| p.eq_ignore_ascii_case("encryptedData"))
+            || value::is_fingerprint(entry.name.as_bytes(), value.as_bytes())
+            || value::is_tagged(value)
+            || entry.is_bare && value::is_call(value)
+            || value::is_object_name(own.as_bytes(), value)
+            || self.is_list_of_names(own, value)
+    }
+
+    /// `secrets: [db_password, hf_token]` names those that somebody else has.
+    fn is_list_of_names(&self, own: &str, value: &str) -> bool {
+        let own = own.to_lowercase();
+        ["secrets", "credentials", "keys", "tokens"].iter().any(|end| own.ends_with(end))
+            && value.contains(['_', '-'])
+            && value.bytes().all(|b| b.is_ascii_alphabetic() || b"_-".contains(&b))
+            && matches!(self.kind(value.as_bytes()), Kind::Secret | Kind::Token)
+    }
+
     /// Judges one value; adds to `found`.
     pub(crate) fn judge(&self, entry: &Entry<'_>, found: &mut Vec<Finding>) {
         work::read(entry.name.len() + entry.value.len());
@@ -115,6 +140,17 @@ impl Rules {
             // `password.file`, `token.max`
             return kind;
         }
+        // `[db.password]`, and below it `value = `; `variable "db_password"` with a default.
+        let around = parent.rsplit('.').next().unwrap_or(parent);
+        if VALUE_NAMES.iter().any(|value| own.eq_ignore_ascii_case(value)) {
+            match self.kind(around.as_bytes()) {
+                Kind::Secret | Kind::Token if !around.to_lowercase().ends_with('s') => {
+                    return Kind::Secret;
+                }
+                kind @ (Kind::Harmless | Kind::Digest) => return kind,
+                _ => {}
+            }
+        }
         // `[secrets]` and `tokens:` make secrets of what looks like one.
         let parents = parent.rsplit('.').take(2);
         let in_secrets = parents.filter(|p| !p.is_empty()).any(|p| {
@@ -138,7 +174,12 @@ impl Rules {
         let bytes = value.as_bytes();
         if entry.in_comment {
             return entropy::is_suspicious(bytes) && !value.contains(' ')
-                || entropy::is_passwordlike(bytes) && !value.contains(' ') && kind == Kind::Secret;
+                || entropy::is_passwordlike(bytes)
+                    && !value.contains(' ')
+                    && (kind == Kind::Secret
+                        || ["pw", "pass"]
+                            .iter()
+                            .any(|end| entry.name.to_lowercase().ends_with(end)));
         }
         // A number of tokens, a special piece of text.
         let is_number = value.parse::<f64>().is_ok();
@@ -169,7 +210,11 @@ impl Rules {
         {
             return false;
         }
-        if self.is_known_harmless(value) || value.contains("://") || value::is_path(value) {
+        if self.is_known_harmless(value)
+            || value.contains("://")
+            || value::is_path(value)
+            || value::is_version(value)
+        {
             return false;
         }
         if base64(bytes)
@@ -208,7 +253,8 @@ impl Rules {
         {
             return true;
         }
-        if value.starts_with("-----BEGIN CERT") || value.starts_with("-----BEGIN PUBLIC") {
+        // Certificates, public keys, signatures.
+        if value.starts_with("-----BEGIN ") && !value.contains("PRIVATE KEY") {
             return true;
         }
         // Lines of lock files and of sha256sum.

@@ -14,6 +14,9 @@ use alloc::vec::Vec;
 /// What is deeper within brackets has no names of what it is in.
 const MAX_DEPTH: usize = 64;
 
+/// What files such as `.netrc` and `msmtprc` write without a sign.
+const SPACED: [&str; 5] = ["password", "passwd", "passphrase", "secret", "requirepass"];
+
 /// A value and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'t> {
@@ -106,6 +109,18 @@ impl<'t> Reader<'t> {
         if self.header(body) {
             return;
         }
+        if let Some(password) = of_pgpass(body) {
+            let end = start + body.trim_end().len();
+            self.entries.push(Entry {
+                name: "pgpass.password".to_owned(),
+                value: Cow::Borrowed(password),
+                start: end - password.len(),
+                end,
+                in_comment: false,
+                is_bare: true,
+            });
+            return;
+        }
         while self.parents.last().is_some_and(|p| {
             !p.bracket && p.indent >= indent && !(body.starts_with("- ") && p.indent == indent)
         }) {
@@ -128,8 +143,11 @@ impl<'t> Reader<'t> {
                 }
                 false
             }
-            Some(Open::Block { indent: outer, end, text, .. }) => {
+            Some(Open::Block { indent: outer, start: begins, end, text, .. }) => {
                 if line.trim().is_empty() || indent > *outer {
+                    if text.trim().is_empty() {
+                        *begins = at + indent;
+                    }
                     text.push_str(line.trim());
                     text.push('\n');
                     *end = at + line.len();
@@ -252,6 +270,27 @@ impl<'t> Reader<'t> {
             self.members(start + offset, rest, parent, false);
             return;
         }
+        if let Some((name, word)) = rest.trim_end().split_once([' ', '\t'])
+            && SPACED.contains(&name)
+            && !word.trim().contains([' ', '\t'])
+        {
+            let word = word.trim();
+            let end = start + offset + rest.trim_end().len();
+            self.entries.push(Entry {
+                name: joined(parent, name),
+                value: Cow::Borrowed(word.trim_matches(['"', '\''])),
+                start: end - word.len(),
+                end,
+                in_comment: false,
+                is_bare: true,
+            });
+            return;
+        }
+        if let Some(labels) = block_labels(rest) {
+            let name = joined(parent, &labels);
+            self.parents.push(Parent { indent: inside, name, bracket: true });
+            return;
+        }
         if matches!(rest.trim_end_matches([',', ';', ' ']), "}" | "]" | ")") {
             if let Some(at) = self.parents.iter().rposition(|p| p.bracket) {
                 self.parents.truncate(at);
@@ -353,6 +392,8 @@ impl<'t> Reader<'t> {
             }
         }
         let value = rest.get(..end).unwrap_or_default().trim_end();
+        // The comma of a line of JSON.
+        let value = value.strip_suffix(',').unwrap_or(value);
         let value_end = start + value.len();
         self.entries.push(Entry {
             name,
@@ -364,6 +405,36 @@ impl<'t> Reader<'t> {
         });
         end.max(1)
     }
+}
+
+/// `host:port:database:user:password`, a line of PostgreSQL's password file.
+fn of_pgpass(body: &str) -> Option<&str> {
+    let line = body.trim_end();
+    let mut fields = line.splitn(6, ':');
+    let [host, port, database, user, password] = [(); 5].map(|()| fields.next());
+    let (host, port, user, password) = (host?, port?, user?, password?);
+    let is_port =
+        port == "*" || (2..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
+    let is_host = host == "*" || host.contains(['.']) || host.starts_with(char::is_alphabetic);
+    let fits = fields.next().is_none()
+        && is_host
+        && is_port
+        && !database?.is_empty()
+        && user.starts_with(|c: char| c.is_alphabetic() || c == '*')
+        && password.len() >= 4
+        && !line.contains([' ', '\t', '/', '"']);
+    fits.then_some(password)
+}
+
+/// The last label of `variable "db_password" {`, a block of HCL.
+fn block_labels(rest: &str) -> Option<String> {
+    let head = rest.trim_end().strip_suffix('{')?.trim_end();
+    let (word, labels) = head.split_once(' ')?;
+    let labels = labels.trim().strip_prefix('"')?.strip_suffix('"')?;
+    let is_name = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+    let label = labels.rsplit('"').next()?;
+    (word.chars().all(is_name) && !label.is_empty() && label.chars().all(is_name))
+        .then(|| label.to_owned())
 }
 
 #[cfg(test)]

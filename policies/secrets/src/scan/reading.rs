@@ -1,6 +1,6 @@
 //! What stands behind a name: how a value is joined to it, and the value.
 
-use super::{MAX_JUDGED_BYTES, Span};
+use super::{MAX_JUDGED_BYTES, Span, spoken};
 use crate::charset::CharSet;
 use crate::names::{Kind, MAX_NAME_BYTES};
 use crate::rules;
@@ -28,12 +28,12 @@ impl Cursor<'_> {
         }
     }
 
-    fn rest(&self) -> &[u8] {
+    pub(super) fn rest(&self) -> &[u8] {
         self.text.get(self.at..).unwrap_or_default()
     }
 
     /// Whether this is next. Not knowing yet is no answer.
-    fn looks_at(&self, wanted: &[u8]) -> Result<bool, Short> {
+    pub(super) fn looks_at(&self, wanted: &[u8]) -> Result<bool, Short> {
         let rest = self.rest();
         let shown = rest.len().min(wanted.len());
         let same = rest
@@ -46,7 +46,7 @@ impl Cursor<'_> {
         }
     }
 
-    fn skip(&mut self, wanted: &[u8]) -> Result<bool, Short> {
+    pub(super) fn skip(&mut self, wanted: &[u8]) -> Result<bool, Short> {
         let there = self.looks_at(wanted)?;
         if there {
             self.at += wanted.len();
@@ -84,8 +84,12 @@ pub(super) enum Joint {
     Sign { spaced: bool },
     /// `--name value`
     Option,
-    /// Only a blank, or the word "is".
+    /// Only a blank.
     Blank,
+    /// "is" and its kin.
+    Says,
+    /// " for admin: "
+    Announced,
     /// `<name>value</name>`
     Element,
 }
@@ -105,12 +109,17 @@ pub(super) struct Value {
 /// What stands between name and value; nothing when the name stands alone.
 pub(super) fn joint(
     cursor: &mut Cursor<'_>,
-    before: Option<u8>,
+    name_start: usize,
     name: &[u8],
     kind: Kind,
 ) -> Result<Option<Joint>, Short> {
+    let earlier = |back: usize| name_start.checked_sub(back).and_then(|at| cursor.text.get(at));
+    let before = earlier(1).copied();
+    let in_pair = matches!(earlier(2), Some(b'(' | b'[')) || name.starts_with(b"--");
     let quotes = CharSet::of(b"\"'`\\])");
     cursor.skip_colours()?;
+    // A body in a URL: %22password%22%3A%22…%22
+    cursor.skip(b"%22")?;
     let mut closers = cursor.skip_set(&quotes)?;
     if closers > 0 && cursor.text.get(cursor.at - 1) == Some(&b'\\') {
         // The escape of what follows, not of a quote.
@@ -127,6 +136,14 @@ pub(super) fn joint(
     }
     let blanks = cursor.skip_set(&BLANK)?;
     cursor.skip_colours()?;
+    // chpasswd <<< user:password
+    if cursor.skip(b"<<<")? {
+        cursor.skip_set(&BLANK)?;
+        return Ok(Some(Joint::Sign { spaced: false }));
+    }
+    if blanks > 0 && closers == 0 {
+        spoken::skip_number(cursor)?;
+    }
     for sign in [&b":="[..], b"=>", b"->", b"==", b"!=", b"%3D", b"%3A", b"\\u003d", b"=", b":"] {
         if !cursor.skip(sign)? {
             continue;
@@ -145,23 +162,31 @@ pub(super) fn joint(
         return Ok(Some(Joint::Sign { spaced: false }));
     }
     // ('password', 'x')
-    if closers > 0 && cursor.peek()? == Some(b',') {
+    if closers > 0 && in_pair && cursor.peek()? == Some(b',') {
         cursor.at += 1;
         cursor.skip_set(&BLANK)?;
         let next = cursor.peek()?;
         return Ok(matches!(next, Some(b'"' | b'\'')).then_some(Joint::Sign { spaced: false }));
     }
-    if name.starts_with(b"--") && kind != Kind::Maybe && (blanks > 0 || closers > 0) {
+    let takes_value = kind != Kind::Maybe || name.ends_with(b"pass") || name.ends_with(b"pw");
+    if name.starts_with(b"--") && takes_value && (blanks > 0 || closers > 0) {
         return Ok(Some(Joint::Option));
     }
     if blanks == 0 || closers > 0 {
         return Ok(None);
     }
-    for word in [&b"is "[..], b"was ", b"by ", b"set to ", b"changed to "] {
+    if spoken::is_in_table(cursor, name_start)? {
+        return Ok(Some(Joint::Says));
+    }
+    if spoken::is_announced(cursor)? {
+        return Ok(Some(Joint::Announced));
+    }
+    for word in [&b"is "[..], b"was ", b"set to ", b"changed to "] {
         if cursor.skip(word)? {
-            break;
+            return Ok(Some(Joint::Says));
         }
     }
+    cursor.skip(b"by ")?;
     Ok(Some(Joint::Blank))
 }
 
@@ -276,9 +301,14 @@ fn unquoted(
         while matches!(cursor.rest().first(), Some(b'[' | b'(')) {
             cursor.at += 1;
         }
+        // A list of tables.
+        if cursor.rest().first() == Some(&b'{') && cursor.rest().get(1) != Some(&b'{') {
+            return Ok(None);
+        }
         if matches!(cursor.peek()?, Some(b'"' | b'\'')) {
             return read_value(cursor, joint, in_query, most);
         }
+        cursor.skip(b"%22")?;
     }
     let start = cursor.at;
     let rest = cursor.rest();
@@ -301,6 +331,7 @@ fn unquoted(
         if at == 0 && *byte == b'<' {
             let close = rest.iter().take(64).position(|b| *b == b'>' || *b == b'\n');
             match close {
+                Some(close) if rest[close] == b'\n' => return Ok(None),
                 Some(close) => {
                     at = close + 1;
                     break;
@@ -336,7 +367,7 @@ fn unquoted(
             b'\\' => {
                 next.is_none_or(|n| matches!(n, b'n' | b't' | b'r' | b'"' | b'\'' | b'u' | b'x'))
             }
-            b'%' => rest.get(at + 1..at + 3).is_some_and(|hex| hex.eq_ignore_ascii_case(b"26")),
+            b'%' => rest.get(at + 1..at + 3).is_some_and(|hex| hex == b"26" || hex == b"22"),
             byte => ENDS.has(*byte),
         };
         if ends {
