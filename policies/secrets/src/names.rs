@@ -213,6 +213,14 @@ impl Rules {
         if !previous.is_empty() && words_list.is_phrase(previous, last) {
             return Kind::Secret;
         }
+        // A name of what somebody else has made: `existingSecretPasswordKey`.
+        if before.iter().any(|word| word.eq_ignore_ascii_case(b"existing")) {
+            return Kind::Harmless;
+        }
+        let of_digest = [&b"checksum"[..], b"digest", b"sha"];
+        if of_digest.iter().any(|word| previous.eq_ignore_ascii_case(word)) {
+            return Kind::Digest;
+        }
         let makes = before.iter().any(|word| words_list.of(word) & (MAKES | SECRET) != 0);
         if flags & ABOUT != 0 {
             // Without a secret to speak of it is a name like any other.

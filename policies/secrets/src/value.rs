@@ -144,6 +144,23 @@ fn looks_shuffled(word: &str) -> bool {
     caps * 3 > word.len()
 }
 
+/// `user/password`, `user:password`
+pub(crate) fn second_of_pair(value: &str) -> Option<&str> {
+    let (user, secret) = value.split_once(['/', ':'])?;
+    let is_user = user.len() >= 2 && user.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let plain = !secret.contains(['/', ':']);
+    (is_user && plain && entropy::is_passwordlike(secret.as_bytes())).then_some(secret)
+}
+
+/// `raw/2025/x.dcm`, `feat:43:2d22`: a key of a cache or a store, which begins with a word.
+pub(crate) fn is_store_key(value: &str) -> bool {
+    let Some((first, _)) = value.split_once(['/', ':']) else { return false };
+    first.bytes().filter(u8::is_ascii_lowercase).count() >= 2
+        && first
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b))
+}
+
 /// `5.9=h7c1fcde_1`, a version and its build as conda writes them.
 pub(crate) fn is_version(value: &str) -> bool {
     let version = value.split('=').next().unwrap_or(value);

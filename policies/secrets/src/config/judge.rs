@@ -206,6 +206,9 @@ impl Rules {
         if lower.ends_with("pin") || lower.ends_with("pins") {
             return (4..=12).contains(&value.len()) && bytes.iter().all(u8::is_ascii_digit);
         }
+        if lower.ends_with("auth") && value::second_of_pair(value).is_some() {
+            return true;
+        }
         if bytes.iter().all(|b| b.is_ascii_digit() || b".,-_: ".contains(b)) || value.contains(' ')
         {
             return false;
@@ -255,6 +258,9 @@ impl Rules {
         }
         // Certificates, public keys, signatures.
         if value.starts_with("-----BEGIN ") && !value.contains("PRIVATE KEY") {
+            return true;
+        }
+        if value.contains(" ecdsa-sha2-") || value.contains(" ssh-") {
             return true;
         }
         // Lines of lock files and of sha256sum.

@@ -75,6 +75,11 @@ impl Finder<'_> {
     /// What a name says; of one word, with the word before it.
     fn kind_of(&self, text: &[u8], start: usize, name: &[u8]) -> Kind {
         let kind = self.rules.kind(name);
+        // checksum/secret: …
+        let ahead = text.get(..start).unwrap_or_default();
+        if ahead.ends_with(b"checksum/") {
+            return Kind::Digest;
+        }
         if !matches!(kind, Kind::Maybe | Kind::Token) || !name.iter().all(u8::is_ascii_alphabetic) {
             return kind;
         }
@@ -199,8 +204,16 @@ impl Finder<'_> {
         if below {
             return true;
         }
-        if is_name_with_digest(secret) && kind != Kind::Secret {
+        if is_name_with_digest(secret) && kind != Kind::Secret
+            || kind == Kind::Maybe && ends_with(name, b"key") && value::is_store_key(&words)
+        {
             return false;
+        }
+        if kind == Kind::Maybe && ends_with(name, b"auth") {
+            let pair = value::second_of_pair(&words).is_some();
+            if pair && matches!(joint, Joint::Sign { .. }) {
+                return true;
+            }
         }
         if kind != Kind::Secret && self.rules.is_known_harmless(&words) {
             return false;
@@ -217,7 +230,7 @@ impl Finder<'_> {
             _ if names_pass(name) => {
                 entropy::is_passwordlike(secret)
                     || secret.len() >= 6 && speaks_of_user(before)
-                    || value.quoted && secret.len() >= 6 && looks_odd(secret)
+                    || looks_odd(secret)
             }
             _ => secret.len() >= 8 && (entropy::is_suspicious(secret) || self.is_pair(secret)),
         };
@@ -232,6 +245,9 @@ impl Finder<'_> {
                 true
             }
             Joint::Blank if names_pass(name) && is_set(before) => strong,
+            Joint::Blank if names_pass(name) && kind == Kind::Maybe => {
+                entropy::is_passwordlike(secret) && entropy::is_suspicious(secret)
+            }
             Joint::Blank if kind != Kind::Secret || names_token(name) && name.len() < 7 => {
                 secret.len() >= 32 && entropy::is_hex(secret) && !name.eq_ignore_ascii_case(b"key")
             }
@@ -239,11 +255,15 @@ impl Finder<'_> {
                 strong && entropy::is_passwordlike(secret) && !value.in_sentence_word(secret)
             }
             Joint::Says => {
-                strong && entropy::is_passwordlike(secret) && !value.in_sentence_word(secret)
+                let shuffled = !value.in_sentence && is_shuffled(secret);
+                strong
+                    && (shuffled || entropy::is_passwordlike(secret))
+                    && !value.in_sentence_word(secret)
             }
             Joint::Announced => {
+                let long = secret.len() >= 20 && entropy::is_suspicious(secret);
                 matches!(kind, Kind::Secret | Kind::Token)
-                    && !value.in_sentence
+                    && (long || !value.in_sentence)
                     && secret.len() >= 6
                     && (entropy::is_passwordlike(secret)
                         || entropy::is_suspicious(secret)
@@ -411,6 +431,13 @@ fn looks_odd(secret: &[u8]) -> bool {
         && upper >= 3
         && lower >= 3
         && !secret.contains(&b'_')
+}
+
+/// Capitals in the middle: letters that were drawn.
+fn is_shuffled(secret: &[u8]) -> bool {
+    let upper = secret.iter().skip(1).filter(|byte| byte.is_ascii_uppercase()).count();
+    let lower = secret.iter().filter(|byte| byte.is_ascii_lowercase()).count();
+    secret.len() >= 8 && upper >= 2 && lower >= 3 && upper + lower + 1 >= secret.len()
 }
 
 /// A name or a call of a program, not a value.

@@ -92,9 +92,9 @@ const TOOLS: [Tool; 22] = [
 pub(crate) const FLAGS: &[u8] = b"pPaAwUuXNk";
 
 /// Programs and statements that say where to look, and have their password at a place.
-pub(crate) const VERBS: [&[u8; 4]; 13] = [
-    b"o-se", b"mc a", b"mc c", b"rabb", b"htpa", b"wand", b"echo", b"iden", b"inse", b"thin",
-    b"sqlp", b"/use", b":543",
+pub(crate) const VERBS: [&[u8; 4]; 19] = [
+    b"rclo", b"iini", b"snyk", b"vaul", b"pdo-", b"mysq", b"o-se", b"mc a", b"mc c", b"rabb",
+    b"htpa", b"wand", b"echo", b"iden", b"inse", b"thin", b"sqlp", b"/use", b":543",
 ];
 
 /// What reads a password from its standard input.
@@ -232,6 +232,10 @@ impl Finder<'_> {
                 .filter(|word| matches!(line.get(word.start.wrapping_sub(1)), Some(b'\'' | b'"')))
         } else if begins(line, b"echo ") {
             piped(line)
+        } else if let Some(at) = AFTER.iter().find_map(|a| begins(line, a).then_some(a.len())) {
+            nth(line, at, 0)
+        } else if let Some(at) = CALLS.iter().find_map(|a| begins(line, a).then_some(a.len())) {
+            argument(line, at, 2).filter(|word| word.after > word.end)
         } else if begins(line, b"insert into ") {
             self.inserted(line)
         } else if begins(line, b"thin:") {
@@ -304,12 +308,8 @@ impl Finder<'_> {
             let name = name.get(..name.len() - quotes.run_back(name)).unwrap_or_default();
             self.rules.kind(name) == Kind::Secret
         })?;
-        let mut at = close + line.get(close..)?.iter().position(|byte| *byte == b'(')? + 1;
-        for _ in 0..number {
-            let value = word(line, at, true)?;
-            at = value.after + CharSet::of(b", \t").run(line.get(value.after..)?);
-        }
-        let value = word(line, at, true)?;
+        let values = close + line.get(close..)?.iter().position(|byte| *byte == b'(')? + 1;
+        let value = argument(line, values, number)?;
         (value.after > value.end).then_some(value)
     }
 
@@ -350,6 +350,21 @@ fn form_of(text: &[u8], hit: usize, flag: u8) -> Option<Form> {
     None
 }
 
+/// Programs of which the first argument is a secret.
+const AFTER: [&[u8]; 4] = [b"rclone obscure ", b"iinit ", b"snyk auth ", b"vault login "];
+/// Calls of which the third argument is a password, as traces of PHP show them.
+const CALLS: [&[u8]; 4] =
+    [b"PDO->__construct(", b"PDO::__construct(", b"mysqli_connect(", b"mysqli->__construct("];
+
+/// The argument of this number.
+fn argument(line: &[u8], mut at: usize, number: usize) -> Option<Word> {
+    for _ in 0..number {
+        let before = word(line, at, true)?;
+        at = before.after + CharSet::of(b", \t").run(line.get(before.after..)?);
+    }
+    word(line, at, true)
+}
+
 fn begins(line: &[u8], with: &[u8]) -> bool {
     line.get(..with.len()).is_some_and(|head| head.eq_ignore_ascii_case(with))
 }
@@ -370,6 +385,8 @@ fn could_be(rest: &[u8]) -> bool {
         b"/user:",
     ]
     .iter()
+    .chain(&AFTER)
+    .chain(&CALLS)
     .any(|verb| {
         let shown = verb.len().min(rest.len());
         verb.get(..shown).is_some_and(|verb| begins(rest, verb))

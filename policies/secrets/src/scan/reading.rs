@@ -205,6 +205,16 @@ pub(super) fn read_value(
         match after {
             [b'(', b'"' | b'\'', ..] => cursor.at += prefix + 1,
             [b'"' | b'\'', ..] if prefix <= 2 => cursor.at += prefix,
+            // string(32) "…" of PHP, chr "…" of R
+            [b' ' | b'(', ..] if is_type(cursor.rest().get(..prefix).unwrap_or_default()) => {
+                let size = CharSet::of(b"(0-9)").run(after);
+                let blank = after.get(size) == Some(&b' ');
+                match after.get(size + 1) {
+                    None if !cursor.last => return Err(Short),
+                    Some(b'"' | b'\'') if blank => cursor.at += prefix + size + 1,
+                    _ => {}
+                }
+            }
             [] | [b'('] if !cursor.last => return Err(Short),
             _ => {}
         }
@@ -259,6 +269,11 @@ pub(super) fn read_value(
         in_sentence: false,
         is_cut: false,
     }))
+}
+
+/// How dumps of values name a text.
+fn is_type(word: &[u8]) -> bool {
+    [&b"string"[..], b"chr", b"str", b"text"].contains(&word)
 }
 
 /// `Bearer `, `Basic ` and other schemes before the secret itself.

@@ -7,8 +7,17 @@ use crate::work;
 /// What stands between the name of a secret and the colon before it, at most.
 const MAX_BETWEEN_BYTES: usize = 120;
 /// How such an announcement goes on.
-const BEGINNINGS: [&[u8]; 8] =
-    [b"for ", b"of ", b"is generated", b"was generated", b"generated ", b"has been ", b"(", b"to "];
+const BEGINNINGS: [&[u8]; 9] = [
+    b"from config",
+    b"for ",
+    b"of ",
+    b"is generated",
+    b"was generated",
+    b"generated ",
+    b"has been ",
+    b"(",
+    b"to ",
+];
 /// It tells something else.
 const OTHERWISE: [&[u8]; 16] = [
     b"fail",

@@ -53,6 +53,12 @@ fn passwords_on_command_lines_and_in_announcements() {
         ("db pass is chocolate14", "chocolate14"),
         ("requests.get(url, auth=(\"bob\", \"Pixel34Copper\"))", "Pixel34Copper"),
         ("│ db_password │ jgv6GcR863iA36Iut │", "jgv6GcR863iA36Iut"),
+        ("NEO4J_AUTH=neo4j/velvet-stone-82", "velvet-stone-82"),
+        ("PDO->__construct('mysql:host=db', 'bob', 'Banjo295.ll') in /x.php:58", "Banjo295.ll"),
+        ("+ rclone obscure stone-orbit-33", "stone-orbit-33"),
+        ("array(1) { [\"secret\"]=> string(12) \"fd3f14ca759e\" }", "fd3f14ca759e"),
+        ("withEnv [NEXUS_PASS=JVvzyEUSJEqWFuCidIO, N=45]", "JVvzyEUSJEqWFuCidIO"),
+        ("VNC desktop :22 password is QgZoufvR", "QgZoufvR"),
         ("body: %7B%22password%22%3A%22HdiW-r1lb%22%7D", "HdiW-r1lb"),
         ("{'auth': {'pw': 'Walnut22!'}}", "Walnut22!"),
         (
@@ -93,6 +99,9 @@ fn what_only_looks_so_stays() {
         "Password authentication failed for user \"bob\": FATAL28P01",
         "\"Cleaning expired token\" secret=\"kube-system/bootstrap-token-ba8pal\"",
         "PublicKeyToken=ac730c36f6bf550f, Version=4.0.0.0",
+        "> Sec-WebSocket-Key: CkFSL5/B5ku9RuRXTUZnNw==",
+        "s3 key=raw/2025/13/91b4ebae-dcec-4a20-bfcd-115884fedb84.dcm",
+        "checksum/secret: c95dd4b9484ecc5c728945a5ac2c71e264cb47a6d229301d306fe0e0165891de",
         "[sudo] password for bob: \nLast login: today",
         "passwd < file1\nnext",
     ] {
