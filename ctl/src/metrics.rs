@@ -19,7 +19,7 @@ const MAX_POINTS: usize = 1_000_000;
 pub(crate) struct Point {
     /// The job's own count; that of the line before plus one where the line has none.
     pub(crate) step: f64,
-    /// The value; JSON has no infinities, so that they become null there.
+    /// The value; JSON has neither NaN nor infinities, so that they become null there.
     pub(crate) value: f64,
     /// Seconds since the epoch, where the line says.
     pub(crate) time: Option<f64>,
@@ -56,8 +56,9 @@ pub(crate) fn read(mut file: impl BufRead) -> io::Result<Metrics> {
         if text.is_empty() || text.starts_with(b"#") {
             continue;
         }
-        match std::str::from_utf8(text).ok().and_then(values) {
-            Some(values) => step = metrics.take(values, step),
+        let values = std::str::from_utf8(text).ok().and_then(values);
+        match values.and_then(|values| metrics.take(values, step)) {
+            Some(taken) => step = taken,
             // A job that runs may be in the middle of its last line.
             None if whole => metrics.strange_lines += 1,
             None => {}
@@ -97,11 +98,15 @@ fn values(line: &str) -> Option<Vec<(String, f64)>> {
 }
 
 impl Metrics {
-    /// Keeps the values of one line; answers with its step.
-    fn take(&mut self, values: Vec<(String, f64)>, last_step: f64) -> f64 {
+    /// Keeps the values of one line; answers with its step. A line whose step is no
+    /// finite number is none: all that come after it would have that step.
+    fn take(&mut self, values: Vec<(String, f64)>, last_step: f64) -> Option<f64> {
         let special =
             |wanted: &str| values.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
         let step = special("step").unwrap_or(last_step + 1.0);
+        if !step.is_finite() {
+            return None;
+        }
         let time = special("time");
         for (name, value) in values {
             if matches!(name.as_str(), "step" | "time") {
@@ -120,7 +125,7 @@ impl Metrics {
                 points.push(Point { step, value, time });
             }
         }
-        step
+        Some(step)
     }
 }
 
@@ -154,6 +159,13 @@ mod tests {
         assert_eq!(points(&metrics, "loss"), [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]);
         assert_eq!(metrics.strange_lines, 4);
         assert_eq!(of(b"loss=1\nlo").strange_lines, 0, "a line that is being written");
+    }
+
+    #[test]
+    fn a_step_that_is_no_finite_number_moves_no_other() {
+        let metrics = of(b"loss=3\nstep=-1e400 loss=2\nstep=nan loss=1\nstep=inf\nloss=0\n");
+        assert_eq!(points(&metrics, "loss"), [(0.0, 3.0), (1.0, 0.0)]);
+        assert_eq!(metrics.strange_lines, 3);
     }
 
     #[test]

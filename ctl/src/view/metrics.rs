@@ -38,8 +38,9 @@ impl<'m> Metric<'m> {
             count: points.len(),
             first: first.value,
             last: last.value,
-            min: values().fold(f64::INFINITY, f64::min),
-            max: values().fold(f64::NEG_INFINITY, f64::max),
+            // Both prefer anything to NaN.
+            min: values().fold(f64::NAN, f64::min),
+            max: values().fold(f64::NAN, f64::max),
             last_step: last.step,
             points,
         })
@@ -86,6 +87,9 @@ pub(crate) fn points(points: &[Point], width: Option<usize>, style: Style) -> St
 /// At most six digits: what a person compares.
 fn number(value: f64) -> String {
     let size = value.abs();
+    if value.is_nan() {
+        return "nan".to_owned();
+    }
     if value == 0.0 || !value.is_finite() {
         return value.to_string();
     }
@@ -116,6 +120,17 @@ mod tests {
         );
         let json = json(JobId(7), &metrics).expect("JSON");
         assert!(json.starts_with(r#"{"version":1,"job":7,"metrics":[{"name":"loss","count":3,"#));
+    }
+
+    #[test]
+    fn what_is_no_number_is_neither_least_nor_most() {
+        let metrics = read(&b"loss=nan acc=nan\nloss=2\nloss=1 acc=nan\nloss=nan\n"[..]);
+        assert_eq!(
+            summary(&metrics.expect("read"), None, Style { colour: false }),
+            "METRIC  POINTS  LAST  MIN  MAX  FIRST  STEP\n\
+             acc     2       nan   nan  nan  nan    2\n\
+             loss    4       nan   1    2    nan    3\n"
+        );
     }
 
     #[test]
