@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Remembered of the end of standard error: a traceback and what follows it.
 const KEPT_BYTES: usize = 8 * 1024;
 
-/// What libraries write when there is no network: the resolver's words, and errno's.
-const SIGNS: [&str; 10] = [
+/// What libraries write when there is no network: the resolver's words, errno's, and
+/// curl's, which has no errno.
+const SIGNS: [&str; 12] = [
     "Temporary failure in name resolution",
     "Name or service not known",
     "Could not resolve host",
@@ -20,10 +21,43 @@ const SIGNS: [&str; 10] = [
     "Network is unreachable",
     "ENETUNREACH",
     "Failed to establish a new connection",
+    "Failed to connect to",
+    "Couldn't connect to server",
     "Cannot assign requested address",
-    // Landlock refuses to connect, in words that files have too.
     "urlopen error [Errno 13]",
 ];
+
+/// Landlock refuses to connect and to listen with the errno of a file that may not be
+/// opened: beside it on the line must stand what was tried, in a word of its own.
+const REFUSED: [&str; 3] = ["permission denied", "eacces", "[errno 13]"];
+const TRIED: [&str; 8] = [
+    "connect",
+    "connecting",
+    "connection",
+    "bind",
+    "listen",
+    // Java's.
+    "connectexception",
+    "bindexception",
+    "socketexception",
+];
+/// Python names a file on the line of its error, and of a socket nothing: what was tried
+/// stands in the traceback.
+const PYTHON_REFUSED: &str = "PermissionError: [Errno 13] Permission denied";
+const PYTHON_TRIED: [&str; 3] = [".connect(", ".bind(", ".listen("];
+
+/// Whether somebody who writes this missed a network.
+fn misses_network(words: &str) -> bool {
+    let any = |signs: &[&str], text: &str| signs.iter().any(|sign| text.contains(sign));
+    let refused = |line: &str| {
+        let line = line.to_ascii_lowercase();
+        let mut single = line.split(|c: char| !c.is_alphanumeric());
+        any(&REFUSED, &line) && single.any(|word| TRIED.contains(&word))
+    };
+    any(&SIGNS, words)
+        || words.lines().any(refused)
+        || words.lines().any(|line| line == PYTHON_REFUSED) && any(&PYTHON_TRIED, words)
+}
 
 /// The last words of a job.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +82,7 @@ impl LastWords {
         }
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let words = String::from_utf8_lossy(&kept);
-        SIGNS.iter().any(|sign| words.contains(sign)).then_some(
+        misses_network(&words).then_some(
             "hint: this job had no network; --network loopback lets its processes talk to each \
              other, nothing lets it reach other machines: give it data with --mount",
         )
@@ -106,6 +140,33 @@ mod tests {
         let mut killed = failed(NONE);
         killed.report.as_mut().expect("there").failure = Some(FailureClass::OutOfMemory);
         assert_eq!(words.hint(&killed), None);
+    }
+
+    const TRACEBACK: &str = "  File \"/usr/lib/python3.11/socket.py\", line 836, in create_connection\n    \
+         sock.connect(sa)\nPermissionError: [Errno 13] Permission denied\n";
+
+    #[test]
+    fn a_connection_refused_as_a_file_is_known_by_what_was_tried() {
+        for words in [
+            "curl: (7) Failed to connect to 1.1.1.1 port 80 after 0 ms: Couldn't connect to server",
+            "Connecting to 1.1.1.1:80... failed: Permission denied.",
+            "bind: Permission denied",
+            "dial tcp 1.1.1.1:80: connect: permission denied",
+            "Error: listen EACCES: permission denied 127.0.0.1:8080",
+            "java.net.ConnectException: Permission denied",
+            "PermissionError: [Errno 13] Connect call failed ('1.1.1.1', 80)",
+            TRACEBACK,
+        ] {
+            assert!(misses_network(words), "{words}");
+        }
+        for words in [
+            "cat: /etc/shadow: Permission denied",
+            "    disconnect(db)\nPermissionError: [Errno 13] Permission denied: '/etc/x'",
+            "PermissionError: [Errno 13] Permission denied: '/work/connectors/x'",
+            "ConnectionRefusedError: [Errno 111] Connection refused",
+        ] {
+            assert!(!misses_network(words), "{words}");
+        }
     }
 
     #[test]
