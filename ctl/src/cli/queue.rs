@@ -87,7 +87,7 @@ pub(crate) enum Dead {
     /// List the jobs that failed and used up their further tries, the newest last
     #[command(before_help = "Example: fetchmlctl dead list -o name", visible_alias = "ls")]
     List(DeadList),
-    /// Show everything known of such a job, with its attempts
+    /// Show everything known of such a job, with its attempts; of another, that it is none
     #[command(before_help = "Example: fetchmlctl dead show 12")]
     Show(SomeJobs),
     /// Put jobs into the queue again, with all their tries

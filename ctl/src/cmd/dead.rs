@@ -8,12 +8,13 @@ use crate::error::Result;
 use crate::link::{Change, Filter};
 use crate::reference;
 use crate::view;
+use fetchml_api::job::JobDescription;
 use std::fmt::Write as _;
 
 pub(crate) async fn run(context: &Context, dead: &Dead) -> Result<u8> {
     match dead {
         Dead::List(list) => self::list(context, list).await,
-        Dead::Show(jobs) => super::status::run(context, &jobs.jobs).await,
+        Dead::Show(jobs) => super::status::show(context, &jobs.jobs, told_apart).await,
         Dead::Requeue(jobs) => change::run(context, &jobs.jobs, Change::Requeue).await,
         Dead::Drop(jobs) => drop_jobs(context, jobs).await,
     }
@@ -42,6 +43,13 @@ async fn list(context: &Context, list: &DeadList) -> Result<u8> {
         context.print(&table)?;
     }
     Ok(0)
+}
+
+/// Says of a job that is not dead that it is not: all else shows it alike.
+fn told_apart(context: &Context, job: &JobDescription) {
+    if !job.dead {
+        context.tell(&format_args!("job {} is not in the dead-letter list", job.id));
+    }
 }
 
 async fn drop_jobs(context: &Context, jobs: &Cancel) -> Result<u8> {

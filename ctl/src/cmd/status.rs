@@ -7,11 +7,22 @@ use crate::link::unreadable;
 use crate::reference;
 use crate::view;
 use crate::view::attempts::{Attempt, table};
+use fetchml_api::job::JobDescription;
 
 pub(crate) async fn run(context: &Context, words: &[String]) -> Result<u8> {
+    show(context, words, |_, _| {}).await
+}
+
+/// Shows jobs, each after what there is to say of it before.
+pub(crate) async fn show(
+    context: &Context,
+    words: &[String],
+    before: impl Fn(&Context, &JobDescription),
+) -> Result<u8> {
     let ids = reference::resolve(&context.link, words).await?;
     for (i, id) in ids.into_iter().enumerate() {
         let described = context.link.describe(id).await?;
+        before(context, &described.job);
         if context.json {
             context.print_json(&described.text)?;
             continue;

@@ -231,12 +231,16 @@ fn the_dead_are_listed_shown_requeued_and_dropped() {
     assert!(shown.contains("\nATTEMPT  STATE") && next.contains("dead requeue 1"), "{shown}");
     let (status, _, stderr) = run(&fake, &["dead", "drop", "1"]);
     assert!(status == 2 && stderr.contains("drop job 1 from the dead-letter list"), "{stderr}");
+    assert!(!next.contains("not in the dead-letter list"), "{next}");
     assert_eq!(run(&fake, &["dead", "list", "-o", "name"]).1, "1\n2\n");
     assert_eq!(run(&fake, &["dead", "drop", "-y", "1"]).0, 0);
     assert_eq!(run(&fake, &["dead", "requeue", "2"]).2, "job 2: back in the queue\n");
     assert_eq!(run(&fake, &["dead", "list", "-o", "name"]).1, "");
     let attempts = run(&fake, &["attempts", "2"]).1;
     assert_eq!(attempts.lines().count(), 3, "{attempts}");
+    let (status, shown, stderr) = run(&fake, &["dead", "show", "1"]);
+    assert!(status == 0 && shown.contains("exit code 7"), "{shown}");
+    assert!(stderr.starts_with("job 1 is not in the dead-letter list\n"), "{stderr}");
     assert_eq!(json(&run(&fake, &["attempts", "--json", "2"]).1)[1]["number"], 2);
 }
 

@@ -121,6 +121,8 @@ pub fn started(record: &JobRecord) -> NewRecord {
         secrets => {
             let mut names: Vec<&str> = secrets.iter().map(|one| one.name.as_str()).collect();
             names.sort_unstable();
+            // One may be given as a file and as a variable.
+            names.dedup();
             new.detail("secrets", names.join(","))
         }
     }

@@ -80,3 +80,24 @@ async fn what_operators_do_to_the_queue_is_recorded() {
     let counts = [Event::QueueDrained, Event::JobChanged, Event::DaemonStopped];
     assert_eq!(counts.map(|event| world.count(event)), [2, 2, 1]);
 }
+
+#[tokio::test]
+async fn a_secret_that_is_given_in_two_ways_is_recorded_once() {
+    let world = World::new(1).await;
+    let holders = ["user:daemon".to_owned()];
+    for (name, value) in [("hf-token", b"s3cret-1"), ("api-key", b"s3cret-2")] {
+        let value = zeroize::Zeroizing::new(value.to_vec());
+        world.desk.engine.vault().add(name, &holders, &value, 1).expect("it is new");
+    }
+    let manager = world.manager(1).await;
+    let mut spec = command(&["true"]);
+    let words = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    spec.insert("secrets", words(&["hf-token", "api-key"]).into());
+    let variables = HashMap::from([("HF_TOKEN".to_owned(), "hf-token".to_owned())]);
+    spec.insert("secret-env", variables.into());
+    let (id, _) = manager.submit_job(spec, vec![]).await.expect("accepted");
+    manager.wait_job(id).await.expect("over");
+    let segments = world.desk.engine.ledger().open_segments().expect("segments");
+    let log: String = segments.into_iter().map(|(_, segment)| read(segment)).collect();
+    assert!(log.contains("\"secrets\":\"api-key,hf-token\""), "{log}");
+}
