@@ -167,10 +167,12 @@ const LANDLOCK_LEVELS: [(u32, &str, &str); 7] = [
     (4, "TCP ports", "6.7"),
     (5, "device ioctls", "6.10"),
     (6, "abstract sockets and signals", "6.12"),
-    (7, "denials in the kernel's audit", "6.15"),
+    (7, "denials in the kernel's audit where that is on", "6.15"),
 ];
 /// Level from which every rule of the vendor's profiles holds.
 const LANDLOCK_RULES: u32 = 6;
+/// Level at which newer kernels are used.
+const LANDLOCK_USED: u32 = 7;
 
 /// Landlock at this level, on a kernel whose list of security modules is
 /// `modules` (`/sys/kernel/security/lsm`), where it could be read.
@@ -197,7 +199,9 @@ pub fn landlock(level: u32, modules: Option<&str>) -> Finding {
                  lsm=landlock,{order}"
             ));
     }
-    let has = format!("level {level}: {}", named(&|step| step <= level, false));
+    let used =
+        if level > LANDLOCK_USED { format!(", used at {LANDLOCK_USED}") } else { String::new() };
+    let has = format!("level {level}{used}: {}", named(&|step| step <= level, false));
     if level >= LANDLOCK_RULES {
         return Finding::ok(Group::Sandbox, NAME, has);
     }
@@ -245,6 +249,12 @@ mod tests {
         let lacks = some.consequence.expect("a consequence");
         assert!(lacks.contains("truncation (level 3, Linux 6.2)"), "{lacks}");
         assert!(!lacks.contains("renames") && !lacks.contains("audit"), "{lacks}");
-        assert_eq!(landlock(9, None).state, FindingState::Ok);
+        let all = landlock(7, None);
+        assert_eq!(all.state, FindingState::Ok);
+        assert!(all.detail.starts_with("level 7: "), "{}", all.detail);
+        assert!(all.detail.ends_with("audit where that is on"), "{}", all.detail);
+        let newer = landlock(9, None);
+        assert_eq!(newer.state, FindingState::Ok);
+        assert!(newer.detail.starts_with("level 9, used at 7: "), "{}", newer.detail);
     }
 }

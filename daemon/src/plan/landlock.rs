@@ -45,7 +45,12 @@ pub(crate) struct Rule {
 }
 
 /// The newest level this code knows how to use; newer kernels are used at it.
-const KNOWN: u32 = 6;
+const KNOWN: u32 = 7;
+/// Level from which every rule of a plan holds.
+const RULES: u32 = 6;
+/// Level at which denials of programs that a job executes can be told to the kernel's audit
+/// (Linux 6.15).
+const LOGS: u32 = 7;
 
 /// How much of Landlock the running kernel has.
 #[derive(Clone, Copy, Debug)]
@@ -62,14 +67,12 @@ impl LandlockSupport {
         self.level
     }
 
-    /// Denials of programs that a job executes can be told to the kernel's audit
-    /// (Linux 6.15).
     fn logs(self) -> bool {
-        self.level >= 7
+        self.level >= LOGS
     }
 
     fn abi(self) -> Option<ABI> {
-        Some(match self.level.min(KNOWN) {
+        Some(match self.level.min(RULES) {
             0 => return None,
             1 => ABI::V1,
             2 => ABI::V2,
@@ -102,8 +105,10 @@ impl LandlockSupport {
         let (state, detail) = match (applied, missing.is_empty()) {
             (false, _) => (LayerState::Missing, "this kernel has no Landlock".to_owned()),
             (true, true) => {
-                let log = if self.logs() { "; denials go to the kernel's audit" } else { "" };
-                (LayerState::Held, format!("level {KNOWN}: files, TCP, scopes{log}"))
+                let audit = "; denials go to the kernel's audit, where that is on";
+                let log = if self.logs() { audit } else { "" };
+                let level = self.level.min(KNOWN);
+                (LayerState::Held, format!("level {level}: files, TCP, scopes{log}"))
             }
             (true, false) => (
                 LayerState::Partial,
@@ -118,7 +123,7 @@ impl LandlockSupport {
         let missing = self.missing();
         if profile.landlock == Demand::Required && !missing.is_empty() {
             return Err(Refusal::BarrierUnavailable(format!(
-                "profile `{}` requires Landlock level {KNOWN} and this kernel has {} (lacks: {}); \
+                "profile `{}` requires Landlock level {RULES} and this kernel has {} (lacks: {}); \
                  use a newer kernel, or a profile with landlock = \"best-effort\"",
                 profile.name,
                 self.level,
@@ -194,4 +199,20 @@ fn rules(abi: ABI, mounts: &Mounts, processes_writable: bool) -> Result<Vec<Rule
         add(mount.target.to_bytes(), if mount.writable { write } else { run })?;
     }
     Ok(rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layer_names_the_level_that_is_used_and_promises_no_audit() {
+        let words = |level| LandlockSupport { level }.layer(true).detail;
+        assert_eq!(words(6), "level 6: files, TCP, scopes");
+        let told =
+            "level 7: files, TCP, scopes; denials go to the kernel's audit, where that is on";
+        assert_eq!(words(7), told);
+        assert_eq!(words(9), told, "what newer ones add is not used");
+        assert!(words(2).starts_with("level 2; this kernel lacks: truncation"), "{}", words(2));
+    }
 }
