@@ -48,6 +48,7 @@ pub(crate) async fn run(context: &Context, submit: Submit) -> Result<u8> {
             context.command(format_args!("wait '{array}[]'"))
         ));
     }
+    tell_if_drained(context).await;
     Ok(0)
 }
 
@@ -62,7 +63,23 @@ async fn one(context: &Context, submission: &Submission) -> Result<u8> {
             context.command(format_args!("logs -f {id}"))
         ));
     }
+    tell_if_drained(context).await;
     Ok(0)
+}
+
+/// Whoever submits to a queue from which nothing starts would wait for a start that does
+/// not come. What was submitted is there whether this can be found out or not.
+async fn tell_if_drained(context: &Context) {
+    if context.quiet {
+        return;
+    }
+    let Ok(text) = context.link.queue().await else { return };
+    if serde_json::from_str(&text).is_ok_and(|queue: view::queue::Overview| queue.draining) {
+        let end = context.command("drain --end");
+        context.tell(&format_args!(
+            "the queue is drained: nothing starts until `{end}` or the next supervisor"
+        ));
+    }
 }
 
 /// Whether a supervisor was asked what it can be asked without a job.

@@ -48,6 +48,10 @@ pub(crate) struct Array {
     pub(crate) count: u64,
     /// Its jobs by state, states without one left out.
     pub(crate) states: BTreeMap<String, u64>,
+    /// Why those that wait do, if one thing keeps all of them. Supervisors of before do
+    /// not say.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
 }
 
 impl Link {

@@ -78,6 +78,7 @@ fn array_row(job: &JobDescription, array: &Array, now_usec: u64) -> Vec<Cell> {
     let order = [Running, Starting, Queued, Failed, TimedOut, Cancelled, Succeeded];
     let state = order.into_iter().find(|state| array.states.contains_key(state.as_str()));
     let name = job.spec.name.rsplit_once('[').map_or(job.spec.name.as_str(), |(name, _)| name);
+    let why = array.reason.as_ref().map_or_else(String::new, |why| format!("; {}", visible(why)));
     vec![
         format!("{}[]", array.array).into(),
         format!("{}[]", visible(name)).into(),
@@ -86,7 +87,7 @@ fn array_row(job: &JobDescription, array: &Array, now_usec: u64) -> Vec<Cell> {
         job.spec.queueing.priority.to_string().into(),
         ago(job.submitted_usec, now_usec).into(),
         "-".into(),
-        format!("{} jobs: {}", array.count, counts(&array.states)).into(),
+        format!("{} jobs: {}{why}", array.count, counts(&array.states)).into(),
     ]
 }
 
@@ -249,9 +250,13 @@ mod tests {
         let mut job = example::running(112);
         job.spec.name = "train[100]".into();
         job.spec.queueing.priority = -5;
-        let line = Line::Array(Box::new(job), Array { array: 13, count: 100, states });
+        let array = Array { array: 13, count: 100, states, reason: None };
+        let waiting = Array { reason: Some("held: release it".into()), ..array.clone() };
+        let line = |array| Line::Array(Box::new(job.clone()), array);
+        let told = table(&[line(waiting)], false, example::SUBMITTED, None, PLAIN);
+        assert!(told.ends_with("90 succeeded; held: release it\n"), "{told}");
         assert_eq!(
-            table(&[line], false, example::SUBMITTED, None, PLAIN),
+            table(&[line(array)], false, example::SUBMITTED, None, PLAIN),
             "JOB   NAME     EXPERIMENT  STATE    PRIO  SUBMITTED  TIME  REASON\n\
              13[]  train[]  default     running  -5    now        -     \
              100 jobs: 7 queued, 3 running, 90 succeeded\n"

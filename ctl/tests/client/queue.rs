@@ -204,6 +204,8 @@ fn of_many_jobs_each_failure_is_told_and_the_others_are_done() {
     assert!(stderr.contains("error: cannot hold job 99: there is no such job"), "{stderr}");
     assert!(stderr.ends_with("jobs 1-3: held\n"), "{stderr}");
     assert!((1..=3).all(|id| fake.description(id).held));
+    let list = run(&fake, &["list"]).1;
+    assert!(list.contains("3 jobs: 3 queued; held: release it to let it start"), "{list}");
     let (status, stdout, _) = run(&fake, &["release", "--json", "2", "99"]);
     assert_eq!(status, 1);
     let told = json(&stdout);
@@ -229,18 +231,18 @@ fn the_dead_are_listed_shown_requeued_and_dropped() {
     assert_eq!(json(&run(&fake, &["dead", "ls", "--json"]).1)[1]["id"], 2);
     let (_, shown, next) = run(&fake, &["dead", "show", "1"]);
     assert!(shown.contains("\nATTEMPT  STATE") && next.contains("dead requeue 1"), "{shown}");
+    assert!(!next.contains("not in the dead-letter list"), "{next}");
     let (status, _, stderr) = run(&fake, &["dead", "drop", "1"]);
     assert!(status == 2 && stderr.contains("drop job 1 from the dead-letter list"), "{stderr}");
-    assert!(!next.contains("not in the dead-letter list"), "{next}");
     assert_eq!(run(&fake, &["dead", "list", "-o", "name"]).1, "1\n2\n");
     assert_eq!(run(&fake, &["dead", "drop", "-y", "1"]).0, 0);
     assert_eq!(run(&fake, &["dead", "requeue", "2"]).2, "job 2: back in the queue\n");
     assert_eq!(run(&fake, &["dead", "list", "-o", "name"]).1, "");
-    let attempts = run(&fake, &["attempts", "2"]).1;
-    assert_eq!(attempts.lines().count(), 3, "{attempts}");
     let (status, shown, stderr) = run(&fake, &["dead", "show", "1"]);
     assert!(status == 0 && shown.contains("exit code 7"), "{shown}");
     assert!(stderr.starts_with("job 1 is not in the dead-letter list\n"), "{stderr}");
+    let attempts = run(&fake, &["attempts", "2"]).1;
+    assert_eq!(attempts.lines().count(), 3, "{attempts}");
     assert_eq!(json(&run(&fake, &["attempts", "--json", "2"]).1)[1]["number"], 2);
 }
 
@@ -259,8 +261,18 @@ fn the_queue_is_shown_drained_and_ended() {
     assert_eq!(fake.description(4).state, JobState::Succeeded, "it waited");
     assert!(stderr.contains("nothing runs"), "{stderr}");
     assert!(run(&fake, &["queue"]).2.contains("drain --end"));
+    for submit in [&["submit", "--", "later"][..], &["submit", "--array", "1-2", "--", "later"]] {
+        let (_, stdout, stderr) = run(&fake, submit);
+        assert!(stdout.trim().parse::<u64>().is_ok(), "{stdout}");
+        assert!(
+            stderr.contains("the queue is drained") && stderr.contains("drain --end"),
+            "{stderr}"
+        );
+    }
+    assert_eq!(run(&fake, &["submit", "-q", "--", "later"]).2, "");
     assert_eq!(run(&fake, &["drain", "--end"]).0, 0);
     assert_eq!(run(&fake, &["queue"]).2, "");
+    assert!(!run(&fake, &["submit", "--", "later"]).2.contains("drained"));
 
     let (status, _, stderr) = run(&fake, &["shutdown", "--jobs"]);
     assert!(status == 2 && stderr.contains("this would end 0 running jobs"), "{stderr}");

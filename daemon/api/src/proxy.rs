@@ -81,8 +81,8 @@ pub trait Manager {
     #[zbus(allow_interactive_auth)]
     fn cancel_array(&self, array: u64) -> zbus::Result<u64>;
 
-    /// An array as JSON: `{version, array, name, count, at_once, states}`, with the
-    /// number of its jobs in each state.
+    /// An array as JSON: `{version, array, name, count, at_once, states, reason}`, with the
+    /// number of its jobs in each state, and why those that wait do if one thing keeps them.
     fn describe_array(&self, array: u64) -> zbus::Result<String>;
 
     /// Moves waiting jobs in the queue, at most [`crate::names::MAX_IDS`] at once.

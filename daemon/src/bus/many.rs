@@ -52,6 +52,9 @@ pub(super) struct ArrayOverview {
     count: u64,
     at_once: u32,
     states: BTreeMap<&'static str, u64>,
+    /// Why its jobs that wait do, as the first of them says; none where they wait for
+    /// different things.
+    reason: Option<String>,
 }
 
 impl Door {
@@ -105,11 +108,14 @@ impl Door {
     pub(super) async fn array(&self, scope: Scope, id: JobId) -> Result<ArrayOverview, BusError> {
         let (place, name) = self.place(scope, id).await?;
         let mut states = BTreeMap::new();
-        for (_, state) in self.members(scope, place).await? {
+        let members = self.members(scope, place).await?;
+        for (_, state) in &members {
             *states.entry(state.as_str()).or_insert(0) += 1;
         }
+        let members: Vec<JobId> = members.into_iter().map(|(id, _)| id).collect();
+        let reason = self.engine().why_all(&members).map(|why| why.to_string());
         let (count, at_once) = (place.count, place.at_once);
-        Ok(ArrayOverview { version: 1, array: id, name, count, at_once, states })
+        Ok(ArrayOverview { version: 1, array: id, name, count, at_once, states, reason })
     }
 
     /// Asks for the end of each job of an array that is not over; says how many.

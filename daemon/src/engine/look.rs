@@ -202,7 +202,7 @@ impl Engine {
         QueueOverview {
             running,
             queued,
-            draining: self.draining.load(std::sync::atomic::Ordering::Relaxed),
+            draining: self.is_drained(),
             slots: live.queue.capacity().slots,
             taken: live.queue.taken(),
             capacity: live.queue.capacity().clone(),
@@ -217,6 +217,13 @@ impl Engine {
                 })
                 .collect(),
         }
+    }
+
+    /// Why the first of these jobs that waits does, if the same keeps all of them that
+    /// wait.
+    #[must_use]
+    pub fn why_all(&self, jobs: &[JobId]) -> Option<Why> {
+        self.live().queue.why_all(jobs, self.is_drained(), super::now_usec())
     }
 
     /// A job that is not over, as it is now.
@@ -284,6 +291,7 @@ impl Engine {
         let mut description = record.describe(crate::access::user_name(record.uid));
         let live = self.live();
         if let Some(why) = live.queue.why(record.id, super::now_usec()) {
+            let why = why.if_drained(self.is_drained());
             description.reason = match (&why, &record.report) {
                 (Why::Until(_), Some(report)) => format!("{why}; it {}", report.summary),
                 _ => why.to_string(),

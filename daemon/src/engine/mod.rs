@@ -281,6 +281,12 @@ impl Engine {
         self.pump();
     }
 
+    /// Whether no job is started for now, as an operator wants it.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     fn tell(&self, job: JobId, uid: u32, what: Change) {
         // Nobody listens when there is no connection.
         let _ = self.events.send(Event { job, uid, what });

@@ -87,6 +87,34 @@ fn first_come_first_served_within_the_slots() {
 }
 
 #[test]
+fn many_jobs_have_a_reason_together_if_one_thing_keeps_them() {
+    let mut queue = queue(1, 8, 0);
+    let place = |index| ArrayPlace { array: JobId(1), index, count: 4, at_once: 3 };
+    for id in 1..=4 {
+        queue.push(Entry { array: Some(place(id)), held: true, ..entry(id, 1) }, 1);
+    }
+    let all = [1, 2, 3, 4, 77].map(JobId);
+    let together =
+        |queue: &Queue, drained| queue.why_all(&all, drained, 1).map(|why| why.to_string());
+    let held = "held: release it to let it start";
+    assert_eq!(together(&queue, true).as_deref(), Some(held));
+    queue.change(JobId(2), 1, |entry| entry.held = false);
+    assert_eq!(together(&queue, false), None, "one is released");
+    for id in [1, 3, 4] {
+        queue.change(JobId(id), 1, |entry| entry.held = false);
+    }
+    // Three wait for their turns, one for its array: neither turn comes in a drained queue.
+    assert_eq!(together(&queue, false), None);
+    let drained = "the queue is drained: nothing starts until `drain --end` or the next supervisor";
+    assert_eq!(together(&queue, true).as_deref(), Some(drained));
+    assert_eq!(ids(&queue.take_next(1)), [1]);
+    queue.change(JobId(4), 1, |entry| entry.array = None);
+    let turns = "waits for a slot, 1 of 1 run; no job before it";
+    assert_eq!(together(&queue, false).as_deref(), Some(turns));
+    assert_eq!(queue.why_all(&[JobId(1)], false, 1), None, "it runs");
+}
+
+#[test]
 fn a_higher_priority_goes_first_and_can_be_changed() {
     let mut queue = queue(1, 8, 0);
     queue.push(entry(1, 1), 1);

@@ -2,10 +2,11 @@
 
 use super::quota::{Exceeded, thousandths};
 use super::resources::Free;
-use super::{Lack, MOST_COUNTED_AHEAD, Needs, Place, Queue};
+use super::{Entry, Lack, MOST_COUNTED_AHEAD, Needs, Place, Queue, Waiting};
 use fetchml_api::job::JobId;
 use fetchml_api::queueing::Dependency;
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a job waits.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +28,8 @@ pub enum Why {
     Quota(Exceeded),
     /// The machine has never enough for it.
     Never(String),
+    /// Nothing starts for now, as an operator wants it.
+    Drained,
     /// What it needs is taken.
     Taken {
         /// What that is, in words.
@@ -59,10 +62,38 @@ impl fmt::Display for Why {
             }
             Self::Quota(exceeded) => write!(f, "waits for its user's quota of {exceeded}"),
             Self::Never(what) => write!(f, "cannot start: {what}"),
+            Self::Drained => f.write_str(
+                "the queue is drained: nothing starts until `drain --end` or the next supervisor",
+            ),
             Self::Taken { what, ahead } => {
                 write!(f, "waits for {what}; {}", before(*ahead))
             }
             Self::Turn { ahead } => write!(f, "waits for its turn; {}", before(*ahead)),
+        }
+    }
+}
+
+impl Why {
+    /// The same where nothing starts, if it is so. A job whose turn could not come
+    /// otherwise either says what it did.
+    #[must_use]
+    pub fn if_drained(self, drained: bool) -> Self {
+        match self {
+            Self::Array { .. } | Self::Quota(_) | Self::Taken { .. } | Self::Turn { .. }
+                if drained =>
+            {
+                Self::Drained
+            }
+            _ => self,
+        }
+    }
+
+    /// Whether one thing keeps both: their places in line and their times may differ.
+    fn is_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Until(_), Self::Until(_)) | (Self::Turn { .. }, Self::Turn { .. }) => true,
+            (Self::Taken { what: one, .. }, Self::Taken { what: other, .. }) => one == other,
+            _ => self == other,
         }
     }
 }
@@ -80,6 +111,36 @@ impl Queue {
     /// Why a job waits; `None` when it does not.
     #[must_use]
     pub fn why(&self, job: JobId, now_usec: u64) -> Option<Why> {
+        let mut why = self.cause(job, now_usec)?;
+        if let Why::Taken { ahead, .. } | Why::Turn { ahead } = &mut why {
+            *ahead = self.ready.ahead_of(self.waiting(job)?.priority, job);
+        }
+        Some(why)
+    }
+
+    /// Why the first of these jobs that waits does, if the same keeps all of them that
+    /// wait.
+    #[must_use]
+    pub fn why_all(&self, jobs: &[JobId], drained: bool, now_usec: u64) -> Option<Why> {
+        let mut waiting = jobs.iter().filter_map(|job| Some((*job, self.waiting.get(job)?)));
+        let (id, first) = waiting.next()?;
+        let cause_of = |job| Some(self.cause(job, now_usec)?.if_drained(drained));
+        let cause = cause_of(id)?;
+        // An array may have very many, whose needs are one thing.
+        let alike = |other: &Waiting| {
+            (first.place, other.place) == (Place::Ready, Place::Ready)
+                && first.entry.uid == other.entry.uid
+                && Arc::ptr_eq(&first.entry.needs, &other.entry.needs)
+        };
+        let mut others = waiting.filter(|(_, other)| !alike(other));
+        others
+            .all(|(job, _)| cause_of(job).is_some_and(|other| other.is_as(&cause)))
+            .then(|| self.why(id, now_usec))?
+            .map(|why| why.if_drained(drained))
+    }
+
+    /// Why a job waits, its place in line left out: that is counted job by job.
+    fn cause(&self, job: JobId, now_usec: u64) -> Option<Why> {
         let waiting = self.waiting.get(&job)?;
         let entry = &waiting.entry;
         Some(match waiting.place {
@@ -90,29 +151,28 @@ impl Queue {
                 let array = entry.array?;
                 Why::Array { running: self.arrays.running(&array), at_once: array.at_once }
             }
-            Place::Ready => self.why_ready(job, now_usec)?,
+            Place::Ready => self.why_ready(entry, now_usec),
         })
     }
 
-    fn why_ready(&self, job: JobId, now_usec: u64) -> Option<Why> {
-        let entry = self.waiting(job)?;
+    fn why_ready(&self, entry: &Entry, now_usec: u64) -> Why {
         if let Some(what) = self.never(&entry.needs) {
-            return Some(Why::Never(what));
+            return Why::Never(what);
         }
         let share = self.share(entry.uid, now_usec);
         let has = self.in_use.get(&entry.uid).copied().unwrap_or_default();
         if let Some(exceeded) = self.rules.quota.exceeded(has, share, &entry.needs) {
-            return Some(Why::Quota(exceeded));
+            return Why::Quota(exceeded);
         }
-        let ahead = self.ready.ahead_of(entry.priority, job);
-        Some(match self.free().lacks(&entry.needs) {
+        let ahead = 0;
+        match self.free().lacks(&entry.needs) {
             None => Why::Turn { ahead },
             Some(Lack::Slot) => {
                 let (running, most) = (self.running.len(), self.capacity.slots);
                 Why::Taken { what: format!("a slot, {running} of {most} run"), ahead }
             }
             Some(lack) => Why::Taken { what: wanted(lack, &entry.needs), ahead },
-        })
+        }
     }
 
     /// What this machine, or a quota, has too little of for such a job ever to start.

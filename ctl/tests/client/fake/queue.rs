@@ -79,13 +79,16 @@ pub(super) fn members(shared: &Shared, array: u64) -> Result<Vec<u64>, No> {
 pub(super) fn describe_array(shared: &Shared, array: u64) -> Result<String, No> {
     let members = members(shared, array)?;
     let mut states: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut held = 0;
     for id in &members {
-        let state = shared.job(*id, |job| job.described.borrow().state)?;
-        *states.entry(state.as_str()).or_default() += 1;
+        let job = shared.job(*id, |job| job.described.borrow().clone())?;
+        *states.entry(job.state.as_str()).or_default() += 1;
+        held += usize::from(job.held);
     }
     let count = members.len();
+    let reason = (held == count).then_some("held: release it to let it start");
     Ok(serde_json::json!({ "version": 1, "array": array, "name": "x[1]", "count": count,
-        "at_once": 0, "states": states })
+        "at_once": 0, "states": states, "reason": reason })
     .to_string())
 }
 

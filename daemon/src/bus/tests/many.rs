@@ -57,6 +57,26 @@ async fn an_array_is_submitted_described_and_cancelled_as_one() {
 }
 
 #[tokio::test]
+async fn an_array_says_why_its_jobs_wait_when_one_thing_keeps_them() {
+    let world = World::new(1).await;
+    let manager = world.manager(1000).await;
+    let (array, _) = manager.submit_array(array_of(&["sleep"], "1-3"), vec![]).await.expect("ok");
+    until("the first runs", || world.simulator.started() == [JobId(array)]).await;
+    let reason =
+        async || json(&manager.describe_array(array).await.expect("there"))["reason"].clone();
+    assert_eq!(reason().await, "waits for a slot, 1 of 1 run; no job before it");
+    manager.hold_jobs(&[array + 2]).await.expect("told");
+    assert_eq!(reason().await, Value::Null, "one waits, one is held");
+    manager.hold_jobs(&[array + 1]).await.expect("told");
+    assert_eq!(reason().await, "held: release it to let it start");
+    manager.cancel_array(array).await.expect("asked");
+    for id in array..array + 3 {
+        manager.wait_job(id).await.expect("over");
+    }
+    assert_eq!(reason().await, Value::Null, "none waits");
+}
+
+#[tokio::test]
 async fn a_sweep_gives_each_job_its_values() {
     let world = World::new(1).await;
     let manager = world.manager(1000).await;

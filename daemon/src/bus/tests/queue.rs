@@ -200,6 +200,24 @@ async fn a_held_job_starts_when_it_is_released() {
 }
 
 #[tokio::test]
+async fn in_a_drained_queue_nobody_waits_for_a_turn() {
+    let world = World::new(4).await;
+    let engine = world.desk.engine.clone();
+    engine.drain(true);
+    let held = submit(&world, spec("true", Queueing { held: true, ..Queueing::default() })).await;
+    let waits = submit(&world, spec("true", Queueing::default())).await;
+    let behind = submit(&world, spec("true", after(waits, Condition::Any))).await;
+    let reason = async |id| engine.describe(Scope::All, id).await.expect("described").reason;
+    let drained = "the queue is drained: nothing starts until `drain --end` or the next supervisor";
+    assert_eq!(reason(waits).await, drained);
+    assert_eq!(engine.why_all(&[waits]).map(|why| why.to_string()).as_deref(), Some(drained));
+    assert_eq!(reason(held).await, "held: release it to let it start");
+    assert_eq!(reason(behind).await, format!("starts after job {waits}"));
+    engine.drain(false);
+    assert_eq!(over(&world, behind).await.state, JobState::Succeeded);
+}
+
+#[tokio::test]
 async fn tries_and_holds_survive_the_supervisor() {
     let world = World::new(2).await;
     let held = submit(&world, spec("true", Queueing { held: true, ..Queueing::default() })).await;
