@@ -213,12 +213,20 @@ impl Rules {
         if !previous.is_empty() && words_list.is_phrase(previous, last) {
             return Kind::Secret;
         }
+        let of_digest = || {
+            let words = [&b"checksum"[..], b"digest", b"sha"];
+            words.iter().any(|word| previous.eq_ignore_ascii_case(word))
+        };
+        if flags & (SECRET | TOKEN | KEY | WEAK | ABOUT) == 0 {
+            let in_digest = flags & DIGEST != 0
+                || qualifier & DIGEST != 0 && matches!(previous, [b's' | b'S', b'h' | b'H', ..]);
+            return if in_digest || of_digest() { Kind::Digest } else { Kind::Unknown };
+        }
         // A name of what somebody else has made: `existingSecretPasswordKey`.
         if before.iter().any(|word| word.eq_ignore_ascii_case(b"existing")) {
             return Kind::Harmless;
         }
-        let of_digest = [&b"checksum"[..], b"digest", b"sha"];
-        if of_digest.iter().any(|word| previous.eq_ignore_ascii_case(word)) {
+        if of_digest() {
             return Kind::Digest;
         }
         let makes = before.iter().any(|word| words_list.of(word) & (MAKES | SECRET) != 0);
@@ -257,9 +265,7 @@ impl Rules {
         if flags & WEAK != 0 {
             return if qualifier & (COUNTED | ASKS) != 0 { Kind::Harmless } else { Kind::Maybe };
         }
-        let in_digest = flags & DIGEST != 0
-            || qualifier & DIGEST != 0 && matches!(previous, [b's' | b'S', b'h' | b'H', ..]);
-        if in_digest { Kind::Digest } else { Kind::Unknown }
+        Kind::Unknown
     }
 }
 

@@ -6,7 +6,7 @@ use crate::grams::{self, FILTER_BYTES, Filter, GRAM_BYTES, Gram, Table, gram};
 use crate::names::{self, Words};
 use crate::pattern::{self, Part, Sets, Step, Steps};
 use crate::scan::RuleId;
-use crate::scan::command::{FLAGS, VERBS};
+use crate::scan::command::{FLAGS, GLUED, VERBS};
 use crate::source::{RuleFault, ShapeSource, Source};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -357,11 +357,14 @@ impl Build {
             self.entries.push((gram([b'-', b'u', b' ', byte]), LOGIN));
         }
         self.entries.push((gram(*b"user"), LOGIN));
-        let flags: BTreeSet<u8> = FLAGS.iter().map(|flag| flag | 0x20).collect();
-        for flag in flags {
+        for flag in FLAGS {
+            let apart = [[b' ', b'-', *flag, b' '], [b'"', b'-', *flag, b'"']];
+            let listed = [b'\'', b'-', *flag, b'\''];
+            self.entries.extend(apart.iter().chain([&listed]).map(|at| (gram(*at), OPTION)));
+        }
+        for flag in GLUED {
             for before in b" \"'" {
-                let after = (b' '..=b'~').map(|byte| byte | 0x20).collect::<BTreeSet<u8>>();
-                let grams = after.into_iter().map(|after| gram([*before, b'-', flag, after]));
+                let grams = (b'!'..=b'~').map(|next| gram([*before, b'-', *flag, next]));
                 self.entries.extend(grams.map(|gram| (gram, OPTION)));
             }
         }

@@ -86,6 +86,9 @@ impl Finder<'_> {
         let before = text.get(start.saturating_sub(24)..start).unwrap_or_default();
         let Some(before) = before.strip_suffix(b" ") else { return kind };
         let word = CharSet::of(b"A-Za-z").run_back(before);
+        if word == 0 {
+            return kind;
+        }
         let first = start - 1 - word;
         match self.rules.kind(text.get(first..start + name.len()).unwrap_or_default()) {
             Kind::Unknown => kind,
@@ -132,8 +135,7 @@ impl Finder<'_> {
             value = second;
         }
         let secret = cursor.text.get(value.start..value.end).unwrap_or_default();
-        let before = line_before(cursor.text, name_start);
-        let place = Place { before, joint, in_query, below };
+        let place = Place { text: cursor.text, name_start, joint, in_query, below };
         if !self.is_secret(secret, name, kind, &value, place) {
             return Ok(None);
         }
@@ -158,7 +160,8 @@ impl Finder<'_> {
         value: &Value,
         place: Place<'_>,
     ) -> bool {
-        let Place { before, joint, in_query, below } = place;
+        let Place { joint, in_query, below, .. } = place;
+        let before = || line_before(place.text, place.name_start);
         work::read(secret.len());
         let is_number = secret.iter().all(|b| b.is_ascii_digit() || b".,%eE+-_".contains(b));
         // The most common case first: a count of tokens.
@@ -229,7 +232,7 @@ impl Finder<'_> {
             _ if in_query => secret.len() >= 8 && entropy::is_suspicious(secret),
             _ if names_pass(name) => {
                 entropy::is_passwordlike(secret)
-                    || secret.len() >= 6 && speaks_of_user(before)
+                    || secret.len() >= 6 && speaks_of_user(before())
                     || looks_odd(secret)
             }
             _ => secret.len() >= 8 && (entropy::is_suspicious(secret) || self.is_pair(secret)),
@@ -240,11 +243,11 @@ impl Finder<'_> {
         match joint {
             // wandb login 0123…
             Joint::Blank
-                if value.quoted && ends_with(name, b"password") && is_statement(before) =>
+                if value.quoted && ends_with(name, b"password") && is_statement(before()) =>
             {
                 true
             }
-            Joint::Blank if names_pass(name) && is_set(before) => strong,
+            Joint::Blank if names_pass(name) && is_set(before()) => strong,
             Joint::Blank if names_pass(name) && kind == Kind::Maybe => {
                 entropy::is_passwordlike(secret) && entropy::is_suspicious(secret)
             }
@@ -292,8 +295,8 @@ impl Value {
 /// What is around a value.
 #[derive(Clone, Copy)]
 struct Place<'t> {
-    /// The line before the name, as far as it matters.
-    before: &'t [u8],
+    text: &'t [u8],
+    name_start: usize,
     joint: Joint,
     in_query: bool,
     /// It stands alone on the line below.

@@ -91,6 +91,9 @@ const TOOLS: [Tool; 22] = [
 /// Letters of options that say where to look.
 pub(crate) const FLAGS: &[u8] = b"pPaAwUuXNk";
 
+/// Those whose password may follow without a blank.
+pub(crate) const GLUED: &[u8] = b"pPw";
+
 /// Programs and statements that say where to look, and have their password at a place.
 pub(crate) const VERBS: [&[u8; 4]; 19] = [
     b"rclo", b"iini", b"snyk", b"vaul", b"pdo-", b"mysq", b"o-se", b"mc a", b"mc c", b"rabb",
