@@ -10,10 +10,12 @@ fn some_history(private: &Private) -> Vec<String> {
 }
 
 /// Verifies a changed copy of the log, as evidence is: away from the supervisor,
-/// with the head that it knows.
+/// with the head and the checkpoints that it knows.
 fn verdict(private: &Private, lines: &[String]) -> fetchml_tests::Output {
     let copy = private.project().join("copy.log");
     std::fs::write(&copy, lines.iter().map(|l| format!("{l}\n")).collect::<String>()).unwrap();
+    let checkpoints = private.audit_segment().with_extension("notes");
+    std::fs::copy(checkpoints, private.project().join("copy.notes")).unwrap();
     std::fs::copy(private.dir().join("log/audit/head"), private.project().join("head")).unwrap();
     private.ctl(["audit", "verify", "--file", copy.to_str().unwrap()])
 }
