@@ -105,6 +105,7 @@ fn written(field: &str) -> &str {
     match field {
         "max_runtime_usec" => "max_runtime_hours",
         "stop_grace_usec" => "stop_grace_seconds",
+        "terminals" => "root.terminals",
         "tmp_bytes" => "root.tmp_size",
         "shm_bytes" => "root.shm_size",
         "open_files" => "limits.open_files",

@@ -20,6 +20,7 @@ fn keys_paths_variables_and_calls_are_told_in_a_fixed_order() {
     after.network_mode = Network::Loopback;
     after.pids = 64;
     after.shm_bytes = 3 << 29;
+    after.terminals = true;
     after.memory_bytes = Some(4 << 30);
     after.max_runtime_usec = 1_800_000_000;
     after.allowed_caps = vec!["CAP_SYS_NICE".to_owned()];
@@ -44,6 +45,7 @@ fn keys_paths_variables_and_calls_are_told_in_a_fixed_order() {
             "Key max_runtime_hours: 24 → 0.5",
             "Key network_mode: none → loopback",
             "Key root.shm_size: 2GiB → 1536MiB",
+            "Key root.terminals: false → true",
             "Capability CAP_SYS_NICE: - → kept",
             "Path /opt: shown where there is one → -",
             "Variable TEAM: - → a",

@@ -118,6 +118,7 @@ fn paths_are_explained_by_what_covers_them() {
     assert_eq!(verdict("/etc/hostname", Access::Read), Verdict::Allowed);
     for (name, remedy) in [
         ("/dev/nvidia0", "root.devices"),
+        ("/dev/ptmx", "root.terminals"),
         ("/sys/class/net", "root.show"),
         ("/sys/kernel/x", "no profile may show it"),
         ("/data", "--mount"),
@@ -126,6 +127,22 @@ fn paths_are_explained_by_what_covers_them() {
         assert!(told.ends_with(remedy) && told.contains("ENOENT"), "{name}: {told}");
     }
     assert_eq!(verdict("/usrx", Access::Read), Verdict::Denied);
+}
+
+#[test]
+fn a_terminal_is_explained_by_the_key_that_gives_it() {
+    let library = Library::load::<&Path>(&[]).expect("the vendor's policies are valid");
+    let profile = library.profile("notebook").expect("it exists");
+    for name in ["/dev/ptmx", "/dev/pts", "/dev/pts/0"] {
+        let told = path(&profile, name, Access::Read);
+        assert_eq!((told.verdict, told.by), (Verdict::Allowed, By::Profile), "{name}");
+        assert_eq!(told.rule.expect("a key gives it").key, "root.terminals");
+    }
+    let verdict = |name: &str, access| path(&profile, name, access).verdict;
+    assert_eq!(verdict("/dev/pts/0", Access::Write), Verdict::Allowed);
+    assert_eq!(verdict("/dev/pts", Access::Write), Verdict::Denied);
+    assert_eq!(verdict("/dev/ptmx", Access::Execute), Verdict::Denied);
+    assert_eq!(verdict("/dev/tty", Access::Read), Verdict::Denied);
 }
 
 #[test]

@@ -83,6 +83,8 @@ fn the_other_profiles_are_what_they_say() {
     assert_eq!(profile("notebook").networks[..], [Network::None, Network::Loopback]);
     assert_eq!(profile("notebook").network_mode, Network::Loopback);
     assert_eq!(profile("debug").network_mode, Network::None);
+    let with_terminals: Vec<_> = library.names().filter(|name| profile(name).terminals).collect();
+    assert_eq!(with_terminals, ["debug", "notebook"]);
     let gpu = profile("gpu");
     assert!(gpu.devices.iter().all(|shown| shown.optional), "it runs where there is none");
     assert!(gpu.devices.iter().any(|shown| crate::devices::matches(&shown.path, "/dev/nvidia0")));

@@ -55,6 +55,9 @@ pub struct Profile {
     /// Character devices shown at the same place (`[root] devices`), in order;
     /// patterns of [`crate::devices::matches`].
     pub devices: Vec<Shown>,
+    /// Whether a job has pseudo-terminals, of its own alone (`[root] terminals`).
+    #[serde(default)]
+    pub terminals: bool,
     /// Size of the private /tmp in bytes (`[root] tmp_size`).
     pub tmp_bytes: u64,
     /// Size of the private /dev/shm in bytes (`[root] shm_size`).

@@ -34,8 +34,16 @@ const KEYS: [&str; 20] = [
     "limits",
     "env",
 ];
-const ROOT_KEYS: [&str; 7] =
-    ["show", "show_optional", "hide", "devices", "devices_optional", "tmp_size", "shm_size"];
+const ROOT_KEYS: [&str; 8] = [
+    "show",
+    "show_optional",
+    "hide",
+    "devices",
+    "devices_optional",
+    "terminals",
+    "tmp_size",
+    "shm_size",
+];
 const CALL_KEYS: [&str; 1] = ["allow"];
 const LIMIT_KEYS: [&str; 9] =
     ["open_files", "pids", "memory", "cpus", "cpuset", "disk", "log", "cpu_weight", "io_weight"];
@@ -68,6 +76,7 @@ pub(crate) struct Draft {
     pub(crate) show: Vec<Shown>,
     pub(crate) hide: Vec<String>,
     pub(crate) devices: Vec<Shown>,
+    pub(crate) terminals: Option<bool>,
     pub(crate) tmp_bytes: Option<u64>,
     pub(crate) shm_bytes: Option<u64>,
     pub(crate) open_files: Option<u64>,
@@ -153,6 +162,7 @@ impl Reader<'_> {
         };
         if let Some(root) = self.value(table, "", "root", value::subtable) {
             self.known(root, "root.", &ROOT_KEYS);
+            draft.terminals = self.value(root, "root.", "terminals", value::switch);
             draft.tmp_bytes = self.value(root, "root.", "tmp_size", value::tmpfs_size);
             draft.shm_bytes = self.value(root, "root.", "shm_size", value::tmpfs_size);
             self.show(root, "show", false, paths::check, &mut draft.show);

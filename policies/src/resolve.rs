@@ -108,8 +108,8 @@ fn inherit(to: &mut Draft, from: &Draft) -> Result<(), Problem> {
     }
     take! {
         description network_mode read_only_root no_new_privileges drop_all_caps allowed_caps user_ns
-        run_as_uid run_as_gid seccomp_profile denials quiet_calls max_runtime_usec landlock stop_grace_usec tmp_bytes
-        shm_bytes open_files pids memory_bytes cpus cpuset disk_bytes log_bytes cpu_weight io_weight
+        run_as_uid run_as_gid seccomp_profile denials quiet_calls max_runtime_usec landlock stop_grace_usec terminals
+        tmp_bytes shm_bytes open_files pids memory_bytes cpus cpuset disk_bytes log_bytes cpu_weight io_weight
     }
     Ok(())
 }
@@ -178,6 +178,7 @@ fn complete(name: &str, draft: Draft, problems: &mut Vec<Problem>) -> Option<Pro
         stop_grace_usec: stop_grace_usec?,
         show: draft.show,
         devices: draft.devices,
+        terminals: draft.terminals.unwrap_or(false),
         tmp_bytes: tmp_bytes?,
         shm_bytes: shm_bytes?,
         open_files: open_files?,

@@ -48,6 +48,11 @@ class Context:
         """Profiles under which a job may look into its own processes."""
         return self.profile in ("notebook", "debug")
 
+    @property
+    def terminals(self):
+        """Profiles under which a job has pseudo-terminals of its own."""
+        return self.profile in ("notebook", "debug")
+
 
 class Want:
     """An expectation that is more than a list of words."""

@@ -23,6 +23,10 @@ use std::ffi::CStr;
 
 const NO_ESCALATION: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
+/// Who opens a terminal owns it. One job may not use up those of all others; the
+/// kernel keeps the host's own apart (`kernel.pty.reserve`).
+const TERMINALS: &CStr = c"mode=600,ptmxmode=666,max=64";
+
 pub(super) fn assemble_root(plan: &Plan, times: &mut LaunchTimes) -> Result<(), Failure> {
     // Nothing is shared in the launcher's namespaces. If that were ever wrong,
     // what follows would happen on the host.
@@ -34,6 +38,9 @@ pub(super) fn assemble_root(plan: &Plan, times: &mut LaunchTimes) -> Result<(), 
     let flags = NO_ESCALATION.union(MountFlags::NOEXEC);
     let shm = mount(c"tmpfs", c"dev/shm", c"tmpfs", flags, plan.shm_options.as_c_str());
     Step::SharedMemory.of(shm)?;
+    if plan.terminals {
+        Step::Terminals.of(terminals())?;
+    }
     times.pass(Mark::Temporary);
     work(plan)?;
     Step::Outputs.of(attach(plan.outputs.as_fd(), CWD, c"outputs"))?;
@@ -47,6 +54,13 @@ pub(super) fn assemble_root(plan: &Plan, times: &mut LaunchTimes) -> Result<(), 
 /// Attaches a detached mount at a path of our own making.
 fn attach(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, at: &CStr) -> Result<(), Errno> {
     move_mount(mount, c"", dir, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+/// An instance of devpts that holds the terminals of this job alone: each mount is one
+/// (Linux 4.7). Their nodes must work as devices, and are all that can be in there.
+fn terminals() -> Result<(), Errno> {
+    let flags = MountFlags::NOSUID.union(MountFlags::NOEXEC);
+    mount(c"devpts", c"dev/pts", c"devpts", flags, TERMINALS)
 }
 
 /// `/work`: the project as the lower layer, the job's own directory above it, so

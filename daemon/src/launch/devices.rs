@@ -37,6 +37,13 @@ pub(super) fn show_usual(host: &HostView, root: &Path) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Where a job's own pseudo-terminals are mounted, and the link by which they are
+/// opened. A node of the host in its place would look for them where it came from.
+pub(super) fn lead_to_terminals(root: &Path) -> io::Result<()> {
+    fs::create_dir(root.join("dev/pts"))?;
+    symlink("pts/ptmx", root.join("dev/ptmx"))
+}
+
 /// Shows one character device, with `number` if that is known.
 pub(super) fn show(
     host: &HostView,

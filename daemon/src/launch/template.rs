@@ -186,6 +186,9 @@ fn build(
         }
     }
     devices::show_usual(host, root)?;
+    if profile.terminals {
+        devices::lead_to_terminals(root).map_err(io("dev/pts"))?;
+    }
     for path in &skeleton.devices {
         devices::show(host, root, path, None)?;
     }

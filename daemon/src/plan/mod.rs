@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     /// Mount options of /tmp and /dev/shm.
     pub(crate) tmp_options: CString,
     pub(crate) shm_options: CString,
+    /// Whether the job has pseudo-terminals of its own.
+    pub(crate) terminals: bool,
     /// What is mounted at /work, or with an overlay the area that its upper layer
     /// is in.
     pub(crate) work: OwnedFd,
@@ -241,6 +243,7 @@ pub(crate) fn build(
         },
         tmp_options: tmpfs_options("tmp_size", profile.tmp_bytes)?,
         shm_options: tmpfs_options("shm_size", profile.shm_bytes)?,
+        terminals: profile.terminals,
         work,
         overlay,
         outputs,
@@ -426,10 +429,11 @@ fn layers(
         true => "masked /proc (entries of its own processes can be written, for CUDA)",
         false => "masked /proc",
     };
+    let terminals = if profile.terminals { ", pseudo-terminals of its own" } else { "" };
     let (uid, outside) = (profile.run_as_uid, plan.account.host_id().number());
     vec![
         held("namespaces", format!("mount, pid, {own_network}ipc, uts, cgroup, user")),
-        held("root", format!("read-only, pivoted, {proc}, minimal /dev")),
+        held("root", format!("read-only, pivoted, {proc}, minimal /dev{terminals}")),
         held("network", network.into()),
         held("ids", format!("uid {uid} inside is host uid {outside}, no groups")),
         held("capabilities", capability_words(profile)),

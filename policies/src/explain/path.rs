@@ -122,6 +122,19 @@ pub fn path(profile: &Profile, path: &str, access: Access) -> Explanation {
         };
         return explain(verdict, outcome.to_owned(), By::Profile, Some(grounds));
     }
+    if profile.terminals && is_of_terminals(&normal) {
+        let grounds = Grounds {
+            file: profile.name.clone(),
+            key: "root.terminals".to_owned(),
+            reason: "gives the job pseudo-terminals of its own".to_owned(),
+        };
+        let (verdict, outcome) = match (access, normal.as_str()) {
+            (Access::Execute, _) => (Verdict::Denied, "is a device"),
+            (Access::Write, PTS) => (Verdict::Denied, "the kernel alone makes entries there"),
+            _ => (Verdict::Allowed, "a pseudo-terminal of the job's own; it sees no others"),
+        };
+        return explain(verdict, outcome.to_owned(), By::Profile, Some(grounds));
+    }
     if let Some(cover) = masks::cover(&normal) {
         let outcome =
             format!("{cover} covers it in every job: it tells of the machine, or acts on it");
@@ -164,6 +177,9 @@ pub fn path(profile: &Profile, path: &str, access: Access) -> Explanation {
         }
         (false, _) => {
             let remedy = match &normal {
+                terminal if is_of_terminals(terminal) => {
+                    "a profile gives a job terminals of its own with root.terminals"
+                }
                 device if within(device, "/dev") => "a profile shows devices with root.devices",
                 kernel if within(kernel, "/sys") && paths::check(kernel).is_err() => {
                     "no profile may show it"
@@ -195,6 +211,13 @@ fn normal(path: &str) -> String {
 
 fn within(path: &str, base: &str) -> bool {
     path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Where a job's pseudo-terminals are.
+const PTS: &str = "/dev/pts";
+
+fn is_of_terminals(path: &str) -> bool {
+    path == "/dev/ptmx" || within(path, PTS)
 }
 
 /// Whether it lies in /proc, in the entry of a process of the job. Process 1 is the

@@ -1,13 +1,18 @@
 """/dev: five nodes that behave, the usual links, shared memory, and nothing else."""
 
+import fcntl
 import mmap
 import os
 import stat
+import struct
+import termios
 
 from harness import Want, attempt, call, exists, opened, read
 
 NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9)}
 OTHERS = {"fd", "stdin", "stdout", "stderr", "shm"}
+#: Where a profile gives a job terminals of its own.
+OF_TERMINALS = {"ptmx", "pts"}
 ABSENT = (
     "mem", "kmem", "port", "kmsg", "console", "tty", "tty0", "tty1", "ttyS0", "ptmx", "pts", "pts/0", "vcs", "vcsa", "fuse", "kvm", "loop0",
     "loop-control", "sda", "sda1", "vda", "nvme0", "nvme0n1", "dm-0", "mapper", "mapper/control", "disk", "block", "char", "cuse", "uinput", "uhid", "input", "input/event0",
@@ -21,9 +26,10 @@ GPU = ("nvidia0", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset
 def run(probe, context):
     check = probe.check
     gpu = context.profile == "gpu" or context.cuda
+    others = OTHERS | OF_TERMINALS if context.terminals else OTHERS
     names = set(os.listdir("/dev"))
-    check("nothing-else", "[]", sorted(n for n in names - set(NODES) - OTHERS if not (gpu and n.startswith(("nvidia", "dri", "kfd", "infiniband")))), "every node is a way into a driver")
-    check("complete", "[]", sorted((set(NODES) | OTHERS) - names), "what programs expect")
+    check("nothing-else", "[]", sorted(n for n in names - set(NODES) - others if not (gpu and n.startswith(("nvidia", "dri", "kfd", "infiniband")))), "every node is a way into a driver")
+    check("complete", "[]", sorted((set(NODES) | others) - names), "what programs expect")
     for name, (major, minor) in NODES.items():
         path = f"/dev/{name}"
         mode = os.stat(path)
@@ -39,11 +45,14 @@ def run(probe, context):
         check(f"{name}-unlink", "EROFS|EPERM|EACCES|EBUSY", lambda p=path: os.unlink(p) or "gone", "it stays")
         check(f"{name}-exec", "EACCES|EPERM", lambda p=path: os.execv(p, [p]), "nothing to execute")
     behaviour(check)
-    for name in ABSENT:
+    for name in (n for n in ABSENT if not (context.terminals and n in OF_TERMINALS)):
         check(f"absent-{name.replace('/', '-')}", "absent", lambda n=name: exists(f"/dev/{n}"), "no hardware, no terminal, no kernel interface")
     for name in () if gpu else GPU:
         check(f"absent-{name.replace('/', '-')}", "absent", lambda n=name: exists(f"/dev/{n}"), "cards are given to who asks for one")
-    check("pty", Want("refused", lambda a: a != "opened"), lambda: attempt(terminal), "no terminals: a job has nobody to type")
+    if context.terminals:
+        terminals(check)
+    else:
+        check("pty", Want("refused", lambda a: a != "opened"), lambda: attempt(terminal), "no terminals: a job has nobody to type")
     check("not-writable", "EROFS|EACCES|EPERM", lambda: opened("/dev/probe", os.O_CREAT | os.O_WRONLY), "nothing can be added")
     check("shm-empty", Want("only this probe's", lambda a: all(n.startswith(("probe", "psm_", "sem.", "pym", "mp-")) for n in a)), lambda: os.listdir("/dev/shm"), "no segment of the host or of another job")
     check("random-ioctl", "EPERM|EACCES|EINVAL", lambda: entropy(0x5204), "the pool cannot be emptied (RNDZAPENTCNT)")
@@ -76,6 +85,42 @@ def written(path):
 def zero_map():
     with open("/dev/zero", "rb+", buffering=0) as file, mmap.mmap(file.fileno(), 4096, flags=mmap.MAP_PRIVATE) as area:
         return area[100]
+
+
+def terminals(check):
+    check("pts-empty", "['ptmx']", lambda: str(os.listdir("/dev/pts")), "no terminal of the host or of another job")
+    check("pty", "opened", lambda: attempt(terminal), "debuggers and notebooks talk to programs as a person would")
+    check("ptmx-link", "pts/ptmx", lambda: os.readlink("/dev/ptmx"), "the way to the job's own instance and to no other")
+    check("ptmx-number", [5, 2], lambda: number("/dev/pts/ptmx"), "what its name says")
+    check("pts-owner", "false", lambda: os.stat("/dev/pts").st_uid == os.getuid(), "the directory is not the job's")
+    for name, act in {
+        "create": lambda: opened("/dev/pts/probe", os.O_CREAT | os.O_WRONLY), "mkdir": lambda: os.mkdir("/dev/pts/probe") or "made",
+        "unlink": lambda: os.unlink("/dev/pts/ptmx") or "gone", "chmod": lambda: os.chmod("/dev/pts/ptmx", 0o600) or "changed",
+        "link": lambda: os.symlink("/dev/null", "/dev/pts/probe") or "made",
+    }.items():
+        check(f"pts-{name}", "EROFS|EACCES|EPERM", act, "the kernel alone makes entries there")
+    ours, theirs = os.openpty()
+    try:
+        check("pty-name", "/dev/pts/0", lambda: os.ttyname(theirs), "the first of its own instance")
+        check("pty-seen", "['0', 'ptmx']", lambda: str(sorted(os.listdir("/dev/pts"))), "it alone")
+        check("pty-number", [136, 0], lambda: number("/dev/pts/0"), "what its name says")
+        check("pty-owner", str(os.getuid()), lambda: str(os.fstat(theirs).st_uid), "who opens one owns it")
+        check("pty-mode", "0o600", lambda: oct(stat.S_IMODE(os.fstat(theirs).st_mode)), "and nobody else uses it")
+        check("pty-size", "ok", lambda: fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0)) and "ok", "programs draw by it")
+        check("pty-exec", "EACCES|EPERM", lambda: os.execv("/dev/pts/0", ["x"]), "nothing to execute")
+        for name, request in {"TIOCSTI": 0x5412, "TIOCLINUX": 0x541C, "TIOCSETD": 0x5423, "TIOCCONS": 0x541D}.items():
+            for fd, what in ((ours, "ours"), (theirs, "theirs")):
+                for high in (0, 1 << 32):
+                    check(f"pty-{name}-{what}-{high >> 32}", "EPERM", lambda r=request | high, f=fd: call(16, f, r, b"x"), "refused on terminals of the job's own as well")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    check("pts-empty-again", "['ptmx']", lambda: str(os.listdir("/dev/pts")), "closed is gone")
+
+
+def number(path):
+    device = os.stat(path).st_rdev
+    return [os.major(device), os.minor(device)]
 
 
 def terminal():

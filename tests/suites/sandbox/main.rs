@@ -23,6 +23,7 @@ mod redacted;
 mod refused;
 mod resident;
 mod resources;
+mod terminals;
 
 use fetchml_tests::{Private, available};
 

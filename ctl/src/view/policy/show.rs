@@ -117,6 +117,9 @@ fn mounts(page: &mut Page, profile: &Profile) {
         "/dev/shm",
         &format!("private, in memory, at most {}, no programs", size(profile.shm_bytes)),
     );
+    if profile.terminals {
+        page.line("/dev/pts", "pseudo-terminals of the job's own");
+    }
     page.head("shown of the host, read-only");
     for shown in &profile.show {
         page.line(&shown.path, if shown.optional { "where there is one" } else { "" });
