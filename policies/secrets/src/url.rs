@@ -38,7 +38,10 @@ pub(crate) fn user_info(text: &[u8], start: usize, last: bool) -> UserInfo {
             _ => {}
         }
     }
-    if end.is_none() && !last && rest.len() < 512 {
+    // An `@` that is yet to come may say otherwise of what seemed to be the end.
+    let seen = end.map_or(512, |end| if host_begins.is_none() { end + WINDOW_BYTES } else { end });
+    let may_go_on = end.is_none_or(|end| has_colon(rest.get(..end).unwrap_or_default()));
+    if may_go_on && !last && rest.len() < seen && !is_over(rest, end) {
         return UserInfo::Open;
     }
     let Some(at) = host_begins else { return UserInfo::None };
@@ -54,6 +57,22 @@ pub(crate) fn user_info(text: &[u8], start: usize, last: bool) -> UserInfo {
     }
 }
 
+/// How far ahead an `@` is looked for.
+const WINDOW_BYTES: usize = 48;
+
+/// A user and the beginning of a password, not a host and its port.
+fn has_colon(before: &[u8]) -> bool {
+    let colon = before.iter().position(|byte| *byte == b':');
+    let after = colon.and_then(|colon| before.get(colon + 1..));
+    after.is_some_and(|after| after.is_empty() || !after.iter().all(u8::is_ascii_digit))
+}
+
+/// Whether something that no URL goes on behind has been seen.
+fn is_over(rest: &[u8], end: Option<usize>) -> bool {
+    let behind = end.and_then(|end| rest.get(end..)).unwrap_or_default();
+    behind.iter().any(|byte| b" \t\r\n\"'<>`".contains(byte))
+}
+
 /// A password may have a slash that should have been escaped: then an `@` follows
 /// soon, after a colon, and before anything that ends a URL.
 fn later_at(rest: &[u8], slash: usize) -> bool {
@@ -64,7 +83,7 @@ fn later_at(rest: &[u8], slash: usize) -> bool {
     if after_colon.iter().all(u8::is_ascii_digit) {
         return false;
     }
-    let window = rest.get(slash..(slash + 48).min(rest.len())).unwrap_or_default();
+    let window = rest.get(slash..(slash + WINDOW_BYTES).min(rest.len())).unwrap_or_default();
     let stop = window.iter().position(|b| b" \t\r\n\"'<>`?".contains(b)).unwrap_or(window.len());
     window.get(..stop).unwrap_or_default().contains(&b'@')
 }
@@ -79,7 +98,7 @@ fn is_inside(rest: &[u8], at: usize) -> bool {
     if before.contains(&b'@') || !before.contains(&b':') {
         return false;
     }
-    let window = rest.get(at..(at + 48).min(rest.len())).unwrap_or_default();
+    let window = rest.get(at..(at + WINDOW_BYTES).min(rest.len())).unwrap_or_default();
     let stop = window.iter().position(|b| b" \t\r\n\"'<>`/".contains(b)).unwrap_or(window.len());
     window.get(..stop).unwrap_or_default().contains(&b'@')
 }

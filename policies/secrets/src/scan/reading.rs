@@ -253,6 +253,8 @@ pub(super) fn read_value(
                 match rest.get(at + run) {
                     None if !cursor.last => return Err(Short),
                     Some(next) if *next == quote && run <= slashes => break at,
+                    // What ends a line ends it, escaped or not.
+                    Some(b'\n' | b'\r') => at += run,
                     _ => at += run + usize::from(slashes == 0 && run % 2 == 1),
                 }
             }
@@ -398,7 +400,14 @@ fn unquoted(
     };
     let behind = rest.get(at..).unwrap_or_default();
     let in_sentence = match behind {
-        [b' ', next, ..] => next.is_ascii_alphabetic() && !begins_pair(behind, 1),
+        [b' ', next, ..] => {
+            let word = NAME.run(behind.get(1..MAX_NAME_BYTES).unwrap_or(&behind[1..]));
+            let matters = !matches!(joint, Joint::Sign { spaced: false } | Joint::Option);
+            if matters && word + 1 == behind.len() && !cursor.last {
+                return Err(Short);
+            }
+            next.is_ascii_alphabetic() && !begins_pair(behind, 1)
+        }
         [b' '] | [] if !cursor.last => return Err(Short),
         _ => false,
     };

@@ -104,6 +104,9 @@ pub(super) fn skip_number(cursor: &mut Cursor<'_>) -> Result<(), Short> {
 pub(super) fn step_down(cursor: &mut Cursor<'_>) -> Result<bool, Short> {
     let rest = cursor.rest();
     let blanks = CharSet::of(b" \t\r\n").run(rest.get(..64).unwrap_or(rest));
+    if blanks == rest.len() && blanks < 64 && !cursor.last {
+        return Err(Short);
+    }
     let lines = rest.get(..blanks).unwrap_or_default().iter().filter(|b| **b == b'\n').count();
     if !(1..=2).contains(&lines) {
         return Ok(false);

@@ -59,6 +59,9 @@ fn passwords_on_command_lines_and_in_announcements() {
         ("array(1) { [\"secret\"]=> string(12) \"fd3f14ca759e\" }", "fd3f14ca759e"),
         ("withEnv [NEXUS_PASS=JVvzyEUSJEqWFuCidIO, N=45]", "JVvzyEUSJEqWFuCidIO"),
         ("VNC desktop :22 password is QgZoufvR", "QgZoufvR"),
+        ("password = \"abc12345\\\nnext", "abc12345"),
+        ("to http://bob:gh9o#3g1MkmBZ8hc@github.org/x", "gh9o#3g1MkmBZ8hc"),
+        ("ADMIN_TOKEN:\r\n AvuylxqNQ-FJOneE30iegNTf5wW\n", "AvuylxqNQ-FJOneE30iegNTf5wW"),
         ("body: %7B%22password%22%3A%22HdiW-r1lb%22%7D", "HdiW-r1lb"),
         ("{'auth': {'pw': 'Walnut22!'}}", "Walnut22!"),
         (
