@@ -2,6 +2,7 @@
 
 use super::directory::{Directory, HeadFile};
 use super::notes::{Notes, State};
+use super::remembered::EndFile;
 use super::{AuditError, clock};
 use fetchml_api::audit::merkle::Tree;
 use fetchml_api::audit::{Chain, Checkpoint, Head, Kind, NewRecord, Note, SigningKey};
@@ -38,7 +39,7 @@ pub(super) struct Log {
     pub(super) segment: File,
     pub(super) head_file: HeadFile,
     /// The head once more, elsewhere.
-    pub(super) remembered: Option<HeadFile>,
+    pub(super) remembered: Option<EndFile>,
     pub(super) chain: Chain,
     /// Over all records, those of other segments as well.
     pub(super) tree: Tree,
@@ -157,6 +158,13 @@ impl Log {
         let head = self.chain.head();
         self.head_file.write(head)?;
         self.remembered.as_ref().map_or(Ok(()), |file| file.write(head))
+    }
+
+    /// Nothing is written after this.
+    pub(super) fn close(&mut self) -> Result<(), AuditError> {
+        self.checkpoint(Kind::Stop)?;
+        let head = self.chain.head();
+        self.remembered.as_ref().map_or(Ok(()), |file| file.close(head))
     }
 
     /// Does something with the checkpoints, which say what the log is now.

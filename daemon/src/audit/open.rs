@@ -73,6 +73,7 @@ pub(super) fn open(
     past.expect_sealed(&directory)?;
     past.expect_known(&directory, remembered)?;
     let found = past.verify_last(&directory, anchor)?;
+    past.expect_nothing_after(&directory, found.end, remembered)?;
     let mirrored = match options.journald {
         true => mirror::compare(&directory, &past, &found)?,
         false => None,
@@ -129,7 +130,7 @@ pub(super) fn open(
     note_opening(&mut log, &opening, mirrored.record())?;
     log.start(&key)?;
     if let Some(file) = &options.end_file {
-        let remembered = Remembered { log_id, head: log.head() };
+        let remembered = Remembered { log_id, head: log.head(), closed: false };
         log.remembered = Some(remembered.begin(file)?);
     }
     let report = OpenReport {
@@ -237,7 +238,7 @@ fn note_opening(
         if let Some((key, _)) = new_key {
             record = record.detail("key", key);
         }
-        if let Some(Remembered { log_id, head }) = remembered {
+        if let Some(Remembered { log_id, head, .. }) = remembered {
             record = record.detail(REPLACES, log_id).detail("replaced_end", head.seq);
         }
         records.push(record);

@@ -182,21 +182,93 @@ impl Past {
                 directory.damaged(format!("nothing signs {name}: its checkpoints are missing"))
             );
         }
-        let Some(Remembered { log_id: known, head }) = remembered else { return Ok(()) };
+        let Some(Remembered { log_id: known, head, .. }) = remembered else { return Ok(()) };
         if known == log_id {
             let from = "what the supervisor remembers elsewhere";
-            self.marks.push(Mark::of_head(head, from));
-            return Ok(());
+            let mark = Mark::of_head(head, from);
+            // It lags behind after a power cut: the record may be in an earlier segment.
+            let begin = self.seal_of(number.wrapping_sub(1)).map_or(0, |seal| seal.size);
+            if head.seq > begin {
+                self.marks.push(mark);
+                return Ok(());
+            }
+            return self.expect_record(directory, mark);
         }
         // It was killed before it could remember this one instead.
-        if opening.is_all && opening.replaces == Some(known) {
+        let is_begun = self.segments.len() == 1 && opening.is_all && opening.begins;
+        if is_begun && opening.replaces == Some(known) {
             return Ok(());
         }
         Err(directory.damaged(format!(
             "this is log {log_id}, but log {known} was written last, up to record {}: put that \
-             one back",
+             one back, or remove audit.end beside the supervisor's state if you know why",
             head.seq
         )))
+    }
+
+    /// A record of an earlier segment is the one that is known.
+    fn expect_record(&self, directory: &Directory, mark: Mark) -> Result<(), AuditError> {
+        if mark.seq == 0 {
+            return Ok(());
+        }
+        let missing =
+            || directory.damaged(format!("record {} was written and is missing", mark.seq));
+        let seal = self.seals.iter().find(|seal| seal.size >= mark.seq).ok_or_else(missing)?;
+        let number = seal.sealed.as_ref().ok_or_else(missing)?.segment;
+        let before = self.seal_of(number.wrapping_sub(1));
+        let beginning = before.and_then(|seal| {
+            Some(Beginning {
+                log_id: seal.log_id,
+                before: Head { seq: seal.size, hash: seal.head },
+                tree: Tree::from_peaks(seal.size, seal.sealed.as_ref()?.peaks.clone())?,
+                pruned: false,
+            })
+        });
+        let known = Anchor::AtLeast(Head { seq: seal.size, hash: seal.head });
+        let verifier = match beginning {
+            Some(beginning) => Verifier::beginning(known, beginning),
+            None => Verifier::new(known),
+        };
+        let mut verifier = verifier.comparing(vec![mark]);
+        let name = segment_name(number);
+        let mut file = directory.open_to_read(&name)?;
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let read = file.read(&mut buffer);
+            match read.map_err(AuditError::io("read", directory.path().join(&name)))? {
+                0 => break,
+                n => verifier.feed(&buffer[..n]),
+            }
+        }
+        match verifier.finish().verdict {
+            Verdict::Intact => Ok(()),
+            bad => Err(directory.damaged(format!("{bad} (in {name})"))),
+        }
+    }
+
+    /// A log that was closed ends where it ended then.
+    pub(super) fn expect_nothing_after(
+        &self,
+        directory: &Directory,
+        end: Option<Head>,
+        remembered: Option<Remembered>,
+    ) -> Result<(), AuditError> {
+        let end = end.map_or(0, |end| end.seq);
+        match remembered {
+            Some(Remembered { head, closed: true, log_id })
+                if end > head.seq
+                    && self.trail.last().is_some_and(|last| last.log_id == log_id) =>
+            {
+                Err(directory.damaged(format!(
+                    "the log was closed after record {}, and the records from {} on were not \
+                     written by the supervisor (or an older state directory was put back: then \
+                     remove audit.end from it)",
+                    head.seq,
+                    head.seq + 1
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The segment that is written.
@@ -346,6 +418,8 @@ struct Opened {
     replaces: Option<Id128>,
     /// There is nothing but what the opening of a log records.
     is_all: bool,
+    /// The first of them begins the log.
+    begins: bool,
 }
 
 impl Opened {
@@ -362,6 +436,7 @@ impl Opened {
             let Some(Ok(record)) = line.map(Record::parse) else { return Ok(opened) };
             if opened.log_id.is_none() {
                 opened.log_id = Some(record.log_id);
+                opened.begins = record.seq == 1 && *record.event == *Event::LogOpened.name();
                 opened.replaces =
                     record.details.get(&Text::from(REPLACES)).and_then(|id| id.parse().ok());
             }

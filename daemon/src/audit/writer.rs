@@ -96,7 +96,7 @@ impl Writer {
     fn close(&mut self) {
         let closed = match self.failure.take() {
             Some(failure) => Err(failure.why),
-            None => self.log.checkpoint(Kind::Stop).map(drop),
+            None => self.log.close(),
         };
         if let Err(why) = &closed {
             tracing::error!(error = %why, "the audit log could not be closed with a checkpoint");
@@ -265,7 +265,8 @@ impl Writer {
             .detail("seconds", failure.since.elapsed().as_secs())
             .detail("refused", failure.refused)
             .detail("reason", &failure.why);
-        let resumed = self.log.reopen().and_then(|()| {
+        // What else must be written first: no record says that it works when it does not.
+        let resumed = self.log.reopen().and_then(|()| self.log.write_head()).and_then(|()| {
             self.journal.send(self.log.append(std::iter::once(&gap))?.records());
             self.log.write_head()
         });

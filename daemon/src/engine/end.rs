@@ -60,7 +60,7 @@ impl Engine {
             tokio::time::sleep(RETRY_PAUSE).await;
         }
         let Some(mut record) = self.live().record(id).cloned() else { return Vec::new() };
-        let ended_usec = ended_usec(&record, &report, now_usec());
+        let ended_usec = ended_usec(&record, &report, self.begun_usec, now_usec());
         let attempt = take_end(&mut record, report, ended_usec);
         let ended = Ended { attempt, ran: self.give_back(id, ended_usec) };
         match self.what_next(&mut record) {
@@ -193,10 +193,11 @@ impl Engine {
     }
 }
 
-/// When it ended, as its report says: that may be long before a supervisor reads it. But
-/// no report makes a job end before it was submitted or in time to come.
-fn ended_usec(record: &JobRecord, report: &ExitReport, now_usec: u64) -> u64 {
-    let possible = record.submitted_usec..=now_usec;
+/// When it ended. While a supervisor ran it saw that. Of a job that ended before this one
+/// began, the report says when; its word counts within what is possible.
+fn ended_usec(record: &JobRecord, report: &ExitReport, begun_usec: u64, now_usec: u64) -> u64 {
+    let started = record.started_usec.unwrap_or(record.submitted_usec);
+    let possible = started..=begun_usec.min(now_usec);
     if possible.contains(&report.finished_usec) { report.finished_usec } else { now_usec }
 }
 

@@ -113,6 +113,8 @@ pub struct Engine {
     draining: AtomicBool,
     recovering: AtomicBool,
     denials: Denials,
+    /// What ended before, no supervisor of this run saw end.
+    begun_usec: u64,
 }
 
 impl Engine {
@@ -134,6 +136,7 @@ impl Engine {
             draining: AtomicBool::new(false),
             recovering: AtomicBool::new(false),
             denials: Denials::default(),
+            begun_usec: now_usec(),
         });
         engine.measure();
         engine

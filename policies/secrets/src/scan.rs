@@ -129,6 +129,7 @@ impl Finder<'_> {
                 Found::Open(secret) => return self.wait(text, from, hit, secret, spans),
                 Found::Yes(span) => Span { start: span.start.max(from), ..span },
             };
+            self.between(text, hit + 1, span.start, from, spans);
             let (end, open) = self.reach(text, hit + 1, span.end, last);
             if let Some(held) = open {
                 if !is_long || held <= span.start {
@@ -160,6 +161,26 @@ impl Finder<'_> {
         let from = spans.last().map_or(from, |span| span.end.max(from));
         let until = self.undecided_tail(text, at.max(from)).min(unfinished_word(text).max(from));
         Decided { until, harmless_until: self.harmless(text, text.len(), text.len()) }
+    }
+
+    /// What stands between that by which a secret was found and the secret itself may
+    /// hold others: `mysql -h URL -pword`.
+    fn between(&self, text: &[u8], hit: usize, start: usize, from: usize, spans: &mut Vec<Span>) {
+        let text = text.get(..start).unwrap_or(text);
+        let (mut at, mut named_until) = (hit, hit);
+        let mut found = Vec::new();
+        while let Some((hit, gram)) = self.filter.next(text, at) {
+            at = hit + 1;
+            let mut carry = Carry::Nothing;
+            if let Found::Yes(span) =
+                self.decide(text, hit, gram, true, &mut named_until, &mut carry)
+                && span.end > from
+            {
+                found.push(Span { start: span.start.max(from), ..span });
+            }
+        }
+        found.sort_unstable_by_key(|span| span.start);
+        found.into_iter().for_each(|span| push(spans, span));
     }
 
     /// It takes more text to decide what is at `hit`. If it is a secret, that begins at

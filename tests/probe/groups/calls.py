@@ -156,7 +156,7 @@ def ioctls(check):
         for fd, what in ((0, "null"), (1, "pipe"), (-1, "none")):
             check(f"ioctl-{name}-{what}", "EPERM", lambda r=request, f=fd: call(16, f, r, b"x"), "typing into somebody's terminal, or changing the console")
         check(f"ioctl-{name}-high", "EPERM", lambda r=request: call(16, 0, r | 1 << 32, b"x"), "nor with a high bit that the kernel drops")
-    for name, command in {"SETLEASE": 1024, "NOTIFY": 1026}.items():
+    for name, command in {"SETLEASE": 1024, "NOTIFY": 1026, "SETDELEG": 1040}.items():
         for high in (0, 1 << 32):
             check(f"fcntl-{name}-{high >> 32}", "EPERM", lambda c=command | high: call(72, 0, c, 1), "what others do with a file is not the job's to hold up or to watch")
     for high in (0, 1 << 32):

@@ -27,6 +27,11 @@ impl Scene {
         Audit::open(&self.dir, &self.remembering()).unwrap_err().to_string()
     }
 
+    /// What is remembered now, of a log that is not closed.
+    fn as_a_power_cut_leaves_it(&self) -> String {
+        fs::read_to_string(self.end_file()).unwrap().replace("closed", "open  ")
+    }
+
     fn without_checkpoints(&self) {
         fs::remove_file(self.dir.join("000000000001.notes")).unwrap();
     }
@@ -128,15 +133,79 @@ fn a_start_that_was_killed_before_it_remembered_its_new_log_goes_on() {
 fn what_is_remembered_may_lag_behind_but_not_be_unreadable() {
     let scene = Scene::new();
     scene.write(3);
-    let earlier = fs::read(scene.end_file()).unwrap();
+    let earlier = scene.as_a_power_cut_leaves_it();
     scene.write(3);
     fs::write(scene.end_file(), earlier).unwrap();
     let end = scene.write(1).head;
     let stored = fs::read_to_string(scene.end_file()).unwrap();
-    let head = Head::from_stored(stored.split_once('\n').unwrap().1.as_bytes()).unwrap();
+    let head = &stored.split_once('\n').unwrap().1.as_bytes()[..Head::STORED_BYTES];
+    let head = Head::from_stored(head).unwrap();
     assert_eq!(head.seq, end.seq + 1);
     assert_eq!(fs::metadata(scene.end_file()).unwrap().permissions().mode() & 0o777, 0o600);
     fs::write(scene.end_file(), "nothing").unwrap();
     let words = scene.damage();
     assert!(words.contains("audit.end") && words.contains("--anchor"), "{words}");
+}
+
+#[test]
+fn what_was_added_to_a_log_that_was_closed_is_not_taken_up() {
+    let scene = Scene::new();
+    let report = scene.write(2);
+    let end = fs::read(scene.dir.join("head")).unwrap();
+    let end = Head::from_stored(&end).unwrap();
+    let origin = Origin { log_id: report.log_id, host: "h".into(), boot_id: Id128([7; 16]) };
+    let mut chain = Chain::resume(origin, end);
+    let mut bytes = scene.bytes();
+    let head = chain.append(&record(9), clock::stamp(), &mut bytes);
+    fs::write(scene.segment(), bytes).unwrap();
+    fs::write(scene.dir.join("head"), head.to_stored()).unwrap();
+    let words = scene.damage();
+    assert!(words.contains("was closed after record"), "{words}");
+}
+
+#[test]
+fn a_record_of_an_earlier_segment_is_compared_as_well() {
+    let scene = Scene::new();
+    let options = Options { segment_bytes: 2048, ..scene.remembering() };
+    let write = || {
+        let (audit, _) = Audit::open(&scene.dir, &options).unwrap();
+        for n in 0..3 {
+            append(&audit, n).unwrap();
+        }
+    };
+    write();
+    let early = scene.as_a_power_cut_leaves_it();
+    for _ in 0..4 {
+        write();
+    }
+    assert!(scene.dir.join("000000000003.log").exists());
+    // A power cut leaves it behind; that is no damage.
+    fs::write(scene.end_file(), &early).unwrap();
+    write();
+    // Another record in that place is.
+    let mut lines: Vec<String> = early.lines().map(str::to_owned).collect();
+    let (number, hash) = lines[1].split_once(' ').unwrap();
+    let digit = if hash.starts_with('a') { 'b' } else { 'a' };
+    lines[1] = format!("{number} {digit}{}", &hash[1..]);
+    fs::write(scene.end_file(), lines.join("\n") + "\n").unwrap();
+    let words = scene.damage();
+    assert!(words.contains("000000000001.log") || words.contains("rewritten"), "{words}");
+}
+
+#[test]
+fn another_log_is_not_taken_up_for_what_it_says_of_itself() {
+    let scene = Scene::new();
+    let first = scene.write(3);
+    scene.put_away("aside");
+    // It claims to replace the one that was written, in a record that does not begin a log.
+    let other = Scene::new();
+    other.write(1);
+    let (audit, _) = Audit::open(&other.dir, &other.remembering()).unwrap();
+    let claim = NewRecord::new(Event::AuditVerified, Actor::uid(0), "verify", "audit")
+        .detail("replaces", first.log_id);
+    runtime().block_on(audit.append(claim)).unwrap();
+    drop(audit);
+    fs::rename(&other.dir, &scene.dir).unwrap();
+    let words = scene.damage();
+    assert!(words.contains(&first.log_id.to_string()), "{words}");
 }

@@ -185,7 +185,7 @@ impl Finder<'_> {
             },
             _ => 0,
         };
-        self.told(text, word.start + skip, word.end)
+        self.told(text, word.start + skip, word.end, last)
     }
 
     /// A program or a statement that has its password at a place.
@@ -251,7 +251,7 @@ impl Finder<'_> {
             None
         };
         match place {
-            Some(word) => self.told(text, hit + word.start, hit + word.end),
+            Some(word) => self.told(text, hit + word.start, hit + word.end, last),
             None => Found::No,
         }
     }
@@ -269,7 +269,7 @@ impl Finder<'_> {
         }
         match word(text, hit + REST.len(), last) {
             None => Found::Open(hit),
-            Some(word) if word.after > word.end => self.told(text, word.start, word.end),
+            Some(word) if word.after > word.end => self.told(text, word.start, word.end, last),
             Some(_) => Found::No,
         }
     }
@@ -295,7 +295,7 @@ impl Finder<'_> {
         }
         match word(text, at + 1, last) {
             None => Found::Open(hit),
-            Some(word) if word.start == at + 1 => self.told(text, word.start, word.end),
+            Some(word) if word.start == at + 1 => self.told(text, word.start, word.end, last),
             Some(_) => Found::No,
         }
     }
@@ -316,7 +316,8 @@ impl Finder<'_> {
         (value.after > value.end).then_some(value)
     }
 
-    fn told(&self, text: &[u8], start: usize, end: usize) -> Found {
+    /// What is there, if it can be a secret: to its end, wherever that is.
+    fn told(&self, text: &[u8], start: usize, end: usize, last: bool) -> Found {
         let secret = text.get(start..end).unwrap_or_default();
         let is_word = secret.iter().any(u8::is_ascii_alphanumeric);
         if secret.len() < 3
@@ -329,6 +330,21 @@ impl Finder<'_> {
             return Found::No;
         }
         let rule = self.any_shape(text, start).map_or(rules::NAMED, |span| span.rule);
+        let mut end = end;
+        if end - start >= MAX_JUDGED_BYTES - MAX_COMMAND_BYTES {
+            let mark = start.checked_sub(1).and_then(|at| text.get(at)).copied();
+            let rest = text.get(end..).unwrap_or_default();
+            let ends = |byte: &u8| match mark {
+                Some(mark @ (b'"' | b'\'')) => *byte == mark || *byte == b'\n',
+                _ => ENDS.has(*byte),
+            };
+            match rest.iter().position(ends) {
+                Some(more) => end += more,
+                None if last => end = text.len(),
+                None => return Found::Open(start),
+            }
+            work::read(end - start);
+        }
         Found::Yes(Span { start, end, rule })
     }
 }

@@ -113,3 +113,31 @@ fn what_only_looks_so_stays() {
         }
     }
 }
+
+#[test]
+fn others_before_a_secret_of_a_command_line_are_found_too() {
+    let long = "x9K".repeat(700);
+    for (line, hidden) in [
+        (
+            "mc alias set m https://bob:Pw12ab34@h AKIAQ3EGZX7K2M4N5P6R osAn2iOpRIIMI".to_owned(),
+            vec!["Pw12ab34", "AKIAQ3EGZX7K2M4N5P6R", "osAn2iOpRIIMI"],
+        ),
+        (
+            "INSERT INTO u (dsn,password) VALUES ('postgres://a:Pw12ab34@h/x','Dingo36!')"
+                .to_owned(),
+            vec!["Pw12ab34", "Dingo36!"],
+        ),
+        (
+            "rabbitmqctl -p hf_aBcDeFgHiJkLmNoPqRsTuVwXyZ12345678 add_user bob GgiM-uxkd"
+                .to_owned(),
+            vec!["hf_aBcDeFgHiJkLmNoPqRsTuVwXyZ12345678", "GgiM-uxkd"],
+        ),
+        (format!("docker login -u AWS -p {long} host"), vec![&long[..12]]),
+        (format!("vault login {long}"), vec![&long[..12]]),
+    ] {
+        for cut in [0, 20, line.len() / 2, line.len() - 3] {
+            let shown = redacted(&line, cut);
+            assert!(hidden.iter().all(|secret| !shown.contains(secret)), "{cut}: {shown}");
+        }
+    }
+}
