@@ -2,7 +2,7 @@
 
 use super::directory::{Directory, HeadFile};
 use super::notes::{Notes, State};
-use super::remembered::EndFile;
+use super::remembered::{EndFile, Remembered};
 use super::{AuditError, clock};
 use fetchml_api::audit::merkle::Tree;
 use fetchml_api::audit::{Chain, Checkpoint, Head, Kind, NewRecord, Note, SigningKey};
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A rare large batch does not keep its memory.
@@ -158,6 +158,14 @@ impl Log {
         let head = self.chain.head();
         self.head_file.write(head)?;
         self.remembered.as_ref().map_or(Ok(()), |file| file.write(head))
+    }
+
+    /// Remembers the end of the log in this file from now on.
+    pub(super) fn remember(&mut self, file: Option<&Path>) -> Result<(), AuditError> {
+        let log_id = self.chain.origin().log_id;
+        let remembered = Remembered { log_id, head: self.chain.head(), closed: false };
+        self.remembered = file.map(|file| remembered.begin(file)).transpose()?;
+        Ok(())
     }
 
     /// Nothing is written after this.

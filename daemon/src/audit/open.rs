@@ -126,12 +126,16 @@ pub(super) fn open(
         log.directory.add_key(&key.public())?;
     }
     let new_key = new_key.then_some((key.public(), replaced));
+    // A log that goes on is no longer closed from before its next record on. One that
+    // begins is remembered when its beginning says what it replaces.
+    if !begins {
+        log.remember(options.end_file.as_deref())?;
+    }
     let opening = Opening { begins, torn: torn.as_ref(), new_key, remembered };
     note_opening(&mut log, &opening, mirrored.record())?;
     log.start(&key)?;
-    if let Some(file) = &options.end_file {
-        let remembered = Remembered { log_id, head: log.head(), closed: false };
-        log.remembered = Some(remembered.begin(file)?);
+    if begins {
+        log.remember(options.end_file.as_deref())?;
     }
     let report = OpenReport {
         log_id,

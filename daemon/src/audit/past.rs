@@ -215,15 +215,7 @@ impl Past {
             || directory.damaged(format!("record {} was written and is missing", mark.seq));
         let seal = self.seals.iter().find(|seal| seal.size >= mark.seq).ok_or_else(missing)?;
         let number = seal.sealed.as_ref().ok_or_else(missing)?.segment;
-        let before = self.seal_of(number.wrapping_sub(1));
-        let beginning = before.and_then(|seal| {
-            Some(Beginning {
-                log_id: seal.log_id,
-                before: Head { seq: seal.size, hash: seal.head },
-                tree: Tree::from_peaks(seal.size, seal.sealed.as_ref()?.peaks.clone())?,
-                pruned: false,
-            })
-        });
+        let beginning = self.seal_of(number.wrapping_sub(1)).and_then(beginning_after);
         let known = Anchor::AtLeast(Head { seq: seal.size, hash: seal.head });
         let verifier = match beginning {
             Some(beginning) => Verifier::beginning(known, beginning),
@@ -231,15 +223,7 @@ impl Past {
         };
         let mut verifier = verifier.comparing(vec![mark]);
         let name = segment_name(number);
-        let mut file = directory.open_to_read(&name)?;
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            let read = file.read(&mut buffer);
-            match read.map_err(AuditError::io("read", directory.path().join(&name)))? {
-                0 => break,
-                n => verifier.feed(&buffer[..n]),
-            }
-        }
+        feed_all(directory, &name, &directory.open_to_read(&name)?, &mut verifier)?;
         match verifier.finish().verdict {
             Verdict::Intact => Ok(()),
             bad => Err(directory.damaged(format!("{bad} (in {name})"))),
@@ -345,15 +329,7 @@ impl Past {
         let Some(number) = self.segments.last() else {
             return self.nothing_there(directory, anchor);
         };
-        let seal = self.seal_of(number.wrapping_sub(1));
-        let begun = seal.and_then(|seal| {
-            Some(Beginning {
-                log_id: seal.log_id,
-                before: Head { seq: seal.size, hash: seal.head },
-                tree: Tree::from_peaks(seal.size, seal.sealed.as_ref()?.peaks.clone())?,
-                pruned: false,
-            })
-        });
+        let begun = self.seal_of(number.wrapping_sub(1)).and_then(beginning_after);
         let known = Anchor::AtLeast(anchor);
         let mut verifier = match begun {
             Some(beginning) => Verifier::beginning(known, beginning),
@@ -361,20 +337,13 @@ impl Past {
         };
         verifier = verifier.comparing(self.marks.clone()).with_tree();
         let name = segment_name(*number);
-        let mut file = directory.open_to_read(&name)?;
-        let io = |step| AuditError::io::<std::io::Error>(step, directory.path().join(&name));
+        let file = directory.open_to_read(&name)?;
         // What was written may not be on disk yet if its writer was killed. And after a
         // failed fsync memory may hold what the disk does not: it is read from there.
         file.sync_data().map_err(AuditError::unsynced(directory.path().join(&name)))?;
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
             .map_err(AuditError::io("read from the disk", directory.path().join(&name)))?;
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            match file.read(&mut buffer).map_err(io("read"))? {
-                0 => break,
-                n => verifier.feed(&buffer[..n]),
-            }
-        }
+        feed_all(directory, &name, &file, &mut verifier)?;
         let tree = verifier.tree().cloned().unwrap_or_default();
         let report = verifier.finish();
         match report.verdict {
@@ -407,6 +376,33 @@ impl Past {
         let io = |step| AuditError::io::<std::io::Error>(step, directory.path().join(&name));
         file.set_len(good).map_err(io("cut back"))?;
         file.sync_all().map_err(io("sync"))
+    }
+}
+
+/// Where the segment behind a seal begins.
+fn beginning_after(seal: &Checkpoint) -> Option<Beginning> {
+    Some(Beginning {
+        log_id: seal.log_id,
+        before: Head { seq: seal.size, hash: seal.head },
+        tree: Tree::from_peaks(seal.size, seal.sealed.as_ref()?.peaks.clone())?,
+        pruned: false,
+    })
+}
+
+/// Lets a verifier read a whole segment.
+fn feed_all(
+    directory: &Directory,
+    name: &str,
+    mut file: &File,
+    verifier: &mut Verifier,
+) -> Result<(), AuditError> {
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let read = file.read(&mut buffer);
+        match read.map_err(AuditError::io("read", directory.path().join(name)))? {
+            0 => return Ok(()),
+            n => verifier.feed(&buffer[..n]),
+        }
     }
 }
 

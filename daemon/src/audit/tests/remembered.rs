@@ -209,3 +209,18 @@ fn another_log_is_not_taken_up_for_what_it_says_of_itself() {
     let words = scene.damage();
     assert!(words.contains(&first.log_id.to_string()), "{words}");
 }
+
+#[test]
+fn a_log_that_goes_on_is_not_closed_any_more_whatever_happens_next() {
+    let scene = Scene::new();
+    scene.write(2);
+    let stored = || fs::read_to_string(scene.end_file()).unwrap();
+    assert!(stored().ends_with("closed\n"));
+    // Its first record is of the opening itself: another key signs.
+    fs::remove_file(scene.dir.with_extension("key")).unwrap();
+    let (audit, report) = Audit::open(&scene.dir, &scene.remembering()).unwrap();
+    assert!(stored().ends_with("open  \n"), "{}", stored());
+    assert!(stored().contains(&format!("{:020}", report.head.seq)), "{}", stored());
+    drop(audit);
+    assert!(stored().ends_with("closed\n"));
+}
