@@ -150,8 +150,10 @@ pub(crate) fn the_journal_knows_of_what_was_cut_from_the_log(c: &Container) {
     in_project(c, "alice", "fetchmlctl run -- true").ok();
     // An old copy of everything, put back: intact in itself.
     let audit = "/var/log/fetchml/audit";
+    let remembered = "/var/lib/fetchml/audit.end";
     c.sh("root", &format!("systemctl stop fetchmld.socket fetchmld && cp -a {audit} /var/tmp/old"))
         .ok();
+    c.sh("root", &format!("cp -a {remembered} /var/tmp/old.end")).ok();
     c.sh("root", "systemctl start fetchmld.socket fetchmld").ok();
     in_project(c, "alice", "fetchmlctl run -- true").ok();
     c.sh("root", "systemctl stop fetchmld.socket fetchmld").ok();
@@ -162,7 +164,19 @@ pub(crate) fn the_journal_knows_of_what_was_cut_from_the_log(c: &Container) {
     judged.expect(1);
     let judged: Value = serde_json::from_str(&judged.stdout).expect("JSON");
     assert_eq!(judged["first_bad"]["damage"], "truncated", "{judged:#}");
-    // The supervisor sees it as well, and leaves the evidence as it is.
+    // The supervisor remembers more than that, and leaves the evidence as it is.
+    c.sh("root", "! systemctl start fetchmld 2>&1").ok();
+    let _ = c.eventually(
+        "root",
+        "journalctl -o cat -u fetchmld.service | grep 'audit log in .* is damaged: .* missing'",
+    );
+    // What it remembers can be put back as well; the journal knows better.
+    c.sh("root", "systemctl stop fetchmld.socket fetchmld; systemctl reset-failed fetchmld").ok();
+    c.sh(
+        "root",
+        &format!("mv {remembered} /var/tmp/new.end && cp -a /var/tmp/old.end {remembered}"),
+    )
+    .ok();
     c.sh("root", "! systemctl start fetchmld 2>&1").ok();
     let _ = c.eventually(
         "root",
@@ -172,6 +186,7 @@ pub(crate) fn the_journal_knows_of_what_was_cut_from_the_log(c: &Container) {
     c.sh("root", &format!("diff -r /var/tmp/old {audit}")).ok();
     // What was there all along is well.
     c.sh("root", &format!("rm -r {audit} && mv /var/tmp/new {audit}")).ok();
+    c.sh("root", &format!("mv /var/tmp/new.end {remembered}")).ok();
     c.sh("root", "systemctl reset-failed fetchmld; systemctl start fetchmld.socket fetchmld").ok();
     let _ = verify(c, 0);
 }
