@@ -389,8 +389,7 @@ fn second_of_pair(
     if !cursor.skip(b",")? {
         return Ok(None);
     }
-    let blank = cursor.skip(b" ")?;
-    let _ = blank;
+    cursor.skip(b" ")?;
     let second = read_value(cursor, Joint::Sign { spaced: true }, false, MAX_JUDGED_BYTES)?;
     Ok(second.filter(|second| second.quoted).map(|second| Value { scheme: true, ..second }))
 }

@@ -119,14 +119,12 @@ pub(super) fn step_down(cursor: &mut Cursor<'_>) -> Result<bool, Short> {
         return Err(Short);
     }
     let word = below.get(..end.unwrap_or(below.len())).unwrap_or_default();
+    // Base64 ends with signs that elsewhere stand between a name and a value.
+    let padding = word.iter().rev().take_while(|byte| **byte == b'=').count();
+    let digits = word.get(..word.len() - padding).unwrap_or_default();
     let alone = (8..=128).contains(&word.len())
         && word.iter().all(|byte| byte.is_ascii_graphic())
-        && !word
-            .trim_ascii_end()
-            .strip_suffix(b"=")
-            .unwrap_or(word)
-            .iter()
-            .any(|b| b":=<>".contains(b))
+        && !digits.iter().any(|byte| b":=<>".contains(byte))
         && crate::entropy::is_suspicious(word);
     if alone {
         cursor.at += blanks;
