@@ -2,7 +2,7 @@
 //! `fetchmlctl`, on the machine's own kernel.
 
 use crate::{Output, Unavailable, target};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::ffi::OsStr;
 use std::fs;
@@ -102,7 +102,11 @@ impl Private {
     /// Process id of the supervisor, if one runs.
     #[must_use]
     pub fn supervisor(&self) -> Option<Pid> {
-        processes_with(&format!("--private\0{}", self.dir().display())).into_iter().next()
+        self.supervisors().into_iter().next()
+    }
+
+    fn supervisors(&self) -> Vec<Pid> {
+        processes_with(&format!("--private\0{}", self.dir().display()))
     }
 
     /// Kills the supervisor as a crash would, and waits until it is gone.
@@ -147,14 +151,21 @@ impl Private {
 
 impl Drop for Private {
     fn drop(&mut self) {
-        if let Some(pid) = self.supervisor() {
+        if self.supervisor().is_some() {
             // Its jobs would outlive it, as they should.
             let jobs = self.ctl(["list", "-o", "name"]);
             for job in jobs.stdout.split_whitespace() {
                 self.ctl(["cancel", job]);
             }
-            // It ends by itself when idle; a test need not wait for that.
-            let _ = kill_process(pid, Signal::TERM);
+        }
+        // Clients that were cut off may have begun others, which find this one and end. All
+        // are gone before the directory is.
+        for pid in self.supervisors() {
+            if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) {
+                let _ = kill_process(pid, Signal::TERM);
+                let mut ended = [PollFd::new(&handle, PollFlags::IN)];
+                let _ = poll(&mut ended, Some(&Timespec { tv_sec: 20, tv_nsec: 0 }));
+            }
         }
     }
 }
