@@ -40,7 +40,12 @@ pub(crate) fn user_info(text: &[u8], start: usize, last: bool) -> UserInfo {
     }
     // An `@` that is yet to come may say otherwise of what seemed to be the end.
     let seen = end.map_or(512, |end| if host_begins.is_none() { end + WINDOW_BYTES } else { end });
-    let may_go_on = end.is_none_or(|end| has_colon(rest.get(..end).unwrap_or_default()));
+    let may_go_on = end.is_none_or(|end| {
+        let before = rest.get(..end).unwrap_or_default();
+        // Only a path is told from a password by the port before it.
+        let is_path = matches!(rest.get(end), Some(b'/' | b'?' | b'#'));
+        if is_path { has_colon(before) } else { before.contains(&b':') }
+    });
     if may_go_on && !last && rest.len() < seen && !is_over(rest, end) {
         return UserInfo::Open;
     }
@@ -106,6 +111,7 @@ fn is_inside(rest: &[u8], at: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn secret(text: &str) -> Option<&str> {
         match user_info(text.as_bytes(), text.find("://").expect("a URL") + 3, true) {
@@ -131,5 +137,18 @@ mod tests {
         }
         let text = b"http://bob:ab";
         assert_eq!(user_info(text, 7, false), UserInfo::Open);
+    }
+
+    proptest! {
+        /// What is decided of a beginning stays true whatever follows.
+        #[test]
+        fn a_beginning_is_decided_as_the_whole_is(rest in "[ab1:/@?#{}$,;(| \\\\]{0,120}") {
+            let text = format!("://{rest}");
+            let whole = user_info(text.as_bytes(), 3, true);
+            for end in 3..text.len() {
+                let begun = user_info(&text.as_bytes()[..end], 3, false);
+                prop_assert!(begun == UserInfo::Open || begun == whole, "{:?} {:?}", &text[..end], begun);
+            }
+        }
     }
 }
