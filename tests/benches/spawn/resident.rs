@@ -3,7 +3,7 @@
 
 use crate::stamp;
 use fetchml_api::job::{JobId, JobSpec, MountMode, MountRequest};
-use fetchml_api::log::HEADER_BYTES;
+use fetchml_api::log::{FrameHeader, TRAILER_BYTES};
 use fetchml_policies::Library;
 use fetchml_tests::agent;
 use fetchmld::supervise::{Attempt, Host, HostConfig, LaunchTimes, StartRequest, Submitter};
@@ -140,7 +140,7 @@ impl Resident {
         Duration::from_nanos(ran.saturating_sub(begun))
     }
 
-    /// The first piece of a job's output.
+    /// A job's output.
     pub(crate) fn output(&self, life: &Life) -> Vec<u8> {
         self.output_of(life.job)
     }
@@ -148,9 +148,16 @@ impl Resident {
     fn output_of(&self, job: JobId) -> Vec<u8> {
         let directory = self.host.job_directory(0, "bench", job).expect("it is there");
         let mut log = File::from(directory.open_log(1).expect("the job has a log"));
-        let mut frame = Vec::new();
-        log.read_to_end(&mut frame).expect("it can be read");
-        frame.split_off(HEADER_BYTES.min(frame.len()))
+        let mut frames = Vec::new();
+        log.read_to_end(&mut frames).expect("it can be read");
+        // What the agent had to look at again before it was sure is in a frame of its own.
+        let (mut output, mut rest) = (Vec::new(), &*frames);
+        while let Some((header, behind)) = rest.split_first_chunk() {
+            let header = FrameHeader::decode(header).expect("the log has whole frames");
+            output.extend_from_slice(&behind[..header.len]);
+            rest = &behind[header.len + TRAILER_BYTES..];
+        }
+        output
     }
 }
 
