@@ -137,6 +137,8 @@ mod tests {
         }
         let text = b"http://bob:ab";
         assert_eq!(user_info(text, 7, false), UserInfo::Open);
+        let text = b"http://bob:123{";
+        assert_eq!(user_info(text, 7, false), UserInfo::Open);
     }
 
     proptest! {
