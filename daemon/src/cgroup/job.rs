@@ -5,7 +5,7 @@ use fetchml_api::job::LiveUsage;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, XattrFlags};
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 
 /// Files for the weight of a group on the disks: of the cost model, which a disk
@@ -114,20 +114,20 @@ impl JobCgroup {
     }
 
     fn read(&self, file: &str) -> Option<String> {
-        fs::read_to_string(self.path.join(file)).ok()
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.directory, file, flags, Mode::empty()).ok()?;
+        let mut text = String::new();
+        fs::File::from(file).read_to_string(&mut text).ok()?;
+        Some(text)
     }
 
     fn number(&self, file: &str) -> Option<u64> {
         self.read(file)?.trim().parse().ok()
     }
 
-    fn keyed(&self, file: &str, key: &str) -> Option<u64> {
-        let text = self.read(file)?;
-        text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
-    }
-
     fn cpu_usec(&self) -> Option<(u64, u64)> {
-        self.keyed("cpu.stat", "user_usec").zip(self.keyed("cpu.stat", "system_usec"))
+        let text = self.read("cpu.stat")?;
+        keyed(&text, "user_usec").zip(keyed(&text, "system_usec"))
     }
 
     fn io_bytes(&self) -> Option<(u64, u64)> {
@@ -141,13 +141,14 @@ impl JobCgroup {
 
     /// What the job used. Read before [`JobCgroup::remove`].
     pub(crate) fn usage(&self) -> GroupUse {
+        let events = |file, kind| self.read(file).and_then(|text| keyed(&text, kind)).unwrap_or(0);
         GroupUse {
             memory_peak_bytes: self.number("memory.peak"),
             memory_max_bytes: self.number("memory.max"),
-            oom_kills: self.keyed("memory.events", "oom_kill").unwrap_or(0),
+            oom_kills: events("memory.events", "oom_kill"),
             pids_peak: self.number("pids.peak"),
             pids_max: self.number("pids.max"),
-            pids_refused: self.keyed("pids.events", "max").unwrap_or(0),
+            pids_refused: events("pids.events", "max"),
             cpu_usec: self.cpu_usec(),
             io_bytes: self.io_bytes(),
         }
@@ -193,6 +194,11 @@ impl JobCgroup {
         // same name removes what is left.
         let _ = fs::remove_dir(&self.path);
     }
+}
+
+/// The number behind a key of a flat keyed file.
+fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// Bytes read and written over all disks: `MAJ:MIN rbytes=… wbytes=…` each.

@@ -15,6 +15,8 @@ mod limits;
 mod mounts;
 mod network;
 
+pub(crate) use mounts::overlay_of_detached;
+
 use crate::launch::{LaunchTimes, Mark};
 use crate::plan::{HOST_NAME, Plan};
 use fetchml_sys::{Errno, namespace, process};

@@ -69,17 +69,17 @@ fn work(plan: &Plan) -> Result<(), Failure> {
     let Some(overlay) = &plan.overlay else {
         return Step::WorkDirectory.of(attach(plan.work.as_fd(), CWD, c"work"));
     };
-    let mounted = match overlay_of_detached(overlay) {
-        // Before Linux 6.15 layers must be attached somewhere in this namespace.
-        Err(_) => Step::ProjectLayers
-            .of(attach_layers(plan, overlay))
-            .and_then(|()| Step::ProjectOverlay.of(overlay_of_attached()))?,
-        Ok(mounted) => mounted,
-    };
+    if let Some(mounted) = overlay.mounted.get() {
+        return Step::ProjectOverlay.of(attach(mounted.as_fd(), CWD, c"work"));
+    }
+    Step::ProjectLayers.of(attach_layers(plan, overlay))?;
+    let mounted = Step::ProjectOverlay.of(overlay_of_attached())?;
     Step::ProjectOverlay.of(attach(mounted.as_fd(), CWD, c"work"))
 }
 
-fn overlay_of_detached(overlay: &Overlay) -> Result<OwnedFd, Errno> {
+/// Mounts the overlay, attached nowhere yet. EINVAL before Linux 6.15: there layers must
+/// be attached somewhere in the namespace of who mounts it.
+pub(crate) fn overlay_of_detached(overlay: &Overlay) -> Result<OwnedFd, Errno> {
     let fs = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_fd(&fs, c"lowerdir+", &overlay.lower)?;
     fsconfig_set_fd(&fs, c"upperdir", &overlay.upper)?;

@@ -12,11 +12,12 @@ use super::accounts::{Account, Ids};
 use crate::plan::{failed, high};
 use crate::supervise::Refusal;
 use fetchml_sys::namespace::NetworkMaker;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Network namespaces kept ready of each kind that was asked for; each holds
 /// about 0.2 MiB of kernel memory.
@@ -28,9 +29,9 @@ const FEW_NETWORKS: usize = 2;
 const ACCOUNTS_OF_ONE: usize = 8;
 const ACCOUNTS: usize = 64;
 
-/// After so long without an order what can wait is made.
+/// After so long without a launch or an end what can wait is made.
 const QUIET: Duration = Duration::from_millis(5);
-/// Orders that wait for that, at most: fewer than there are accounts of one.
+/// Ended jobs that wait for that, at most: fewer than there are accounts of one.
 const MOST_WAITING: usize = 6;
 
 /// A network namespace of no interface that is up, or of a loopback that is.
@@ -45,8 +46,16 @@ enum Order {
     Networks(NetworkKind, Option<Sender<std::io::Result<OwnedFd>>>),
     /// Make an account for jobs of these ids.
     Account(Ids),
-    /// A job's account whose processes are gone.
-    Renew(Box<Account>),
+    /// There is something to make in a pause, or too much for one.
+    Look,
+}
+
+/// What a job leaves of which there will be more.
+#[derive(Debug)]
+struct Ended {
+    account: Account,
+    /// Its agent, dead and not yet waited for.
+    agent: OwnedFd,
 }
 
 /// The stores, and the thread that fills them.
@@ -62,8 +71,13 @@ struct Stores {
     loopback: VecDeque<OwnedFd>,
     /// The least recently used kind of account first.
     accounts: VecDeque<Account>,
+    ended: Vec<Ended>,
     /// A filling is under way.
     filling: bool,
+    /// The last launch or end.
+    used: Option<Instant>,
+    /// The thread waits for an order, however long that takes.
+    sleeps: bool,
 }
 
 impl Stores {
@@ -72,6 +86,16 @@ impl Stores {
             NetworkKind::Nothing => &mut self.nothing,
             NetworkKind::Loopback => &mut self.loopback,
         }
+    }
+
+    fn lacking(&mut self, kinds: &[NetworkKind]) -> Option<NetworkKind> {
+        kinds.iter().copied().find(|kind| self.networks(*kind).len() < NETWORKS)
+    }
+
+    /// What does not wait for a pause any longer.
+    fn too_many_ended(&mut self) -> Vec<Ended> {
+        let many = self.ended.len() >= MOST_WAITING;
+        if many { std::mem::take(&mut self.ended) } else { Vec::new() }
     }
 
     fn count(&self, ids: Ids) -> usize {
@@ -111,6 +135,7 @@ impl Ahead {
     pub(crate) fn network(&self, kind: NetworkKind) -> Result<OwnedFd, Refusal> {
         let (ready, order_more) = {
             let mut stores = lock(&self.stores);
+            stores.used = Some(Instant::now());
             let ready = stores.networks(kind).pop_front();
             let few = stores.networks(kind).len() <= FEW_NETWORKS;
             let order_more = ready.is_some() && few && !stores.filling;
@@ -141,9 +166,18 @@ impl Ahead {
         account
     }
 
-    /// Takes back the account of a job whose last process is gone.
-    pub(crate) fn renew(&self, account: Account) {
-        self.order(Order::Renew(Box::new(account)));
+    /// Takes back the account of a job whose agent has ended, and waits for the agent
+    /// (waitid(2)), in the next pause. The thread is not woken for each: it would take
+    /// the processor from who brings it.
+    pub(crate) fn renew(&self, account: Account, agent: OwnedFd) {
+        let mut stores = lock(&self.stores);
+        stores.used = Some(Instant::now());
+        stores.ended.push(Ended { account, agent });
+        let wakes = stores.sleeps || stores.ended.len() == MOST_WAITING;
+        drop(stores);
+        if wakes {
+            self.order(Order::Look);
+        }
     }
 
     fn order(&self, order: Order) {
@@ -159,18 +193,19 @@ fn serve(
     maker: &NetworkMaker,
     ids: &super::HostIds,
 ) {
-    let mut later = Later::default();
-    let mut is_quiet = false;
+    // Kinds of networks that were asked for, until one cannot be made.
+    let mut kinds = Vec::new();
     loop {
-        let order = match (later.is_empty(stores), is_quiet) {
-            (true, _) => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            (false, false) => inbox.recv_timeout(QUIET),
-            (false, true) => inbox.recv_timeout(Duration::ZERO),
+        let order = match pause(stores, &kinds) {
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(pause) => inbox.recv_timeout(pause),
         };
-        is_quiet = matches!(order, Err(RecvTimeoutError::Timeout));
+        lock(stores).sleeps = false;
         match order {
             Ok(Order::Networks(kind, asker)) => {
-                later.note(kind);
+                if !kinds.contains(&kind) {
+                    kinds.push(kind);
+                }
                 fill(stores, maker, kind, asker);
             }
             Ok(Order::Account(of)) => {
@@ -178,59 +213,55 @@ fn serve(
                     lock(stores).add(account);
                 }
             }
-            Ok(Order::Renew(account)) => {
-                later.renewals.push(*account);
-                if later.renewals.len() == MOST_WAITING {
-                    later.renewals.drain(..).for_each(|account| renew(stores, account));
-                }
+            Ok(Order::Look) => {
+                let all = lock(stores).too_many_ended();
+                all.into_iter().for_each(|one| renew(stores, one));
             }
             // One thing at a time: somebody may come and wait.
-            Err(RecvTimeoutError::Timeout) => later.make_one(stores, maker),
+            Err(RecvTimeoutError::Timeout) => make_one(stores, maker, &mut kinds),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-/// What is made while nobody asks for anything.
-#[derive(Default)]
-struct Later {
-    renewals: Vec<Account>,
-    /// Kinds of networks that were asked for, until one cannot be made.
-    kinds: Vec<NetworkKind>,
+/// How long until there is a pause in which to make something; nothing when there is
+/// nothing to make.
+fn pause(stores: &Mutex<Stores>, kinds: &[NetworkKind]) -> Option<Duration> {
+    let mut stores = lock(stores);
+    if stores.ended.is_empty() && stores.lacking(kinds).is_none() {
+        stores.sleeps = true;
+        return None;
+    }
+    let since = stores.used.map_or(QUIET, |used| used.elapsed());
+    Some(QUIET.saturating_sub(since))
 }
 
-impl Later {
-    fn note(&mut self, kind: NetworkKind) {
-        if !self.kinds.contains(&kind) {
-            self.kinds.push(kind);
-        }
+/// Does one of the things that are done while nobody launches and nothing ends.
+fn make_one(stores: &Mutex<Stores>, maker: &NetworkMaker, kinds: &mut Vec<NetworkKind>) {
+    if pause(stores, kinds) != Some(Duration::ZERO) {
+        return;
     }
-
-    fn lacking(&self, stores: &Mutex<Stores>) -> Option<NetworkKind> {
+    let (ended, lacking) = {
         let mut stores = lock(stores);
-        self.kinds.iter().copied().find(|kind| stores.networks(*kind).len() < NETWORKS)
-    }
-
-    fn is_empty(&self, stores: &Mutex<Stores>) -> bool {
-        self.renewals.is_empty() && self.lacking(stores).is_none()
-    }
-
-    fn make_one(&mut self, stores: &Mutex<Stores>, maker: &NetworkMaker) {
-        if let Some(account) = self.renewals.pop() {
-            renew(stores, account);
-        } else if let Some(kind) = self.lacking(stores) {
-            match maker.make(kind == NetworkKind::Loopback) {
-                Ok(network) => lock(stores).networks(kind).push_back(network),
-                // The next launch will ask again, and hear why.
-                Err(_) => self.kinds.retain(|other| *other != kind),
-            }
+        (stores.ended.pop(), stores.lacking(kinds))
+    };
+    if let Some(one) = ended {
+        renew(stores, one);
+    } else if let Some(kind) = lacking {
+        match maker.make(kind == NetworkKind::Loopback) {
+            Ok(network) => lock(stores).networks(kind).push_back(network),
+            // The next launch will ask again, and hear why.
+            Err(_) => kinds.retain(|other| *other != kind),
         }
     }
 }
 
 /// A host id goes back to its submitter's jobs only, with a user namespace that is new.
-fn renew(stores: &Mutex<Stores>, account: Account) {
-    if let Ok(account) = account.renewed() {
+/// The end of PID 1 was the end of every process of the job.
+fn renew(stores: &Mutex<Stores>, Ended { account, agent }: Ended) {
+    if waitid(WaitId::PidFd(agent.as_fd()), WaitIdOptions::EXITED).is_ok()
+        && let Ok(account) = account.renewed()
+    {
         lock(stores).add(account);
     }
 }

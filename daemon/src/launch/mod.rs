@@ -18,11 +18,12 @@ pub(crate) use accounts::{Account, Ids};
 pub(crate) use ahead::{Ahead, NetworkKind};
 pub(crate) use host_ids::{HostId, HostIds};
 pub(crate) use host_view::HostView;
+use tidy::Copies;
 pub(crate) use tidy::Tidy;
 pub use times::{LaunchTimes, Mark};
 
 use crate::jail::{self, Failure};
-use crate::plan::{Plan, failed};
+use crate::plan::{Overlay, Plan, failed};
 use crate::supervise::Refusal;
 use fetchml_policies::Profile;
 use fetchml_sys::clone::{Child, CloneFlags, Stack, spawn};
@@ -48,10 +49,14 @@ pub(crate) enum LaunchError {
     NoLauncher,
 }
 
-struct Order {
-    plan: Box<Plan>,
-    profile: Arc<Profile>,
-    answer: oneshot::Sender<(Box<Plan>, Result<Launched, LaunchError>)>,
+enum Order {
+    /// Mount it; what comes of that is with it before any later order.
+    Overlay(Arc<Overlay>),
+    Launch {
+        plan: Box<Plan>,
+        profile: Arc<Profile>,
+        answer: oneshot::Sender<(Box<Plan>, Result<Launched, LaunchError>)>,
+    },
 }
 
 /// A child that runs.
@@ -78,7 +83,8 @@ impl Launcher {
     pub(crate) fn start(private: bool) -> Result<Self, Refusal> {
         let host_ids = HostIds::open()?;
         let ahead = Ahead::start(host_ids.clone())?;
-        let tidy = Tidy::start()?;
+        let copies = Copies::default();
+        let tidy = Tidy::start(copies.clone())?;
         let host = HostView::start(private)?;
         let view = host.clone();
         let (orders, inbox) = channel::<Order>();
@@ -95,7 +101,7 @@ impl Launcher {
                     Err(e) => ready.send(Err(e)),
                     Ok((templates, stack)) => {
                         let answered = ready.send(Ok(()));
-                        serve(inbox, templates, stack);
+                        serve(inbox, templates, stack, &copies);
                         answered
                     }
                 };
@@ -130,6 +136,12 @@ impl Launcher {
         &self.view
     }
 
+    /// Has an overlay mounted while the rest of its plan is made.
+    pub(crate) fn mount_soon(&self, overlay: &Arc<Overlay>) {
+        // Without the thread there is no launch either, which then says so.
+        let _ = self.orders.send(Order::Overlay(Arc::clone(overlay)));
+    }
+
     /// Launches a plan. The plan comes back: its descriptors are closed by
     /// whoever drops it, off the launcher's path.
     pub(crate) async fn launch(
@@ -138,7 +150,7 @@ impl Launcher {
         profile: Arc<Profile>,
     ) -> (Option<Box<Plan>>, Result<Launched, LaunchError>) {
         let (answer, answered) = oneshot::channel();
-        let order = Order { plan: Box::new(plan), profile, answer };
+        let order = Order::Launch { plan: Box::new(plan), profile, answer };
         if self.orders.send(order).is_err() {
             return (None, Err(LaunchError::NoLauncher));
         }
@@ -149,12 +161,23 @@ impl Launcher {
     }
 }
 
-fn serve(inbox: Receiver<Order>, mut templates: Templates, mut stack: Stack) {
-    for mut order in inbox {
-        let result = launch(&mut order.plan, &order.profile, &mut templates, &mut stack)
-            .map(|child| Launched { mounts: mounts_of(&child).ok(), child });
-        // When nobody waits any more the child is still known by its report.
-        let _ = order.answer.send((order.plan, result));
+fn serve(inbox: Receiver<Order>, mut templates: Templates, mut stack: Stack, copies: &Copies) {
+    for order in inbox {
+        match order {
+            Order::Overlay(overlay) => {
+                // Where the kernel cannot, the child does it in another way, and then says
+                // what is wrong.
+                if let Ok(mounted) = jail::overlay_of_detached(&overlay) {
+                    let _ = overlay.mounted.set(mounted);
+                }
+            }
+            Order::Launch { mut plan, profile, answer } => {
+                let result = launch(&mut plan, &profile, &mut templates, &mut stack, copies)
+                    .map(|child| Launched { mounts: mounts_of(&child).ok(), child });
+                // When nobody waits any more the child is still known by its report.
+                let _ = answer.send((plan, result));
+            }
+        }
     }
 }
 
@@ -163,16 +186,19 @@ fn launch(
     profile: &Profile,
     templates: &mut Templates,
     stack: &mut Stack,
+    copies: &Copies,
 ) -> Result<Child, LaunchError> {
     let template = templates.enter(&plan.skeleton, profile).map_err(LaunchError::Template)?;
     if let Some(landlock) = &plan.landlock {
         landlock.allow_shown(&template.shown).map_err(LaunchError::Template)?;
     }
+    let held = copies.hold();
     plan.times.pass(Mark::Taken);
     let mut progress = jail::Progress { failure: None, times: plan.times };
     let cgroup = plan.cgroup.as_ref().map(crate::cgroup::JobCgroup::directory);
     let child = spawn(CloneFlags::SANDBOX, cgroup, stack, &mut || jail::enter(plan, &mut progress))
         .map_err(LaunchError::Clone)?;
+    drop(held);
     progress.times.pass(Mark::Executed);
     plan.times = progress.times;
     match progress.failure {

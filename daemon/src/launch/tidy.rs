@@ -8,8 +8,8 @@
 
 use crate::plan::failed;
 use crate::supervise::Refusal;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// More than this does not wait: who brings it then takes it apart himself, and so
 /// nobody makes mounts faster than they go.
@@ -20,40 +20,112 @@ const MOMENT: Duration = Duration::from_millis(10);
 /// So many things go at the latest, together.
 const TOGETHER: usize = 16;
 
+type Thing = Box<dyn Send>;
+
+/// Held while a child has copies of the supervisor's descriptors, and while things are
+/// let go of. Otherwise the child would have the last ones: it would take the things
+/// apart, on its way to the job's command.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Copies(Arc<Mutex<()>>);
+
+impl Copies {
+    /// Waits until nobody else has it.
+    pub(super) fn hold(&self) -> MutexGuard<'_, ()> {
+        lock(&self.0)
+    }
+}
+
 /// Hands things to the thread.
 #[derive(Clone, Debug)]
-pub(crate) struct Tidy {
-    things: SyncSender<Box<dyn Send>>,
+pub(crate) struct Tidy(Arc<Owner>);
+
+/// Ends the thread with the last handle.
+#[derive(Debug)]
+struct Owner(Arc<Place>);
+
+#[derive(Default)]
+struct Place {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    things: Vec<Thing>,
+    is_last: bool,
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Place")
+    }
 }
 
 impl Tidy {
     /// Starts the thread.
-    pub(super) fn start() -> Result<Self, Refusal> {
-        let (things, inbox) = sync_channel::<Box<dyn Send>>(MOST_WAITING);
+    pub(super) fn start(copies: Copies) -> Result<Self, Refusal> {
+        let place = Arc::new(Place::default());
+        let served = Arc::clone(&place);
         std::thread::Builder::new()
             .name("tidy".into())
-            .spawn(move || serve(&inbox))
+            .spawn(move || serve(&served, &copies))
             .map_err(failed("start the thread that tidies up"))?;
-        Ok(Self { things })
+        Ok(Self(Arc::new(Owner(place))))
     }
 
-    /// Drops a thing there, soon.
+    /// Drops a thing there, soon. The thread is woken for the first of them and when
+    /// there is much, not for each: it would take the processor from the job.
     pub(crate) fn soon(&self, thing: impl Send + 'static) {
-        // What cannot be sent comes back in the error and is dropped with it.
-        let _ = self.things.try_send(Box::new(thing));
+        let place = &self.0.0;
+        let mut waiting = lock(&place.waiting);
+        if waiting.things.len() == MOST_WAITING {
+            drop(waiting);
+            return drop(thing);
+        }
+        waiting.things.push(Box::new(thing));
+        let wakes = matches!(waiting.things.len(), 1 | TOGETHER);
+        drop(waiting);
+        if wakes {
+            place.changed.notify_one();
+        }
     }
 }
 
-fn serve(inbox: &Receiver<Box<dyn Send>>) {
-    while let Ok(first) = inbox.recv() {
-        let mut things = vec![first];
-        let end = Instant::now() + MOMENT;
-        while things.len() < TOGETHER
-            && let Ok(next) = inbox.recv_timeout(end.saturating_duration_since(Instant::now()))
-        {
-            things.push(next);
+impl Drop for Owner {
+    fn drop(&mut self) {
+        lock(&self.0.waiting).is_last = true;
+        self.0.changed.notify_one();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nobody panics while holding it, but for who drops a thing.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn serve(place: &Place, copies: &Copies) {
+    loop {
+        let things = next(place);
+        if things.is_empty() {
+            return;
+        }
+        for thing in things {
+            let _held = copies.hold();
+            drop(thing);
         }
     }
+}
+
+/// What goes next, together; nothing when nothing will come any more.
+fn next(place: &Place) -> Vec<Thing> {
+    let idle = |w: &mut Waiting| w.things.is_empty() && !w.is_last;
+    let waiting = place.changed.wait_while(lock(&place.waiting), idle);
+    let waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+    let few = |w: &mut Waiting| w.things.len() < TOGETHER && !w.is_last;
+    let waited = place.changed.wait_timeout_while(waiting, MOMENT, few);
+    let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    let count = waiting.things.len().min(TOGETHER);
+    waiting.things.drain(..count).collect()
 }
 
 #[cfg(test)]
@@ -74,7 +146,7 @@ mod tests {
 
     #[test]
     fn only_so_many_wait() {
-        let tidy = Tidy::start().expect("a thread can be started");
+        let tidy = Tidy::start(Copies::default()).expect("a thread can be started");
         let (dropped, where_dropped) = channel();
         let (go, may_go) = channel();
         tidy.soon(Thing(dropped.clone(), may_go));
@@ -94,5 +166,18 @@ mod tests {
         let rest = where_dropped.iter().take(BROUGHT);
         let there = rest.filter(|id| *id != current().id()).count();
         assert!((MOST_WAITING..=MOST_WAITING + TOGETHER).contains(&there), "{there}");
+    }
+
+    #[test]
+    fn nothing_goes_while_a_child_has_copies() {
+        let copies = Copies::default();
+        let tidy = Tidy::start(copies.clone()).expect("a thread can be started");
+        let (dropped, where_dropped) = channel();
+        let held = copies.hold();
+        let (_, may_go) = channel();
+        tidy.soon(Thing(dropped, may_go));
+        assert!(where_dropped.recv_timeout(3 * MOMENT).is_err());
+        drop(held);
+        assert!(where_dropped.recv().is_ok_and(|id| id != current().id()));
     }
 }

@@ -51,7 +51,7 @@ pub(crate) struct Plan {
     /// What is mounted at /work, or with an overlay the area that its upper layer
     /// is in.
     pub(crate) work: OwnedFd,
-    pub(crate) overlay: Option<Overlay>,
+    pub(crate) overlay: Option<Arc<Overlay>>,
     pub(crate) outputs: OwnedFd,
     pub(crate) mounts: Vec<MountPlan>,
     /// What is opened of audited data, if the job has some.
@@ -216,6 +216,10 @@ pub(crate) fn build(
     let mut mounts = mounts::user_mounts(&request, &mapped)?;
     let work = mapped.tree_for_overlay(&directory.open_work_area()?, mounts.project.is_some())?;
     let overlay = mounts.project.take().map(|lower| Overlay::new(lower, &work)).transpose()?;
+    let overlay = overlay.map(Arc::new);
+    if let Some(overlay) = &overlay {
+        host.launcher().mount_soon(overlay);
+    }
     let outputs = mapped.tree(&directory.open_for_mount("outputs")?, "/outputs", true)?;
     times.pass(Mark::Trees);
     // Also of jobs that waited while the configuration was read again.

@@ -14,6 +14,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// One directory to attach.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct Overlay {
     pub(crate) upper: OwnedFd,
     /// The overlay's own directory, beside it.
     pub(crate) area: OwnedFd,
+    /// Made of them while the rest of the plan is; empty where the kernel cannot.
+    pub(crate) mounted: OnceLock<OwnedFd>,
 }
 
 impl Overlay {
@@ -51,7 +54,8 @@ impl Overlay {
             openat(work, name, flags, Mode::empty())
                 .map_err(failed("open the job's work directory"))
         };
-        Ok(Self { lower, upper: open("upper")?, area: open("work")? })
+        let (upper, area) = (open("upper")?, open("work")?);
+        Ok(Self { lower, upper, area, mounted: OnceLock::new() })
     }
 }
 

@@ -37,8 +37,7 @@ use fetchml_api::job::{
 };
 use fetchml_policies::Profile;
 use fetchml_sys::watch::readiness;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::unix::AsyncFd;
@@ -296,26 +295,24 @@ impl Attempt {
     /// Waits for the end; the report is complete and classified. To be called once.
     pub async fn finished(&self) -> ExitReport {
         // A pidfd is readable when its process has ended, and never stops being so.
-        if self.pidfd.readable().await.is_err() {
-            tracing::error!(job = self.about.job.0, "cannot wait for the agent");
-        }
+        let agent = match self.pidfd.readable().await {
+            Ok(_) => self.pidfd.get_ref().try_clone().ok(),
+            Err(error) => {
+                tracing::error!(job = self.about.job.0, %error, "cannot wait for the agent");
+                None
+            }
+        };
         // While its mounts are where the job saw them.
         if let Some(opens) = &self.opens {
             opens.finish();
         }
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (account, namespaces) = held.map_or((None, None), |held| {
+        if let Some(held) = held {
             let Held { account, mounts, network } = *held;
-            (account, Some((mounts, network)))
-        });
-        if let Some(namespaces) = namespaces {
-            self.host.launcher().tidy().soon(namespaces);
-        }
-        if let Some(account) = account
-            && waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).is_ok()
-        {
-            // The end of PID 1 was the end of every process of the job.
-            self.host.launcher().ahead().renew(account);
+            self.host.launcher().tidy().soon((mounts, network));
+            if let Some((account, agent)) = account.zip(agent) {
+                self.host.launcher().ahead().renew(account, agent);
+            }
         }
         let seen = self.disk.as_ref().map(|watch| watch.seen().taken());
         let landlock = self.host.landlock_log().take(self.pid);
