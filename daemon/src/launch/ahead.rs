@@ -21,18 +21,18 @@ use std::time::{Duration, Instant};
 
 /// Network namespaces kept ready of each kind that was asked for; each holds
 /// about 0.2 MiB of kernel memory.
-const NETWORKS: usize = 8;
+const NETWORKS: usize = 16;
 /// They are made again at once when no more than this are left, several at a time.
 const FEW_NETWORKS: usize = 2;
 
 /// Accounts kept ready for the same submitter and ids, and for all together.
-const ACCOUNTS_OF_ONE: usize = 8;
+const ACCOUNTS_OF_ONE: usize = 16;
 const ACCOUNTS: usize = 64;
 
 /// After so long without a launch or an end what can wait is made.
 const QUIET: Duration = Duration::from_millis(5);
 /// Ended jobs that wait for that, at most: fewer than there are accounts of one.
-const MOST_WAITING: usize = 6;
+const MOST_WAITING: usize = 14;
 
 /// A network namespace of no interface that is up, or of a loopback that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 /// More than this does not wait: who brings it then takes it apart himself, and so
 /// nobody makes mounts faster than they go.
-const MOST_WAITING: usize = 32;
+const MOST_WAITING: usize = 64;
 
-/// So long after the first of them what there is goes.
+/// So long after the last of them what there is goes.
 const MOMENT: Duration = Duration::from_millis(10);
 /// So many things go at the latest, together.
-const TOGETHER: usize = 16;
+const TOGETHER: usize = 32;
 
 type Thing = Box<dyn Send>;
 
@@ -120,10 +120,15 @@ fn serve(place: &Place, copies: &Copies) {
 fn next(place: &Place) -> Vec<Thing> {
     let idle = |w: &mut Waiting| w.things.is_empty() && !w.is_last;
     let waiting = place.changed.wait_while(lock(&place.waiting), idle);
-    let waiting = waiting.unwrap_or_else(PoisonError::into_inner);
-    let few = |w: &mut Waiting| w.things.len() < TOGETHER && !w.is_last;
-    let waited = place.changed.wait_timeout_while(waiting, MOMENT, few);
-    let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+    // As long as more comes, and it is few.
+    let mut seen = 0;
+    while waiting.things.len() > seen && waiting.things.len() < TOGETHER && !waiting.is_last {
+        seen = waiting.things.len();
+        let few = |w: &mut Waiting| w.things.len() < TOGETHER && !w.is_last;
+        let waited = place.changed.wait_timeout_while(waiting, MOMENT, few);
+        (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    }
     let count = waiting.things.len().min(TOGETHER);
     waiting.things.drain(..count).collect()
 }
