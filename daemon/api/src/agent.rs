@@ -52,8 +52,10 @@ pub mod fd {
     pub const ID_LOCK: i32 = 7;
     /// Sealed memory file with the rules by which secrets are told.
     pub const RULES: i32 = 8;
+    /// Event counter (eventfd(2)) to which the agent adds when its report is complete.
+    pub const BELL: i32 = 9;
     /// First number that is free.
-    pub const FIRST_FREE: u32 = 9;
+    pub const FIRST_FREE: u32 = 10;
 }
 
 /// What the agent does, complete before the clone.

@@ -55,7 +55,7 @@ impl JobCgroup {
     /// Writes the job's name where root alone can read it (`systemd-cgls --xattr`).
     /// The group's own name is the job's number: everybody can read that, and what
     /// somebody calls an experiment is nobody else's business.
-    pub(super) fn call(&self, name: &str) {
+    pub(crate) fn call(&self, name: &str) {
         // A kernel without such attributes in this file system shows the number.
         let _ = rustix::fs::fsetxattr(
             &self.directory,
@@ -189,10 +189,12 @@ impl JobCgroup {
 
     /// Kills what may be left and removes the group.
     pub(crate) fn remove(&self) {
-        let _ = self.write("cgroup.kill", "1");
-        // EBUSY as long as a killed process is not gone; the next attempt at the
-        // same name removes what is left.
-        let _ = fs::remove_dir(&self.path);
+        // EBUSY as long as there is a process; what is left when a killed one is not gone
+        // the next attempt at the same name removes.
+        if fs::remove_dir(&self.path).is_err() {
+            let _ = self.write("cgroup.kill", "1");
+            let _ = fs::remove_dir(&self.path);
+        }
     }
 }
 

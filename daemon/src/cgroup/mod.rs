@@ -162,7 +162,6 @@ impl Cgroups {
     pub(crate) fn create(
         &self,
         job: JobId,
-        name: &str,
         limits: &JobLimits,
     ) -> Result<Option<JobCgroup>, Refusal> {
         let Some(parent) = &self.parent else { return Ok(None) };
@@ -186,7 +185,6 @@ impl Cgroups {
             group.remove();
             return Err(failed("set the limits of", e));
         }
-        group.call(name);
         Ok(Some(group))
     }
 

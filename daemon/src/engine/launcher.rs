@@ -189,8 +189,8 @@ impl Launcher for Machine {
     fn adopt(&self, request: AdoptRequest) -> BoxFuture<'_, Adoption> {
         Box::pin(async move {
             match self.0.adopt(request).await {
-                Adopted::Running(attempt) => Adoption::Running(Arc::new(Live(attempt))),
-                Adopted::Ended(report) => Adoption::Ended(Box::new(report)),
+                Adopted::Running(attempt) => Adoption::Running(Arc::new(Live(*attempt))),
+                Adopted::Ended(report) => Adoption::Ended(report),
                 Adopted::NeverBegan => Adoption::NeverBegan,
             }
         })

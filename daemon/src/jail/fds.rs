@@ -24,6 +24,7 @@ pub(super) fn leave_only_the_agents(plan: &Plan) -> Result<(), Failure> {
         place_descriptor(plan.identity.as_fd(), fd::IDENTITY)?;
         place_descriptor(plan.account.host_id().lock(), fd::ID_LOCK)?;
         place_descriptor(plan.rules.as_fd(), fd::RULES)?;
+        place_descriptor(plan.bell.as_fd(), fd::BELL)?;
         place_descriptor(plan.agent_image.as_fd(), AGENT_IMAGE)?;
         close_from(fd::FIRST_FREE + 1)?;
         close_from_at_exec(fd::FIRST_FREE)

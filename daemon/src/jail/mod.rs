@@ -8,12 +8,12 @@
 //! and `errno` in the shared memory; the parent makes a sentence of it.
 
 mod caps;
+mod channels;
 mod fds;
 mod ids;
 mod landlock;
 mod limits;
 mod mounts;
-mod network;
 
 pub(crate) use mounts::overlay_of_detached;
 
@@ -51,8 +51,8 @@ fn lock_in(plan: &Plan, times: &mut LaunchTimes) -> Result<std::convert::Infalli
     Step::Hostname.of(rustix::system::sethostname(HOST_NAME.as_bytes()))?;
     times.pass(Mark::Named);
     mounts::assemble_root(plan, times)?;
-    network::enter(plan)?;
-    times.pass(Mark::Network);
+    channels::enter(plan)?;
+    times.pass(Mark::Channels);
     limits::apply(plan)?;
     landlock::complete_rules(plan)?;
     times.pass(Mark::Rules);
@@ -97,6 +97,7 @@ pub(crate) enum Step {
     Proc,
     OomScore,
     ProcMask,
+    Ipc,
     Network,
     ResourceLimit,
     LandlockRule,
@@ -146,6 +147,7 @@ impl Step {
             Self::Proc => "mount a fresh /proc",
             Self::OomScore => "set the out-of-memory score",
             Self::ProcMask => "mask an entry of /proc",
+            Self::Ipc => "enter the IPC namespace",
             Self::Network => "enter the network namespace",
             Self::ResourceLimit => "set a resource limit",
             Self::LandlockRule => "add a Landlock rule",

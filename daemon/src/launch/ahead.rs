@@ -1,5 +1,5 @@
 //! What is made ahead of the launches that will need it, by a thread of its own:
-//! network namespaces and the accounts that jobs run as.
+//! network and IPC namespaces and the accounts that jobs run as.
 //!
 //! A network namespace is the dearest single part of a launch (about 0.4 ms), the
 //! user namespaces of a job cost 0.3 ms. A namespace that a job lived in is never
@@ -9,9 +9,9 @@
 //! machine of few processors it would be made at the expense of a launch.
 
 use super::accounts::{Account, Ids};
-use crate::plan::{failed, high};
+use crate::plan::failed;
 use crate::supervise::Refusal;
-use fetchml_sys::namespace::NetworkMaker;
+use fetchml_sys::namespace::{ChannelMaker, Channels, NetworkKind};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::collections::VecDeque;
@@ -19,11 +19,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Network namespaces kept ready of each kind that was asked for; each holds
-/// about 0.2 MiB of kernel memory.
-const NETWORKS: usize = 16;
+/// Network and IPC namespaces kept ready of each kind that was asked for; those of a
+/// network hold about 0.2 MiB of kernel memory.
+const CHANNELS: usize = 16;
 /// They are made again at once when no more than this are left, several at a time.
-const FEW_NETWORKS: usize = 2;
+const FEW_CHANNELS: usize = 2;
 
 /// Accounts kept ready for the same submitter and ids, and for all together.
 const ACCOUNTS_OF_ONE: usize = 16;
@@ -34,16 +34,9 @@ const QUIET: Duration = Duration::from_millis(5);
 /// Ended jobs that wait for that, at most: fewer than there are accounts of one.
 const MOST_WAITING: usize = 14;
 
-/// A network namespace of no interface that is up, or of a loopback that is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NetworkKind {
-    Nothing,
-    Loopback,
-}
-
 enum Order {
     /// Fill up the namespaces of a kind; the first goes to the asker.
-    Networks(NetworkKind, Option<Sender<std::io::Result<OwnedFd>>>),
+    Channels(NetworkKind, Option<Sender<std::io::Result<Channels>>>),
     /// Make an account for jobs of these ids.
     Account(Ids),
     /// There is something to make in a pause, or too much for one.
@@ -67,8 +60,9 @@ pub(crate) struct Ahead {
 
 #[derive(Debug, Default)]
 struct Stores {
-    nothing: VecDeque<OwnedFd>,
-    loopback: VecDeque<OwnedFd>,
+    nothing: VecDeque<Channels>,
+    loopback: VecDeque<Channels>,
+    hosts: VecDeque<Channels>,
     /// The least recently used kind of account first.
     accounts: VecDeque<Account>,
     ended: Vec<Ended>,
@@ -81,15 +75,16 @@ struct Stores {
 }
 
 impl Stores {
-    fn networks(&mut self, kind: NetworkKind) -> &mut VecDeque<OwnedFd> {
+    fn channels(&mut self, kind: NetworkKind) -> &mut VecDeque<Channels> {
         match kind {
             NetworkKind::Nothing => &mut self.nothing,
             NetworkKind::Loopback => &mut self.loopback,
+            NetworkKind::Host => &mut self.hosts,
         }
     }
 
     fn lacking(&mut self, kinds: &[NetworkKind]) -> Option<NetworkKind> {
-        kinds.iter().copied().find(|kind| self.networks(*kind).len() < NETWORKS)
+        kinds.iter().copied().find(|kind| self.channels(*kind).len() < CHANNELS)
     }
 
     /// What does not wait for a pause any longer.
@@ -122,7 +117,7 @@ impl Ahead {
     pub(super) fn start(accounts: super::HostIds) -> Result<Self, Refusal> {
         let stores = Arc::new(Mutex::new(Stores::default()));
         let (orders, inbox) = channel();
-        let maker = NetworkMaker::new().map_err(failed("open the own network namespace"))?;
+        let maker = ChannelMaker::new().map_err(failed("open the own namespaces"))?;
         let filled = Arc::clone(&stores);
         std::thread::Builder::new()
             .name("ahead".into())
@@ -131,27 +126,27 @@ impl Ahead {
         Ok(Self { stores, orders })
     }
 
-    /// A network namespace that nobody was ever in.
-    pub(crate) fn network(&self, kind: NetworkKind) -> Result<OwnedFd, Refusal> {
+    /// Namespaces that nobody was ever in.
+    pub(crate) fn channels(&self, kind: NetworkKind) -> Result<Channels, Refusal> {
         let (ready, order_more) = {
             let mut stores = lock(&self.stores);
             stores.used = Some(Instant::now());
-            let ready = stores.networks(kind).pop_front();
-            let few = stores.networks(kind).len() <= FEW_NETWORKS;
+            let ready = stores.channels(kind).pop_front();
+            let few = stores.channels(kind).len() <= FEW_CHANNELS;
             let order_more = ready.is_some() && few && !stores.filling;
             stores.filling |= order_more;
             (ready, order_more)
         };
         if order_more {
-            self.order(Order::Networks(kind, None));
+            self.order(Order::Channels(kind, None));
         }
-        if let Some(network) = ready {
-            return high(network);
+        if let Some(ready) = ready {
+            return Ok(ready);
         }
-        let what = "make a network namespace";
+        let what = "make network and IPC namespaces";
         let (answer, answered) = channel();
-        self.order(Order::Networks(kind, Some(answer)));
-        high(answered.recv().map_err(failed(what))?.map_err(failed(what))?)
+        self.order(Order::Channels(kind, Some(answer)));
+        answered.recv().map_err(failed(what))?.map_err(failed(what))
     }
 
     /// A prepared account for these ids, if there is one.
@@ -190,10 +185,10 @@ impl Ahead {
 fn serve(
     inbox: &Receiver<Order>,
     stores: &Mutex<Stores>,
-    maker: &NetworkMaker,
+    maker: &ChannelMaker,
     ids: &super::HostIds,
 ) {
-    // Kinds of networks that were asked for, until one cannot be made.
+    // Kinds that were asked for, until one cannot be made.
     let mut kinds = Vec::new();
     loop {
         let order = match pause(stores, &kinds) {
@@ -202,7 +197,7 @@ fn serve(
         };
         lock(stores).sleeps = false;
         match order {
-            Ok(Order::Networks(kind, asker)) => {
+            Ok(Order::Channels(kind, asker)) => {
                 if !kinds.contains(&kind) {
                     kinds.push(kind);
                 }
@@ -237,7 +232,7 @@ fn pause(stores: &Mutex<Stores>, kinds: &[NetworkKind]) -> Option<Duration> {
 }
 
 /// Does one of the things that are done while nobody launches and nothing ends.
-fn make_one(stores: &Mutex<Stores>, maker: &NetworkMaker, kinds: &mut Vec<NetworkKind>) {
+fn make_one(stores: &Mutex<Stores>, maker: &ChannelMaker, kinds: &mut Vec<NetworkKind>) {
     if pause(stores, kinds) != Some(Duration::ZERO) {
         return;
     }
@@ -248,8 +243,8 @@ fn make_one(stores: &Mutex<Stores>, maker: &NetworkMaker, kinds: &mut Vec<Networ
     if let Some(one) = ended {
         renew(stores, one);
     } else if let Some(kind) = lacking {
-        match maker.make(kind == NetworkKind::Loopback) {
-            Ok(network) => lock(stores).networks(kind).push_back(network),
+        match maker.make(kind) {
+            Ok(made) => lock(stores).channels(kind).push_back(made),
             // The next launch will ask again, and hear why.
             Err(_) => kinds.retain(|other| *other != kind),
         }
@@ -268,19 +263,19 @@ fn renew(stores: &Mutex<Stores>, Ended { account, agent }: Ended) {
 
 fn fill(
     stores: &Mutex<Stores>,
-    maker: &NetworkMaker,
+    maker: &ChannelMaker,
     kind: NetworkKind,
-    asker: Option<Sender<std::io::Result<OwnedFd>>>,
+    asker: Option<Sender<std::io::Result<Channels>>>,
 ) {
-    let make = || maker.make(kind == NetworkKind::Loopback);
+    let make = || maker.make(kind);
     if let Some(asker) = asker {
         // Who asked waits for it.
         let _ = asker.send(make());
     }
-    while lock(stores).networks(kind).len() < NETWORKS {
+    while lock(stores).channels(kind).len() < CHANNELS {
         // The next launch will ask again, and hear why.
-        let Ok(network) = make() else { break };
-        lock(stores).networks(kind).push_back(network);
+        let Ok(made) = make() else { break };
+        lock(stores).channels(kind).push_back(made);
     }
     lock(stores).filling = false;
 }

@@ -15,7 +15,7 @@ mod tidy;
 mod times;
 
 pub(crate) use accounts::{Account, Ids};
-pub(crate) use ahead::{Ahead, NetworkKind};
+pub(crate) use ahead::Ahead;
 pub(crate) use host_ids::{HostId, HostIds};
 pub(crate) use host_view::HostView;
 use tidy::Copies;

@@ -12,7 +12,7 @@ pub enum Mark {
     Asked,
     /// The job's directory is there.
     Directory,
-    /// The job has its host id, user namespace and network namespace.
+    /// The job has its host id and its user, network and IPC namespaces.
     Identity,
     /// The directories are cloned and their ids mapped.
     Trees,
@@ -32,8 +32,8 @@ pub enum Mark {
     Temporary,
     /// /work, /outputs and further directories are mounted.
     Directories,
-    /// The network namespace is entered.
-    Network,
+    /// The network and IPC namespaces are entered.
+    Channels,
     /// Resource limits are set and Landlock's rules complete.
     Rules,
     /// User namespace entered, ids and keyring changed.
@@ -56,7 +56,7 @@ const MARKS: usize = Mark::Followed as usize + 1;
 const NAMES: [&str; MARKS] = [
     "request",
     "job directory",
-    "host id, user and network namespaces",
+    "host id, user, network, IPC namespaces",
     "clone the directories, map ids",
     "rest of the plan",
     "hand over",
@@ -66,7 +66,7 @@ const NAMES: [&str; MARKS] = [
     "/proc with masks",
     "/tmp and /dev/shm",
     "/work, /outputs, further mounts",
-    "enter the network namespace",
+    "enter the network, IPC namespaces",
     "resource limits, Landlock rules",
     "user namespace, ids, keyring",
     "capabilities, secure bits",

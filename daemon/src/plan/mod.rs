@@ -18,13 +18,15 @@ pub(crate) use secrets::check as check_secrets;
 
 use crate::cgroup::{Cgroups, JobCgroup};
 use crate::launch::devices::Devices;
-use crate::launch::{Account, Ids, LaunchTimes, Mark, NetworkKind};
+use crate::launch::{Account, Ids, LaunchTimes, Mark};
 use crate::supervise::{Host, JobDirectory, Opens, Refusal, StartRequest, duration_words};
 use caps::Capability;
 use fetchml_api::agent::AgentPlan;
 use fetchml_api::job::{JobSpec, Layer, LayerState, NetworkMode};
 use fetchml_policies::{Filter, Network, Outcome, Profile};
+use fetchml_sys::namespace::{Channels, NetworkKind};
 use fetchml_sys::process::CStringVector;
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{Gid, Resource, Rlimit, Uid};
@@ -57,8 +59,8 @@ pub(crate) struct Plan {
     /// What is opened of audited data, if the job has some.
     pub(crate) opens: Option<Box<Opens>>,
     pub(crate) proc: ProcPlan,
-    /// The network namespace, made ahead; `None` leaves the job in the host's.
-    pub(crate) network: Option<OwnedFd>,
+    /// The network and IPC namespaces, made ahead.
+    pub(crate) channels: Channels,
     pub(crate) rlimits: Vec<(Resource, Rlimit)>,
     pub(crate) landlock: Option<LandlockPlan>,
     pub(crate) uid: Uid,
@@ -76,6 +78,8 @@ pub(crate) struct Plan {
     pub(crate) log: OwnedFd,
     pub(crate) report: OwnedFd,
     pub(crate) identity: OwnedFd,
+    /// Rung by the agent when its report is complete.
+    pub(crate) bell: OwnedFd,
     pub(crate) account: Account,
 }
 
@@ -205,12 +209,11 @@ pub(crate) fn build(
         uid: profile.run_as_uid,
         gid: profile.run_as_gid,
     })?;
-    let kind = match network {
-        Network::None => Some(NetworkKind::Nothing),
-        Network::Loopback => Some(NetworkKind::Loopback),
-        Network::Host => None,
-    };
-    let own_network = kind.map(|kind| host.launcher().ahead().network(kind)).transpose()?;
+    let channels = host.launcher().ahead().channels(match network {
+        Network::None => NetworkKind::Nothing,
+        Network::Loopback => NetworkKind::Loopback,
+        Network::Host => NetworkKind::Host,
+    })?;
     let mapped = mounts::IdMaps::new(host.view(), &account);
     times.pass(Mark::Identity);
     let mut mounts = mounts::user_mounts(&request, &mapped)?;
@@ -255,7 +258,7 @@ pub(crate) fn build(
         opens,
         proc: ProcPlan::new(host.proc_masks(), &devices, host.oom_floor_holds())
             .map_err(failed("look at /proc"))?,
-        network: own_network,
+        channels,
         rlimits: limits.rlimits(&profile, group_limits.pids.is_some()),
         uid: Uid::from_raw(profile.run_as_uid),
         gid: Gid::from_raw(profile.run_as_gid),
@@ -272,9 +275,13 @@ pub(crate) fn build(
         log: high(directory.create_log(request.attempt)?)?,
         report: high(directory.create_report(request.attempt)?)?,
         identity: high(host.bind_identity(request.job)?)?,
+        bell: high(
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+                .map_err(failed("make an event counter"))?,
+        )?,
         landlock,
         // Last of what can fail, so that no failure leaves a group behind.
-        cgroup: host.cgroups().create(request.job, &request.spec.name, &group_limits)?,
+        cgroup: host.cgroups().create(request.job, &group_limits)?,
         account,
     };
     let mut layers = layers(&plan, &profile, &filter, network, &limits, host);

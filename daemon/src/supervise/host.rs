@@ -4,9 +4,10 @@ use super::capacity;
 use super::directory::own_directory;
 use super::disk::Watch;
 use super::landlock_log::LandlockLog;
+use super::remains::{Ended, Remains};
 use super::{
     AGENT_MARGIN, About, AdoptRequest, Adopted, Attempt, JobDirectory, LONGEST_GRACE_USEC, Opens,
-    Prepared, Refusal, StartRequest, collect, report,
+    Prepared, Refusal, StartRequest, report,
 };
 use crate::accelerators::Accelerators;
 use crate::cgroup::Cgroups;
@@ -159,6 +160,7 @@ impl Host {
         )?);
         times.pass(Mark::Directory);
         let profile = Arc::clone(&request.profile);
+        let name = request.spec.name.clone();
         let about = About {
             job: request.job,
             attempt: request.attempt,
@@ -177,6 +179,7 @@ impl Host {
             layers,
             host_uid: plan.account.host_id().number(),
             plan: Some(plan),
+            name,
             profile,
             about,
             host: self.clone(),
@@ -189,7 +192,8 @@ impl Host {
         match self.try_adopt(request).await {
             Ok(adopted) => adopted,
             Err(refusal) => {
-                Adopted::Ended(report::of_failed_adoption(&refusal, &layers, super::now_usec()))
+                let report = report::of_failed_adoption(&refusal, &layers, super::now_usec());
+                Adopted::Ended(Box::new(report))
             }
         }
     }
@@ -224,18 +228,19 @@ impl Host {
             (Verdict::Follow, Some((pid, pidfd))) => {
                 let pidfd = readiness(pidfd).map_err(failed("watch an adopted agent"))?;
                 let disk = self.watch_disk(&about, pidfd.get_ref());
-                Ok(Adopted::Running(Attempt {
+                Ok(Adopted::Running(Box::new(Attempt {
                     layers: request.layers,
                     pid,
                     times: LaunchTimes::default(),
                     pidfd,
+                    bell: None,
                     held: None.into(),
                     group,
                     disk,
                     opens: None,
                     about,
                     host: self.clone(),
-                }))
+                })))
             }
             (Verdict::Wait | Verdict::WaitAgain, _) => {
                 if let Some(group) = &group {
@@ -251,9 +256,10 @@ impl Host {
             )),
             _ => {
                 let layers = &request.layers;
-                Ok(Adopted::Ended(
-                    collect(self, &about, group.as_ref(), None, layers, Vec::new()).await,
-                ))
+                let remains = Remains::see(&about, group.as_ref());
+                let ended = Ended { remains, disk: None, landlock: Vec::new() };
+                let report = ended.collect(self, &about, group.as_ref(), layers).await;
+                Ok(Adopted::Ended(Box::new(report)))
             }
         }
     }

@@ -15,6 +15,7 @@ mod landlock_log;
 mod look;
 mod opens;
 mod preview;
+mod remains;
 mod report;
 
 pub use directory::JobDirectory;
@@ -30,13 +31,14 @@ pub(crate) use report::duration_words;
 use crate::cgroup::JobCgroup;
 use crate::launch::{Account, LaunchError, Launched};
 use crate::plan::Plan;
-use disk::{Taken, Watch};
-use fetchml_api::agent::{AgentReport, STOP};
+use disk::Watch;
+use fetchml_api::agent::STOP;
 use fetchml_api::job::{
     Denied, ExitReport, FailureClass, JobId, JobSpec, JobState, Layer, LiveUsage,
 };
 use fetchml_policies::Profile;
 use fetchml_sys::watch::readiness;
+use remains::{Ended, Remains};
 use rustix::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -113,9 +115,9 @@ pub struct AdoptRequest {
 #[derive(Debug)]
 pub enum Adopted {
     /// Its agent lives.
-    Running(Attempt),
+    Running(Box<Attempt>),
     /// It is over.
-    Ended(ExitReport),
+    Ended(Box<ExitReport>),
     /// Nothing of it began and nothing is left of it: the job waits.
     NeverBegan,
 }
@@ -129,6 +131,7 @@ pub struct Prepared {
     pub host_uid: u32,
     /// Taken by the start.
     plan: Option<Plan>,
+    name: String,
     profile: Arc<Profile>,
     about: About,
     host: Host,
@@ -172,24 +175,34 @@ impl Prepared {
         let begun = Instant::now();
         let (plan, launched) = host.launcher().launch(plan, profile).await;
         let times = plan.as_ref().map_or_else(LaunchTimes::default, |p| p.times);
-        let (group, account, network, opens) = plan.map_or((None, None, None, None), |plan| {
-            let Plan { cgroup, account, work, overlay, outputs, mounts, network, opens, .. } =
-                *plan;
+        let kept = plan.map(|plan| {
+            let Plan { cgroup, account, work, overlay, outputs, mounts, .. } = *plan;
             host.launcher().tidy().soon((work, overlay, outputs, mounts));
-            (cgroup, Some(account), network, opens)
+            (
+                cgroup,
+                Some(account),
+                plan.channels.network,
+                plan.opens,
+                readiness(plan.bell).ok().map(Box::new),
+            )
         });
+        let (group, account, network, opens, bell) = kept.unwrap_or_default();
         let problem = match launched {
             Ok(Launched { child, mounts }) => match readiness(child.pidfd) {
                 Ok(pidfd) => {
                     let (pid, mut times) = (child.pid, times);
                     times.pass(Mark::Followed);
                     host.landlock_log().follow(pid, begun);
+                    if let Some(group) = &group {
+                        group.call(&self.name);
+                    }
                     let disk = host.watch_disk(&about, pidfd.get_ref());
                     return Ok(Attempt {
                         layers,
                         pid,
                         times,
                         pidfd,
+                        bell,
                         held: Some(Box::new(Held { account, mounts, network })).into(),
                         group,
                         disk,
@@ -238,6 +251,9 @@ pub struct Attempt {
     /// Where the time of its launch went.
     pub times: LaunchTimes,
     pidfd: AsyncFd<OwnedFd>,
+    /// Readable when the agent's report is complete; nothing of one that an earlier run
+    /// of the supervisor started.
+    bell: Option<Box<AsyncFd<OwnedFd>>>,
     /// Until its end; nothing of one that an earlier run of the supervisor started.
     held: Mutex<Option<Box<Held>>>,
     group: Option<JobCgroup>,
@@ -294,6 +310,9 @@ impl Attempt {
 
     /// Waits for the end; the report is complete and classified. To be called once.
     pub async fn finished(&self) -> ExitReport {
+        // Meanwhile the kernel takes the agent apart.
+        let see = || Remains::see(&self.about, self.group.as_ref());
+        let remains = self.rung().await.then(see);
         // A pidfd is readable when its process has ended, and never stops being so.
         let agent = match self.pidfd.readable().await {
             Ok(_) => self.pidfd.get_ref().try_clone().ok(),
@@ -316,60 +335,20 @@ impl Attempt {
         }
         let seen = self.disk.as_ref().map(|watch| watch.seen().taken());
         let landlock = self.host.landlock_log().take(self.pid);
-        collect(&self.host, &self.about, self.group.as_ref(), seen, &self.layers, landlock).await
+        let remains = remains.filter(Remains::is_fresh).unwrap_or_else(see);
+        let ended = Ended { remains, disk: seen, landlock };
+        ended.collect(&self.host, &self.about, self.group.as_ref(), &self.layers).await
     }
-}
 
-/// Reads what an attempt left, and cleans up behind it. `seen`: what it took on the
-/// disk when that was last looked at.
-async fn collect(
-    host: &Host,
-    about: &About,
-    group: Option<&JobCgroup>,
-    seen: Option<Taken>,
-    layers: &[Layer],
-    landlock: Vec<Denied>,
-) -> ExitReport {
-    let used = group.map(JobCgroup::usage).unwrap_or_default();
-    if let Some(group) = group {
-        group.remove();
-    }
-    host.forget_identity(about.job);
-    let disk_full = about.directory.is_on_full_disk();
-    match AgentReport::decode(&about.directory.read_report(about.attempt)) {
-        Ok(agent) => {
-            let context = report::Context {
-                layers,
-                program: &about.program,
-                profile: &about.profile,
-                denied: denied::in_words(
-                    host.library(),
-                    &about.profile,
-                    Some(&agent.denied),
-                    landlock,
-                ),
-                group: used,
-                time_limit_usec: about.time_limit_usec,
-                log_limit_bytes: about.log_limit_bytes,
-                disk: last_look(about, seen).await,
-                disk_full,
-            };
-            report::of_agent(&agent, &context)
-        }
-        Err(error) => {
-            let denied = denied::in_words(host.library(), &about.profile, None, landlock);
-            report::of_lost(error, &used, disk_full, layers, denied, now_usec())
+    /// Waits for the agent's word that its report is complete; `false` when it ended
+    /// without one.
+    async fn rung(&self) -> bool {
+        let Some(bell) = &self.bell else { return false };
+        tokio::select! {
+            rung = bell.readable() => rung.is_ok(),
+            _ = self.pidfd.readable() => false,
         }
     }
-}
-
-/// What a job with a limit took on the disk: what it left or, if it was more, what
-/// was seen of it before.
-async fn last_look(about: &About, seen: Option<Taken>) -> Option<report::OnDisk> {
-    let limit_bytes = about.disk_limit_bytes?;
-    let left = disk::measure_once(&about.directory).await;
-    let most = [left, seen].into_iter().flatten().max_by_key(|t| t.bytes().unwrap_or(u64::MAX));
-    Some(report::OnDisk { taken: most?, limit_bytes })
 }
 
 /// Microseconds since the epoch.

@@ -20,12 +20,11 @@ compile_error!("fetchml-sys knows the system-call convention of x86-64 Linux onl
 pub struct CloneFlags(u64);
 
 impl CloneFlags {
-    /// Mount, process-id, IPC and UTS namespaces of its own, but no user
-    /// namespace: they belong to the caller's, so that the job can never regain
-    /// power over them. That of the network is joined.
-    pub const SANDBOX: Self = Self(
-        (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64,
-    );
+    /// Mount, process-id and UTS namespaces of its own, but no user namespace: they
+    /// belong to the caller's, so that the job can never regain power over them. Those of
+    /// network and IPC are joined.
+    pub const SANDBOX: Self =
+        Self((libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS) as u64);
     /// Only a user namespace, for a child that does nothing but keep it alive.
     pub const USER: Self = Self(libc::CLONE_NEWUSER as u64);
 

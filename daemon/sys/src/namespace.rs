@@ -136,43 +136,82 @@ pub fn enter_user(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
     move_into_link_name_space(namespace, Some(LinkNameSpaceType::User))
 }
 
-/// Makes network namespaces that nobody lives in, each kept alive by its
-/// descriptor. They belong to the caller's user namespace.
+/// Namespaces through which processes talk to each other, that nobody lives in: each is
+/// kept alive by its descriptor. They belong to the user namespace of who made them.
 #[derive(Debug)]
-pub struct NetworkMaker {
-    own: OwnedFd,
+pub struct Channels {
+    /// `None` where the network is not an own one.
+    pub network: Option<OwnedFd>,
+    /// System V IPC and POSIX message queues.
+    pub ipc: OwnedFd,
 }
 
-impl NetworkMaker {
-    /// Remembers the network namespace of the calling thread.
+/// What the network of [`Channels`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkKind {
+    /// No interface that is up.
+    Nothing,
+    /// A loopback that is up.
+    Loopback,
+    /// The caller's own; nothing is made.
+    Host,
+}
+
+/// Makes [`Channels`].
+#[derive(Debug)]
+pub struct ChannelMaker {
+    network: OwnedFd,
+    ipc: OwnedFd,
+}
+
+impl ChannelMaker {
+    /// Remembers the namespaces of the calling thread.
     ///
     /// # Errors
     /// Without /proc.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { own: this_network()? })
+        Ok(Self { network: this_network()?, ipc: this_ipc()? })
     }
 
-    /// A new network namespace, with a loopback that is up if wanted. The calling
-    /// thread is in it for a moment.
+    /// New namespaces. The calling thread is in them for a moment.
     ///
     /// # Errors
-    /// ENOSPC above `user.max_net_namespaces`, ENOMEM, EPERM without CAP_SYS_ADMIN.
-    pub fn make(&self, loopback: bool) -> std::io::Result<OwnedFd> {
+    /// ENOSPC above `user.max_net_namespaces` or `user.max_ipc_namespaces`, ENOMEM,
+    /// EPERM without CAP_SYS_ADMIN.
+    pub fn make(&self, kind: NetworkKind) -> std::io::Result<Channels> {
         use rustix::thread::UnshareFlags;
+        let flags = match kind {
+            NetworkKind::Host => UnshareFlags::NEWIPC,
+            _ => UnshareFlags::NEWIPC | UnshareFlags::NEWNET,
+        };
         // SAFETY: no descriptor table is unshared, which is what makes the call unsafe.
-        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?;
-        let up = if loopback { crate::net::loopback_up() } else { Ok(()) };
-        let made = this_network();
+        unsafe { rustix::thread::unshare_unsafe(flags) }?;
+        let made = made_here(kind);
         // A thread that stayed would keep a job's namespace alive after the job.
-        enter_network(self.own.as_fd())?;
-        up?;
+        enter_ipc(self.ipc.as_fd())?;
+        if kind != NetworkKind::Host {
+            enter_network(self.network.as_fd())?;
+        }
         made
     }
+}
+
+fn made_here(kind: NetworkKind) -> std::io::Result<Channels> {
+    if kind == NetworkKind::Loopback {
+        crate::net::loopback_up()?;
+    }
+    let network = (kind != NetworkKind::Host).then(this_network).transpose()?;
+    Ok(Channels { network, ipc: this_ipc()? })
 }
 
 fn this_network() -> std::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(c"/proc/thread-self/ns/net", flags, Mode::empty())?)
+}
+
+fn this_ipc() -> std::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(c"/proc/thread-self/ns/ipc", flags, Mode::empty())?)
 }
 
 /// Enters a network namespace. Child-safe.
@@ -182,6 +221,15 @@ fn this_network() -> std::io::Result<OwnedFd> {
 pub fn enter_network(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
     use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
     move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
+}
+
+/// Enters an IPC namespace. Child-safe.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN in it.
+pub fn enter_ipc(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+    move_into_link_name_space(namespace, Some(LinkNameSpaceType::InterProcessCommunication))
 }
 
 /// Gives the calling thread an empty network of its own, for good.
