@@ -2,7 +2,8 @@
 //! first instruction, in order.
 //!
 //! Everything here runs as root in the initial user namespace, in a child that
-//! shares the supervisor's memory while the launching thread sleeps. It only
+//! shares the supervisor's memory while the launching thread sleeps, and its descriptors
+//! until the last step but the exec. It only
 //! makes system calls on data of the [`Plan`] that was complete before the
 //! clone: no allocation, no lock, no formatting. A failing step leaves its name
 //! and `errno` in the shared memory; the parent makes a sentence of it.
@@ -15,6 +16,7 @@ mod landlock;
 mod limits;
 mod mounts;
 
+pub(crate) use fds::Seats;
 pub(crate) use mounts::overlay_of_detached;
 
 use crate::launch::{LaunchTimes, Mark};
@@ -33,9 +35,9 @@ pub(crate) struct Progress {
 }
 
 /// Locks this process in and becomes the agent. Returns only on failure.
-pub(crate) fn enter(plan: &Plan, progress: &mut Progress) -> i32 {
+pub(crate) fn enter(plan: &Plan, seats: &Seats, progress: &mut Progress) -> i32 {
     progress.times.pass(Mark::Cloned);
-    let Err(failure) = lock_in(plan, &mut progress.times);
+    let Err(failure) = lock_in(plan, seats, &mut progress.times);
     progress.failure = Some(failure);
     FAILED
 }
@@ -45,7 +47,11 @@ pub(crate) fn enter(plan: &Plan, progress: &mut Progress) -> i32 {
 /// keyring and the capability sets belong to the job's own ids; descriptors are
 /// closed last, when nothing needs to be opened any more. The agent installs the
 /// seccomp programs, the job's before its exec and then its own.
-fn lock_in(plan: &Plan, times: &mut LaunchTimes) -> Result<std::convert::Infallible, Failure> {
+fn lock_in(
+    plan: &Plan,
+    seats: &Seats,
+    times: &mut LaunchTimes,
+) -> Result<std::convert::Infallible, Failure> {
     Step::Session.of(rustix::process::setsid().map(drop))?;
     Step::CgroupNamespace.of(namespace::own_cgroup_view())?;
     Step::Hostname.of(rustix::system::sethostname(HOST_NAME.as_bytes()))?;
@@ -63,7 +69,7 @@ fn lock_in(plan: &Plan, times: &mut LaunchTimes) -> Result<std::convert::Infalli
     Step::NoNewPrivileges.of(rustix::thread::set_no_new_privs(true))?;
     landlock::restrict(plan)?;
     times.pass(Mark::Landlock);
-    fds::leave_only_the_agents(plan)?;
+    fds::leave_only_the_agents(seats)?;
     times.pass(Mark::Descriptors);
     let agent = process::inherited(fds::AGENT_IMAGE);
     let errno = process::execute_descriptor(agent.as_fd(), &plan.agent_argv, &plan.agent_env);

@@ -3,7 +3,7 @@
 //! the submitter's on the disk.
 
 use super::{Ahead, HostId, HostIds};
-use crate::plan::{failed, high};
+use crate::plan::failed;
 use crate::supervise::{Refusal, Submitter};
 use fetchml_sys::namespace::{self, IdMapping};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -89,7 +89,7 @@ impl Account {
 fn own_namespace(ids: Ids, host_id: &HostId) -> Result<OwnedFd, Refusal> {
     let one = |inside| [IdMapping { inside, outside: host_id.number(), count: 1 }];
     let made = namespace::user(host_id.number(), &one(ids.uid), &one(ids.gid));
-    high(made.map_err(failed("make a user namespace"))?)
+    made.map_err(failed("make a user namespace"))
 }
 
 /// Where root's files of an upper layer are on the disk: root's own, unless the

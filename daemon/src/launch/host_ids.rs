@@ -75,7 +75,7 @@ impl HostIds {
                 openat(&*self.directory, slot.to_string(), flags, Mode::from_raw_mode(0o600))
                     .map_err(crate::plan::failed("open the lock of a job's id"))?;
             if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                return Ok(HostId { number: FIRST + slot, lock: crate::plan::high(lock)? });
+                return Ok(HostId { number: FIRST + slot, lock });
             }
         }
         Err(Refusal::Infrastructure(format!("all {COUNT} ids for jobs are taken")))

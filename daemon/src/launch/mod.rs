@@ -18,11 +18,10 @@ pub(crate) use accounts::{Account, Ids};
 pub(crate) use ahead::Ahead;
 pub(crate) use host_ids::{HostId, HostIds};
 pub(crate) use host_view::HostView;
-use tidy::Copies;
 pub(crate) use tidy::Tidy;
 pub use times::{LaunchTimes, Mark};
 
-use crate::jail::{self, Failure};
+use crate::jail::{self, Failure, Seats};
 use crate::plan::{Overlay, Plan, failed};
 use crate::supervise::Refusal;
 use fetchml_policies::Profile;
@@ -39,8 +38,8 @@ const STACK_BYTES: usize = 256 * 1024;
 /// Why a launch did not come to the agent's first instruction.
 #[derive(Debug)]
 pub(crate) enum LaunchError {
-    /// The root could not be prepared.
-    Template(Refusal),
+    /// The root or the descriptors could not be prepared.
+    Unprepared(Refusal),
     /// clone3(2) failed.
     Clone(fetchml_sys::Errno),
     /// A step in the child failed; the child is gone.
@@ -83,8 +82,8 @@ impl Launcher {
     pub(crate) fn start(private: bool) -> Result<Self, Refusal> {
         let host_ids = HostIds::open()?;
         let ahead = Ahead::start(host_ids.clone())?;
-        let copies = Copies::default();
-        let tidy = Tidy::start(copies.clone())?;
+        let tidy = Tidy::start()?;
+        let mut seats = Seats::reserve()?;
         let host = HostView::start(private)?;
         let view = host.clone();
         let (orders, inbox) = channel::<Order>();
@@ -101,7 +100,7 @@ impl Launcher {
                     Err(e) => ready.send(Err(e)),
                     Ok((templates, stack)) => {
                         let answered = ready.send(Ok(()));
-                        serve(inbox, templates, stack, &copies);
+                        serve(inbox, templates, stack, &mut seats);
                         answered
                     }
                 };
@@ -161,7 +160,7 @@ impl Launcher {
     }
 }
 
-fn serve(inbox: Receiver<Order>, mut templates: Templates, mut stack: Stack, copies: &Copies) {
+fn serve(inbox: Receiver<Order>, mut templates: Templates, mut stack: Stack, seats: &mut Seats) {
     for order in inbox {
         match order {
             Order::Overlay(overlay) => {
@@ -172,10 +171,11 @@ fn serve(inbox: Receiver<Order>, mut templates: Templates, mut stack: Stack, cop
                 }
             }
             Order::Launch { mut plan, profile, answer } => {
-                let result = launch(&mut plan, &profile, &mut templates, &mut stack, copies)
+                let result = launch(&mut plan, &profile, &mut templates, &mut stack, seats)
                     .map(|child| Launched { mounts: mounts_of(&child).ok(), child });
                 // When nobody waits any more the child is still known by its report.
                 let _ = answer.send((plan, result));
+                seats.clear();
             }
         }
     }
@@ -186,19 +186,19 @@ fn launch(
     profile: &Profile,
     templates: &mut Templates,
     stack: &mut Stack,
-    copies: &Copies,
+    seats: &mut Seats,
 ) -> Result<Child, LaunchError> {
-    let template = templates.enter(&plan.skeleton, profile).map_err(LaunchError::Template)?;
+    let template = templates.enter(&plan.skeleton, profile).map_err(LaunchError::Unprepared)?;
     if let Some(landlock) = &plan.landlock {
-        landlock.allow_shown(&template.shown).map_err(LaunchError::Template)?;
+        landlock.allow_shown(&template.shown).map_err(LaunchError::Unprepared)?;
     }
-    let held = copies.hold();
+    seats.fill(plan).map_err(LaunchError::Unprepared)?;
     plan.times.pass(Mark::Taken);
     let mut progress = jail::Progress { failure: None, times: plan.times };
     let cgroup = plan.cgroup.as_ref().map(crate::cgroup::JobCgroup::directory);
-    let child = spawn(CloneFlags::SANDBOX, cgroup, stack, &mut || jail::enter(plan, &mut progress))
-        .map_err(LaunchError::Clone)?;
-    drop(held);
+    let flags = CloneFlags::SANDBOX.and(CloneFlags::SHARED_DESCRIPTORS);
+    let mut enter = || jail::enter(plan, seats, &mut progress);
+    let child = spawn(flags, cgroup, stack, &mut enter).map_err(LaunchError::Clone)?;
     progress.times.pass(Mark::Executed);
     plan.times = progress.times;
     match progress.failure {

@@ -15,25 +15,13 @@ use std::time::Duration;
 /// nobody makes mounts faster than they go.
 const MOST_WAITING: usize = 64;
 
-/// So long after the last of them what there is goes.
+/// So long after the last of them what there is goes, and after so many such waits.
 const MOMENT: Duration = Duration::from_millis(10);
+const MOMENTS: usize = 5;
 /// So many things go at the latest, together.
 const TOGETHER: usize = 32;
 
 type Thing = Box<dyn Send>;
-
-/// Held while a child has copies of the supervisor's descriptors, and while things are
-/// let go of. Otherwise the child would have the last ones: it would take the things
-/// apart, on its way to the job's command.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Copies(Arc<Mutex<()>>);
-
-impl Copies {
-    /// Waits until nobody else has it.
-    pub(super) fn hold(&self) -> MutexGuard<'_, ()> {
-        lock(&self.0)
-    }
-}
 
 /// Hands things to the thread.
 #[derive(Clone, Debug)]
@@ -63,12 +51,12 @@ impl std::fmt::Debug for Place {
 
 impl Tidy {
     /// Starts the thread.
-    pub(super) fn start(copies: Copies) -> Result<Self, Refusal> {
+    pub(super) fn start() -> Result<Self, Refusal> {
         let place = Arc::new(Place::default());
         let served = Arc::clone(&place);
         std::thread::Builder::new()
             .name("tidy".into())
-            .spawn(move || serve(&served, &copies))
+            .spawn(move || serve(&served))
             .map_err(failed("start the thread that tidies up"))?;
         Ok(Self(Arc::new(Owner(place))))
     }
@@ -103,16 +91,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn serve(place: &Place, copies: &Copies) {
+fn serve(place: &Place) {
     loop {
-        let things = next(place);
-        if things.is_empty() {
+        let together = next(place);
+        if together.is_empty() {
             return;
         }
-        for thing in things {
-            let _held = copies.hold();
-            drop(thing);
-        }
+        drop(together);
     }
 }
 
@@ -121,13 +106,14 @@ fn next(place: &Place) -> Vec<Thing> {
     let idle = |w: &mut Waiting| w.things.is_empty() && !w.is_last;
     let waiting = place.changed.wait_while(lock(&place.waiting), idle);
     let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
-    // As long as more comes, and it is few.
-    let mut seen = 0;
-    while waiting.things.len() > seen && waiting.things.len() < TOGETHER && !waiting.is_last {
-        seen = waiting.things.len();
-        let few = |w: &mut Waiting| w.things.len() < TOGETHER && !w.is_last;
+    let few = |w: &mut Waiting| w.things.len() < TOGETHER && !w.is_last;
+    for _ in 0..MOMENTS {
+        let seen = waiting.things.len();
         let waited = place.changed.wait_timeout_while(waiting, MOMENT, few);
         (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waiting.things.len() == seen || !few(&mut waiting) {
+            break;
+        }
     }
     let count = waiting.things.len().min(TOGETHER);
     waiting.things.drain(..count).collect()
@@ -151,7 +137,7 @@ mod tests {
 
     #[test]
     fn only_so_many_wait() {
-        let tidy = Tidy::start(Copies::default()).expect("a thread can be started");
+        let tidy = Tidy::start().expect("a thread can be started");
         let (dropped, where_dropped) = channel();
         let (go, may_go) = channel();
         tidy.soon(Thing(dropped.clone(), may_go));
@@ -171,18 +157,5 @@ mod tests {
         let rest = where_dropped.iter().take(BROUGHT);
         let there = rest.filter(|id| *id != current().id()).count();
         assert!((MOST_WAITING..=MOST_WAITING + TOGETHER).contains(&there), "{there}");
-    }
-
-    #[test]
-    fn nothing_goes_while_a_child_has_copies() {
-        let copies = Copies::default();
-        let tidy = Tidy::start(copies.clone()).expect("a thread can be started");
-        let (dropped, where_dropped) = channel();
-        let held = copies.hold();
-        let (_, may_go) = channel();
-        tidy.soon(Thing(dropped, may_go));
-        assert!(where_dropped.recv_timeout(3 * MOMENT).is_err());
-        drop(held);
-        assert!(where_dropped.recv().is_ok_and(|id| id != current().id()));
     }
 }

@@ -160,7 +160,7 @@ impl LandlockSupport {
             Refusal::BarrierUnavailable("the kernel refused a Landlock ruleset".into())
         })?;
         Ok(Some(LandlockPlan {
-            ruleset: super::high(ruleset)?,
+            ruleset,
             rules: rules(abi, mounts, processes_writable)?,
             log: self.logs(),
             shown: run().bits(),

@@ -180,12 +180,6 @@ pub(crate) fn time_limit_usec(spec: &JobSpec, profile: &Profile) -> u64 {
     spec.time_limit_usec.unwrap_or(profile.max_runtime_usec)
 }
 
-/// Puts a descriptor above the numbers that the agent's own will take.
-pub(crate) fn high(fd: OwnedFd) -> Result<OwnedFd, Refusal> {
-    const ABOVE_THE_AGENTS: i32 = 64;
-    rustix::io::fcntl_dupfd_cloexec(&fd, ABOVE_THE_AGENTS).map_err(failed("move a descriptor"))
-}
-
 /// Makes a refusal of a failed preparation.
 pub(crate) fn failed<E: std::fmt::Display>(what: &str) -> impl Fn(E) -> Refusal + '_ {
     move |e| Refusal::Infrastructure(format!("cannot {what}: {e}"))
@@ -271,14 +265,12 @@ pub(crate) fn build(
         agent_image: host.agent_image(),
         null: host.null(),
         rules: host.rules(),
-        agent_plan: high(agent_plan(&request, &limits, &filter, host)?)?,
-        log: high(directory.create_log(request.attempt)?)?,
-        report: high(directory.create_report(request.attempt)?)?,
-        identity: high(host.bind_identity(request.job)?)?,
-        bell: high(
-            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-                .map_err(failed("make an event counter"))?,
-        )?,
+        agent_plan: agent_plan(&request, &limits, &filter, host)?,
+        log: directory.create_log(request.attempt)?,
+        report: directory.create_report(request.attempt)?,
+        identity: host.bind_identity(request.job)?,
+        bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(failed("make an event counter"))?,
         landlock,
         // Last of what can fail, so that no failure leaves a group behind.
         cgroup: host.cgroups().create(request.job, &group_limits)?,

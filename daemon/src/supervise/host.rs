@@ -497,18 +497,17 @@ fn agent_image(config: &HostConfig) -> Result<OwnedFd, Refusal> {
             config.agent_path.display()
         ))
     })?;
-    plan::high(plan::sealed_file("fetchml-agent", &bytes, true)?)
+    plan::sealed_file("fetchml-agent", &bytes, true)
 }
 
 fn null_device() -> Result<OwnedFd, Refusal> {
-    let fd = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .map_err(failed("open /dev/null"))?;
-    plan::high(fd)
+    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed("open /dev/null"))
 }
 
 /// The rules for secrets, compiled once for the agents of all jobs.
 fn rules(library: &Library) -> Result<OwnedFd, Refusal> {
-    plan::high(plan::sealed_file("fetchml-rules", library.secrets().bytes(), false)?)
+    plan::sealed_file("fetchml-rules", library.secrets().bytes(), false)
 }
 
 fn holds_sys_resource() -> bool {

@@ -213,7 +213,7 @@ impl Prepared {
                 }
                 Err(e) => format!("cannot watch the agent: {e}"),
             },
-            Err(LaunchError::Template(refusal)) => refusal.to_string(),
+            Err(LaunchError::Unprepared(refusal)) => refusal.to_string(),
             Err(LaunchError::Clone(errno)) => format!("cannot clone the agent: {errno}"),
             Err(LaunchError::Step(failure)) => {
                 class = report::failure_class(&failure);

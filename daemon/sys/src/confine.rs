@@ -106,6 +106,19 @@ pub fn close_from_at_exec(first: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Gives this process a descriptor table of its own with what it shares below `first`,
+/// and nothing of the rest. Child-safe.
+///
+/// # Errors
+/// ENOMEM, EMFILE; ENOSYS before Linux 5.9.
+pub fn own_descriptors_below(first: u32) -> Result<(), Errno> {
+    let unshared = libc::CLOSE_RANGE_UNSHARE as usize;
+    // SAFETY: the caller is a child about to execute; the descriptors stay open for those
+    // whom it shared the table with.
+    unsafe { call(libc::SYS_close_range, [first as usize, u32::MAX as usize, unshared]) }?;
+    Ok(())
+}
+
 /// Copies a descriptor to a fixed number that is kept by exec. Child-safe.
 ///
 /// # Errors

@@ -290,6 +290,38 @@ pub fn signal_all(signal: i32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// The user ids of the calling thread: real, effective, saved, of the file system.
+///
+/// # Errors
+/// None that the kernel documents.
+pub fn user_ids() -> Result<[u32; 4], Errno> {
+    // SAFETY: these are the calls for user ids.
+    unsafe { ids(libc::SYS_getresuid, libc::SYS_setfsuid) }
+}
+
+/// The group ids of the calling thread, in the same order.
+///
+/// # Errors
+/// None that the kernel documents.
+pub fn group_ids() -> Result<[u32; 4], Errno> {
+    // SAFETY: these are the calls for group ids.
+    unsafe { ids(libc::SYS_getresgid, libc::SYS_setfsgid) }
+}
+
+/// # Safety
+/// `all` writes three ids, and `of_files` answers with the one for files and changes
+/// nothing when it is asked for one that is no id (setfsuid(2)).
+unsafe fn ids(all: libc::c_long, of_files: libc::c_long) -> Result<[u32; 4], Errno> {
+    let mut ids = [0u32; 4];
+    let [real, effective, saved, _] =
+        ids.each_mut().map(|id| core::ptr::from_mut(id).expose_provenance());
+    // SAFETY: three places that live long enough.
+    unsafe { call(all, [real, effective, saved]) }?;
+    // SAFETY: no memory is passed.
+    ids[3] = unsafe { call(of_files, [u32::MAX as usize]) }? as u32;
+    Ok(ids)
+}
+
 /// A descriptor that was left open at a fixed number by whoever executed this
 /// program, and that stays open until its end.
 #[must_use]
