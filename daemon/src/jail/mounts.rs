@@ -19,6 +19,7 @@ use rustix::mount::{
     fsconfig_create, fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
     mount, move_mount, unmount,
 };
+use rustix::thread::{Timespec, nanosleep};
 use std::ffi::CStr;
 
 const NO_ESCALATION: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
@@ -163,7 +164,20 @@ fn proc(plan: &Plan) -> Result<(), Failure> {
     }
     // Nothing in a job writes to /proc, and much below it (sys, irq, bus, fs,
     // sysrq-trigger) acts on the machine: the whole mount is read-only.
-    Step::Proc.of(restrict(CWD, c"proc", Scope::One, MountAttributes::READ_ONLY))
+    Step::Proc.of(make_read_only(c"proc"))
+}
+
+/// EBUSY is for who still writes there: what was open in the descriptor table that the
+/// launch shares may live for a moment in another child, until that executes its program.
+fn make_read_only(mount: &CStr) -> Result<(), Errno> {
+    const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+    for _ in 0..100 {
+        match restrict(CWD, mount, Scope::One, MountAttributes::READ_ONLY) {
+            Err(Errno::BUSY) => drop(nanosleep(&MOMENT)),
+            other => return other,
+        }
+    }
+    Err(Errno::BUSY)
 }
 
 /// Over a file goes /dev/null. Over a directory goes /tmp as it still is, an empty

@@ -101,7 +101,7 @@ extern "C" fn run_body(arg: *mut c_void) -> ! {
 
 /// First and only function of a [`spawn_sleeper`] child.
 ///
-/// It has a copy of every descriptor of its parent. Were it to outlive a parent that
+/// It has the descriptors of its parent. Were it to outlive a parent that
 /// is killed, locks and sockets of a supervisor that is gone would stay taken.
 #[cfg(feature = "std")]
 extern "C" fn sleep_for_ever(parent: *mut c_void) -> ! {

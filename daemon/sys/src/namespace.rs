@@ -36,7 +36,8 @@ pub fn user(owner: u32, uids: &[IdMapping], gids: &[IdMapping]) -> std::io::Resu
     let mut stack = Stack::new(STACK_BYTES)?;
     let child = {
         let _acting = ActingAs::user(owner)?;
-        spawn_sleeper(CloneFlags::USER, &mut stack)?
+        // With copies of descriptors it could hold for a moment what others close.
+        spawn_sleeper(CloneFlags::USER.and(CloneFlags::SHARED_DESCRIPTORS), &mut stack)?
     };
     let made = write_maps(child.pid, uids, gids);
     // The sleeper has served whatever became of the maps; its stack may only go
