@@ -180,6 +180,75 @@ fn groups_and_descriptors_of_who_started_it_are_not_the_jobs() {
     finish(client);
 }
 
+/// Where the descriptors of a process lead, without numbers and the place of this test.
+fn descriptors(private: &Private, pid: Pid) -> Vec<String> {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).unwrap();
+    let place = private.dir().display().to_string();
+    let target = |entry: std::fs::DirEntry| {
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        let target = target.to_string_lossy().replace(&place, "");
+        match target.split_once(":[") {
+            Some((kind @ ("pipe" | "socket"), _)) => kind.to_owned(),
+            _ => target,
+        }
+    };
+    let mut all: Vec<_> = open.flatten().map(target).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn an_agent_has_the_descriptors_of_its_own_job_alone() {
+    let private = private!();
+    // What the supervisor had of this one would be the first to come along.
+    private.shell("true").expect(0);
+    let client = start(&private, &[], "sleep 100");
+    until_running(&private);
+    let (agent, command) = agent_and_command(&private);
+    let lock = format!("/run/fetchml-ids/{}", super::host_uid(&private) - 1_879_048_192);
+    let null = "/dev/null";
+    let wanted = [
+        null,
+        null,
+        null,
+        // The plan was here.
+        null,
+        "/memfd:fetchml-rules (deleted)",
+        &lock,
+        "/state/users/0/default/2/log",
+        "/state/users/0/default/2/report",
+        "anon_inode:[eventfd]",
+        "anon_inode:[signalfd]",
+        "anon_inode:seccomp notify",
+        "pipe",
+        "pipe",
+        "socket",
+    ];
+    // The agent lets go of what it starts the command with.
+    let settled = |_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        descriptors(&private, agent).len() == wanted.len()
+    };
+    (0..200).any(settled);
+    assert_eq!(descriptors(&private, agent), wanted);
+    assert_eq!(descriptors(&private, command), [null, "pipe", "pipe"]);
+    private.ctl(["cancel", "@last"]).expect(0);
+    finish(client);
+}
+
+/// What the supervisor keeps of a job goes with the job.
+#[test]
+fn ended_jobs_leave_no_descriptor_with_the_supervisor() {
+    let private = private!();
+    private.shell("true").expect(0);
+    let supervisor = private.supervisor().unwrap();
+    let of_jobs = || {
+        let all = descriptors(&private, supervisor);
+        all.into_iter().filter(|one| one.contains("/users/0/")).collect::<Vec<_>>()
+    };
+    super::eventually("nothing of the first job", || of_jobs().is_empty().then_some(()));
+}
+
 #[test]
 fn a_job_has_a_keyring_of_its_own() {
     let private = private!();
