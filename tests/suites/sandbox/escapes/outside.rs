@@ -242,11 +242,14 @@ fn ended_jobs_leave_no_descriptor_with_the_supervisor() {
     let private = private!();
     private.shell("true").expect(0);
     let supervisor = private.supervisor().unwrap();
-    let of_jobs = || {
+    let settled = |_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
         let all = descriptors(&private, supervisor);
-        all.into_iter().filter(|one| one.contains("/users/0/")).collect::<Vec<_>>()
+        // One that ends by itself, as nobody needs it, has none at all.
+        let lives = all.iter().any(|one| one == "/state/users");
+        lives && !all.iter().any(|one| one.starts_with("/state/users/0/"))
     };
-    super::eventually("nothing of the first job", || of_jobs().is_empty().then_some(()));
+    assert!((0..200).any(settled), "{:#?}", descriptors(&private, supervisor));
 }
 
 #[test]
