@@ -200,8 +200,6 @@ fn descriptors(private: &Private, pid: Pid) -> Vec<String> {
 #[test]
 fn an_agent_has_the_descriptors_of_its_own_job_alone() {
     let private = private!();
-    // What the supervisor had of this one would be the first to come along.
-    private.shell("true").expect(0);
     let client = start(&private, &[], "sleep 100");
     until_running(&private);
     let (agent, command) = agent_and_command(&private);
@@ -215,8 +213,8 @@ fn an_agent_has_the_descriptors_of_its_own_job_alone() {
         null,
         "/memfd:fetchml-rules (deleted)",
         &lock,
-        "/state/users/0/default/2/log",
-        "/state/users/0/default/2/report",
+        "/state/users/0/default/1/log",
+        "/state/users/0/default/1/report",
         "anon_inode:[eventfd]",
         "anon_inode:[signalfd]",
         "anon_inode:seccomp notify",
