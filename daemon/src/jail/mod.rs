@@ -59,8 +59,9 @@ fn lock_in(
     mounts::assemble_root(plan, times)?;
     channels::enter(plan)?;
     times.pass(Mark::Channels);
-    limits::apply(plan)?;
+    // Opens in the supervisor's table, whose free numbers may be above the job's limit.
     landlock::complete_rules(plan)?;
+    limits::apply(plan)?;
     times.pass(Mark::Rules);
     ids::become_unprivileged(plan)?;
     times.pass(Mark::Ids);

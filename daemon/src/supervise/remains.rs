@@ -32,8 +32,9 @@ impl Remains {
 
     /// Whether it was read just now. What an agent says is complete long before it ends
     /// is read again: the supervisor's own counts are not to depend on its word.
+    /// So is what could not be read.
     pub(super) fn is_fresh(&self) -> bool {
-        self.at.elapsed() < Duration::from_millis(2)
+        self.report.is_ok() && self.at.elapsed() < Duration::from_millis(2)
     }
 }
 
