@@ -254,7 +254,9 @@ fn make_one(stores: &Mutex<Stores>, maker: &ChannelMaker, kinds: &mut Vec<Networ
 /// A host id goes back to its submitter's jobs only, with a user namespace that is new.
 /// The end of PID 1 was the end of every process of the job.
 fn renew(stores: &Mutex<Stores>, Ended { account, agent }: Ended) {
-    if waitid(WaitId::PidFd(agent.as_fd()), WaitIdOptions::EXITED).is_ok()
+    // It has ended; who traces it may keep it from being waited for, which is not waited for.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    if matches!(waitid(WaitId::PidFd(agent.as_fd()), options), Ok(Some(_)))
         && let Ok(account) = account.renewed()
     {
         lock(stores).add(account);

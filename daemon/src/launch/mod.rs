@@ -163,6 +163,8 @@ impl Launcher {
 fn serve(inbox: Receiver<Order>, mut templates: Templates, mut stack: Stack, seats: &mut Seats) {
     for order in inbox {
         match order {
+            // Nobody else has it any more: its plan came to nothing.
+            Order::Overlay(overlay) if Arc::strong_count(&overlay) == 1 => drop(overlay),
             Order::Overlay(overlay) => {
                 // Where the kernel cannot, the child does it in another way, and then says
                 // what is wrong.

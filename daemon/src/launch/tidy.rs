@@ -87,7 +87,7 @@ impl Drop for Owner {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nobody panics while holding it, but for who drops a thing.
+    // Nothing is dropped while it is held: what it guards is whole, whoever panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

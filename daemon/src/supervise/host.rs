@@ -233,7 +233,7 @@ impl Host {
                     pid,
                     times: LaunchTimes::default(),
                     pidfd,
-                    bell: None,
+                    bell: None.into(),
                     held: None.into(),
                     group,
                     disk,

@@ -39,7 +39,8 @@ use fetchml_api::job::{
 use fetchml_policies::Profile;
 use fetchml_sys::watch::readiness;
 use remains::{Ended, Remains};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::unix::AsyncFd;
@@ -202,7 +203,7 @@ impl Prepared {
                         pid,
                         times,
                         pidfd,
-                        bell,
+                        bell: bell.into(),
                         held: Some(Box::new(Held { account, mounts, network })).into(),
                         group,
                         disk,
@@ -253,7 +254,7 @@ pub struct Attempt {
     pidfd: AsyncFd<OwnedFd>,
     /// Readable when the agent's report is complete; nothing of one that an earlier run
     /// of the supervisor started.
-    bell: Option<Box<AsyncFd<OwnedFd>>>,
+    bell: Mutex<Option<Box<AsyncFd<OwnedFd>>>>,
     /// Until its end; nothing of one that an earlier run of the supervisor started.
     held: Mutex<Option<Box<Held>>>,
     group: Option<JobCgroup>,
@@ -314,27 +315,28 @@ impl Attempt {
         let see = || Remains::see(&self.about, self.group.as_ref());
         let remains = self.rung().await.then(see);
         // A pidfd is readable when its process has ended, and never stops being so.
-        let agent = match self.pidfd.readable().await {
-            Ok(_) => self.pidfd.get_ref().try_clone().ok(),
-            Err(error) => {
-                tracing::error!(job = self.about.job.0, %error, "cannot wait for the agent");
-                None
-            }
-        };
+        let ended = self.pidfd.readable().await.map(drop);
+        if let Err(error) = &ended {
+            tracing::error!(job = self.about.job.0, %error, "cannot wait for the agent");
+        }
         // While its mounts are where the job saw them.
         if let Some(opens) = &self.opens {
             opens.finish();
         }
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(held) = held {
+        let seen = self.disk.as_ref().map(|watch| watch.seen().taken());
+        // While the process id is the agent's.
+        let landlock = self.host.landlock_log().take(self.pid);
+        if let Some(held) = taken(&self.held) {
             let Held { account, mounts, network } = *held;
             self.host.launcher().tidy().soon((mounts, network));
-            if let Some((account, agent)) = account.zip(agent) {
-                self.host.launcher().ahead().renew(account, agent);
+            match (account, self.pidfd.get_ref().try_clone()) {
+                (Some(account), Ok(agent)) if ended.is_ok() => {
+                    self.host.launcher().ahead().renew(account, agent);
+                }
+                // Without a descriptor for that it is waited for here.
+                _ => drop(waitid(WaitId::PidFd(self.pidfd.as_fd()), WAIT_NO_LONGER)),
             }
         }
-        let seen = self.disk.as_ref().map(|watch| watch.seen().taken());
-        let landlock = self.host.landlock_log().take(self.pid);
         let remains = remains.filter(Remains::is_fresh).unwrap_or_else(see);
         let ended = Ended { remains, disk: seen, landlock };
         ended.collect(&self.host, &self.about, self.group.as_ref(), &self.layers).await
@@ -343,12 +345,20 @@ impl Attempt {
     /// Waits for the agent's word that its report is complete; `false` when it ended
     /// without one.
     async fn rung(&self) -> bool {
-        let Some(bell) = &self.bell else { return false };
+        // Its first ring is the last that is heard: an agent in a job's hands could wake
+        // the supervisor for ever.
+        let Some(bell) = taken(&self.bell) else { return false };
         tokio::select! {
             rung = bell.readable() => rung.is_ok(),
             _ = self.pidfd.readable() => false,
         }
     }
+}
+
+const WAIT_NO_LONGER: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOHANG);
+
+fn taken<T>(place: &Mutex<Option<T>>) -> Option<T> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Microseconds since the epoch.

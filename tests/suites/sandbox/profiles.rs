@@ -22,6 +22,16 @@ fn run_under(profile: &str, script: &str) -> Option<String> {
     Some(left.log)
 }
 
+/// Whoever starts a job may have more descriptors open than the job can have.
+#[test]
+fn a_small_limit_of_descriptors_is_the_jobs_alone() {
+    let open: Vec<_> = (0..200).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+    let profile = "extends = \"default\"\n[limits]\nopen_files = 64\n";
+    let Some(log) = run_under(profile, "ulimit -n") else { return };
+    assert!(log.contains("64\n"), "{log}");
+    drop(open);
+}
+
 #[test]
 fn a_job_keeps_exactly_the_capabilities_that_its_profile_names() {
     let profile = "description = \"tried\"\nextends = \"default\"\ndrop_all_caps = false\n\
