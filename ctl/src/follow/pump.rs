@@ -99,7 +99,7 @@ impl Pump {
         mut sink: impl Sink + 'static,
     ) -> Result<Self, PumpError> {
         let bell = Bell::new().map_err(PumpError::Read)?;
-        let watch = Watch::new(&reader.log, bell.clone());
+        let mut watch = Watch::new(bell.clone());
         let ended = Arc::new(AtomicBool::new(false));
         let (tell, result) = oneshot::channel();
         let seen = Arc::clone(&ended);
@@ -107,7 +107,7 @@ impl Pump {
             .name("log".into())
             .spawn(move || {
                 // Nobody listens after a second Ctrl-C.
-                let _ = tell.send(carry(&mut reader, &mut sink, &watch, &seen));
+                let _ = tell.send(carry(&mut reader, &mut sink, &mut watch, &seen));
             })
             .map_err(|_| PumpError::Thread)?;
         Ok(Self { ended, bell, result })
@@ -123,7 +123,7 @@ impl Pump {
 fn carry(
     reader: &mut Reader,
     sink: &mut impl Sink,
-    watch: &Watch,
+    watch: &mut Watch,
     ended: &AtomicBool,
 ) -> Result<(), PumpError> {
     loop {
@@ -134,6 +134,6 @@ fn carry(
         if last {
             return sink.finish().map_err(PumpError::Write);
         }
-        watch.sleep().map_err(PumpError::Read)?;
+        watch.sleep(&reader.log).map_err(PumpError::Read)?;
     }
 }

@@ -6,12 +6,18 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest sleep when the kernel tells of each write: a guard, not a rhythm.
 const GUARD: Duration = Duration::from_secs(5);
 /// Sleep between looks when it cannot tell.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a log is looked at before the kernel is asked to tell of writes. To give up
+/// an inotify(7) instance takes a grace period of the kernel, 10 to 20 ms: more than the
+/// whole of a short job.
+const BRIEFLY: Duration = Duration::from_millis(200);
+/// Sleep between those first looks.
+const FIRST_LOOKS: Duration = Duration::from_millis(10);
 
 /// Wakes a sleeper from another thread.
 #[derive(Clone, Debug)]
@@ -32,21 +38,39 @@ impl Bell {
 /// Sleeps until the log was written to or the bell rings.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    inotify: Option<OwnedFd>,
+    notices: Notices,
     bell: Bell,
 }
 
-impl Watch {
+#[derive(Debug)]
+enum Notices {
+    /// Not asked for until then.
+    From(Instant),
+    Inotify(OwnedFd),
     /// A caller who may not open the log by its name gets no notice of writes
     /// from the kernel, only from looking.
-    pub(crate) fn new(log: &File, bell: Bell) -> Self {
-        Self { inotify: notices(log).ok(), bell }
+    Refused,
+}
+
+impl Watch {
+    pub(crate) fn new(bell: Bell) -> Self {
+        Self { notices: Notices::From(Instant::now() + BRIEFLY), bell }
     }
 
-    pub(crate) fn sleep(&self) -> io::Result<()> {
-        let limit = if self.inotify.is_some() { GUARD } else { LOOK };
+    /// It may return early: what it is for is to look again.
+    pub(crate) fn sleep(&mut self, log: &File) -> io::Result<()> {
+        let limit = match &self.notices {
+            Notices::From(when) if Instant::now() < *when => FIRST_LOOKS,
+            Notices::From(_) => {
+                self.notices = notices(log).map_or(Notices::Refused, Notices::Inotify);
+                // What was written before the kernel was asked, it does not tell.
+                return Ok(());
+            }
+            Notices::Inotify(_) => GUARD,
+            Notices::Refused => LOOK,
+        };
         let mut fds = vec![PollFd::new(&*self.bell.0, PollFlags::IN)];
-        if let Some(inotify) = &self.inotify {
+        if let Notices::Inotify(inotify) = &self.notices {
             fds.push(PollFd::new(inotify, PollFlags::IN));
         }
         let limit = Timespec::try_from(limit).ok();
@@ -55,7 +79,7 @@ impl Watch {
             Err(errno) => return Err(errno.into()),
         }
         drain(&self.bell.0);
-        if let Some(inotify) = &self.inotify {
+        if let Notices::Inotify(inotify) = &self.notices {
             drain(inotify);
         }
         Ok(())
@@ -83,11 +107,22 @@ mod tests {
     fn a_write_and_the_bell_wake() {
         let mut log = tempfile::tempfile().expect("a temporary file");
         let bell = Bell::new().expect("an eventfd");
-        let watch = Watch::new(&log, bell.clone());
-        assert!(watch.inotify.is_some(), "an own file can be watched");
+        let mut watch = Watch { notices: Notices::From(Instant::now()), bell: bell.clone() };
+        watch.sleep(&log).expect("no sleep");
+        assert!(matches!(watch.notices, Notices::Inotify(_)), "an own file can be watched");
         log.write_all(b"x").expect("a write");
-        watch.sleep().expect("a sleep");
+        watch.sleep(&log).expect("a sleep");
         bell.ring();
-        watch.sleep().expect("a sleep");
+        watch.sleep(&log).expect("a sleep");
+    }
+
+    #[test]
+    fn a_short_job_costs_no_inotify_instance() {
+        let log = tempfile::tempfile().expect("a temporary file");
+        let bell = Bell::new().expect("an eventfd");
+        let mut watch = Watch::new(bell.clone());
+        bell.ring();
+        watch.sleep(&log).expect("a sleep");
+        assert!(matches!(watch.notices, Notices::From(_)));
     }
 }
