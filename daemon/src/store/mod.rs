@@ -1,9 +1,10 @@
 //! What survives the supervisor: every job and attempt, in SQLite (write-ahead
-//! log, full sync). One thread owns the database; requests that wait at the
-//! same time share one transaction and so one fsync. A request is answered
-//! only after the commit, which is what "commit, then tell" rests on.
+//! log, full sync but for the step from `starting` to `running`, see [`Store::update`]).
+//! A request is answered only after the commit, which is what "commit, then tell" rests
+//! on.
 
 mod backup;
+mod batch;
 mod directories;
 mod rows;
 mod schema;
@@ -15,19 +16,15 @@ pub use rows::{AttemptEnd, AttemptRecord, Filter, JobRecord, NewJob, Pruned, Sum
 pub use shares::UserShare;
 
 use crate::directories::Stored;
+use batch::{Batches, Synchronous};
 use fetchml_api::job::JobId;
 use rusqlite::Connection;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
-use tokio::sync::oneshot;
+use std::sync::Arc;
 
 /// Name of the database below the state directory.
 pub const FILE_NAME: &str = "fetchml.db";
-
-/// Most requests in one transaction, so that the first of a flood is not kept waiting.
-const MAX_BATCH: usize = 256;
 
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -86,13 +83,9 @@ pub enum StoreError {
 /// Handle of the store; clones share it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    requests: mpsc::Sender<Request>,
+    requests: Batches,
     database: Arc<Path>,
 }
-
-/// Runs inside the batch's transaction; what it returns runs after the commit.
-type Request = Box<dyn FnOnce(&mut Connection) -> Answer + Send>;
-type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 impl Store {
     /// Opens or creates the database in `dir` and brings its schema up to date.
@@ -102,11 +95,7 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let database = dir.join(FILE_NAME);
         let connection = schema::open(&database)?;
-        let (requests, inbox) = mpsc::channel();
-        std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || serve(connection, &inbox))
-            .map_err(StoreError::Thread)?;
+        let requests = Batches::start(connection).map_err(StoreError::Thread)?;
         Ok(Self { requests, database: database.into() })
     }
 
@@ -122,10 +111,14 @@ impl Store {
 
     /// Writes the facts of a job that starts or runs, and those of its attempt.
     ///
+    /// That it runs is not waited for to be on the disk: a power cut ends it, and what
+    /// becomes of it is the same for one that starts (`recover::table`). The end of the
+    /// supervisor, after which the two differ, it survives.
+    ///
     /// # Errors
     /// [`StoreError`] when it could not be committed.
     pub async fn update(&self, job: JobRecord) -> Result<(), StoreError> {
-        self.call(move |db| rows::update(db, &job)).await
+        self.requests.commit(Synchronous::of(job.state), move |db| rows::update(db, &job)).await
     }
 
     /// Writes what is left of a job after an attempt or without one, the end of that
@@ -296,61 +289,15 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let request: Request = Box::new(move |db| {
-            let result = in_savepoint(db, work);
-            Box::new(move |committed| {
-                let result = match (result, committed) {
-                    (Ok(value), Ok(())) => Ok(value),
-                    (Err(error), _) => Err(StoreError::Sql(error.to_string())),
-                    (_, Err(error)) => Err(StoreError::Sql(error)),
-                };
-                // A caller that went away needs no answer.
-                let _ = reply.send(result);
-            })
-        });
-        self.requests.send(request).map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        self.requests.commit(Synchronous::Full, work).await
     }
-}
-
-/// One request that fails must not take its neighbours in the batch with it.
-fn in_savepoint<T>(
-    db: &mut Connection,
-    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    let savepoint = db.savepoint()?;
-    let value = work(&savepoint)?;
-    savepoint.commit()?;
-    Ok(value)
-}
-
-/// The store's thread: until the last handle is dropped.
-fn serve(mut db: Connection, inbox: &mpsc::Receiver<Request>) {
-    while let Ok(first) = inbox.recv() {
-        let batch: Vec<_> =
-            std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH - 1)).collect();
-        let begun = db.execute_batch("BEGIN");
-        let answers: Vec<_> = batch.into_iter().map(|request| request(&mut db)).collect();
-        let committed = begun.and_then(|()| db.execute_batch("COMMIT")).map_err(|error| {
-            // Already rolled back by some errors, then there is no transaction to end.
-            let _ = db.execute_batch("ROLLBACK");
-            error.to_string()
-        });
-        for answer in answers {
-            answer(committed.clone());
-        }
-    }
-    // Leaves one file behind instead of three; the write-ahead log would do.
-    let _ = db.pragma_update(None, "wal_checkpoint", "TRUNCATE");
-    let _ = db.busy_timeout(Duration::ZERO);
-    drop(db.close());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use fetchml_api::job::{JobSpec, JobState};
+    use std::time::Duration;
 
     pub(super) fn new_job(uid: u32, name: &str) -> NewJob {
         NewJob {
@@ -392,22 +339,6 @@ mod tests {
         store.forget(vec![second.id]).await.expect("forget");
         let third = insert(&store, 1000, "c").await;
         assert!(third.id > second.id, "a number was used twice");
-    }
-
-    #[tokio::test]
-    async fn a_failing_request_leaves_its_neighbours_in_the_batch() {
-        let (_dir, store) = opened();
-        let good = insert(&store, 1, "good");
-        let bad = store.call(|db| {
-            db.execute("UPDATE jobs SET name = 'changed'", [])?;
-            db.execute("INSERT INTO no_such_table VALUES (1)", [])
-        });
-        let (good, bad) = tokio::join!(good, bad);
-        assert!(bad.is_err());
-        let read = store.job(good.id).await.expect("read").expect("there");
-        assert_eq!(read.spec.name, "good");
-        let listed = store.summaries(Filter::default()).await.expect("read");
-        assert_eq!(listed[0].name, "good", "half of a failed request was kept");
     }
 
     #[tokio::test]
