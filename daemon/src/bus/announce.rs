@@ -8,9 +8,9 @@ use super::error::BusError;
 use super::objects::{self, OBJECT_MANAGER};
 use crate::access::{Caller, Transport};
 use crate::engine::{Change, Event, Shown};
-use fetchml_api::job::JobState;
+use fetchml_api::job::{JobId, JobState};
 use fetchml_api::names::{JOB_INTERFACE, MANAGER_INTERFACE, ROOT_PATH, job_path};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use zbus::export::serde::Serialize;
@@ -51,11 +51,14 @@ async fn catch_up(door: &Door, connection: &Connection) -> Result<(), BusError> 
 }
 
 /// Live jobs that somebody behind this connection may know of, as far as they are shown.
-pub(super) async fn visible(door: &Door) -> Result<Vec<fetchml_api::job::JobId>, BusError> {
-    let scopes: Vec<_> = door.callers().iter().map(|c| door.access().sight(c)).collect();
-    let jobs = door.engine().shown(crate::engine::Scope::All).await?;
-    let seen = jobs.into_iter().filter(|job| scopes.iter().any(|s| s.covers(job.uid)));
-    Ok(seen.map(|job| job.id).collect())
+pub(super) async fn visible(door: &Door) -> Result<BTreeSet<JobId>, BusError> {
+    let mut visible = BTreeSet::new();
+    for caller in door.callers() {
+        // Each by itself: what one of them waits for does not crowd out another's.
+        let jobs = door.engine().shown(door.access().sight(&caller)).await?;
+        visible.extend(jobs.iter().map(|job| job.id));
+    }
+    Ok(visible)
 }
 
 async fn tell(door: &Door, connection: &Connection, event: Event) -> Result<(), BusError> {

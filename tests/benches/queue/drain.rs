@@ -55,7 +55,7 @@ fn measure() -> Vec<Measured> {
         }
     }
     for peer in Peer::all(home.path()) {
-        rows.push(of(peer.name(), || peer.submit(), |_| peer.drain()));
+        rows.push(of(peer.name(), || peer.submit(), |_| peer.drain(), |_| peer.drain()));
     }
     rows
 }
@@ -65,7 +65,8 @@ use std::io::Write as _;
 fn ours(private: &Private) -> Measured {
     private.ctl(["run", "--", "/bin/true"]);
     let submit = || private.ctl(["submit", "--quiet", "--", "/bin/true"]).stdout;
-    of("FetchML, durable, sandboxed, audited", submit, |last| drain(private, last))
+    let ended = |job: &str| drop(private.ctl(["wait", "--quiet", job.trim()]));
+    of("FetchML, durable, sandboxed, audited", submit, ended, |last| drain(private, last))
 }
 
 fn array_of_ours(private: &Private) -> Measured {
@@ -107,12 +108,17 @@ fn drain(private: &Private, last: &str) {
     }
 }
 
-fn of(name: &str, submit: impl Fn() -> String, drain: impl Fn(&str)) -> Measured {
+fn of(
+    name: &str,
+    submit: impl Fn() -> String,
+    wait_for_one: impl Fn(&str),
+    drain: impl Fn(&str),
+) -> Measured {
     let mut latencies: Vec<Duration> = (0..LATENCIES)
         .map(|_| {
             let began = Instant::now();
             let job = submit();
-            drain(&job);
+            wait_for_one(&job);
             began.elapsed()
         })
         .collect();

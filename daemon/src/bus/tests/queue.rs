@@ -249,7 +249,7 @@ async fn of_many_that_wait_little_is_in_memory_and_no_more_are_objects() {
         .submit_array(caller(1000), vec![held(); 1500], Vec::new(), Vec::new())
         .await
         .expect("accepted");
-    assert_eq!(engine.shown(Scope::Own(1000)).await.expect("shown").len(), 1000);
+    assert_eq!(engine.shown(Scope::Own(1000)).await.expect("shown").len(), 100);
     assert!(engine.shown(Scope::Own(1001)).await.expect("shown").is_empty());
     let manager = world.manager(1000).await;
     let last = ids.last().expect("many").0;
