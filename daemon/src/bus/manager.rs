@@ -87,6 +87,10 @@ impl Manager {
         let (scope, mut filter) = self.listed(&header, connection, filter).await?;
         filter.limit = filter.limit.min(MAX_LISTED_JOBS);
         let jobs = self.door.engine().list(scope, filter).await?;
+        if self.door.engine().shows_new_jobs() {
+            let live = jobs.iter().filter(|job| !job.state.is_final()).map(|job| job.id);
+            objects::publish_told(&self.door, connection, live).await?;
+        }
         jobs.into_iter()
             .map(|job| {
                 let path = if job.state.is_final() {

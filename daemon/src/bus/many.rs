@@ -150,7 +150,7 @@ impl Door {
     pub(super) async fn end_jobs(&self, caller: &Caller) -> Result<(), BusError> {
         let engine = self.engine();
         engine.drain(true);
-        let active = engine.shown(Scope::All).await?.into_iter();
+        let active = engine.shown(Scope::All, 0).await?.into_iter();
         let active = active.filter(|job| job.state != JobState::Queued).map(|job| job.id);
         let active: Vec<_> = active.collect();
         self.cancel_all(caller, active.clone()).await?;

@@ -7,7 +7,7 @@ use super::error::BusError;
 use super::job::Job;
 use super::manager::path;
 use super::veil;
-use crate::engine::Shown;
+use crate::engine::{MOST_SHOWN, Shown};
 use fetchml_api::job::JobId;
 use fetchml_api::names::{JOB_INTERFACE, job_path};
 use std::collections::HashMap;
@@ -36,7 +36,8 @@ impl Objects {
     ) -> Result<HashMap<OwnedObjectPath, Interfaces>, BusError> {
         let caller = self.door.caller(&header, connection).await?;
         let scope = self.door.access().sight(&caller);
-        let jobs = self.door.engine().shown(scope).await?;
+        let jobs = self.door.engine().shown(scope, MOST_SHOWN).await?;
+        publish_told(&self.door, connection, jobs.iter().map(|job| job.id)).await?;
         jobs.iter().map(|job| Ok((path(job.id)?, interfaces(job)))).collect()
     }
 
@@ -93,6 +94,21 @@ pub(super) async fn publish_new(
     id: JobId,
 ) -> Result<(), BusError> {
     if door.engine().shows_new_jobs() { publish(door, connection, id).await } else { Ok(()) }
+}
+
+/// The same for jobs whose paths a caller is about to be told; a connection without a bus
+/// began with few of them.
+pub(super) async fn publish_told(
+    door: &Door,
+    connection: &Connection,
+    jobs: impl Iterator<Item = JobId>,
+) -> Result<(), BusError> {
+    if !door.is_shared() {
+        for id in jobs.take(MOST_SHOWN as usize) {
+            publish(door, connection, id).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes a job's object away; does nothing when it is not there.

@@ -6,6 +6,7 @@ use super::door::{BusCallers, Desk, Door};
 use super::manager::Manager;
 use super::objects::{self, Objects};
 use super::veil;
+use crate::engine::{MOST_SHOWN, Scope};
 use fetchml_api::names::{BUS_NAME, ROOT_PATH};
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub async fn serve_system(desk: Desk, bus: &Connection) -> zbus::Result<()> {
     server.at(ROOT_PATH, Audit { door: door.clone() }).await?;
     server.at(ROOT_PATH, Manager { door: door.clone() }).await?;
     veil::cover_tree(&door, bus).await?;
-    let shown = door.engine().shown(crate::engine::Scope::All).await;
+    let shown = door.engine().shown(Scope::All, MOST_SHOWN).await;
     for job in shown.map_err(|error| zbus::Error::Failure(error.to_string()))? {
         objects::publish(&door, bus, job.id)
             .await

@@ -12,7 +12,7 @@ use super::error::BusError;
 use super::job::Job;
 use super::manager::Manager;
 use super::objects::{self, Objects};
-use crate::engine::Shown;
+use crate::engine::{MOST_SHOWN, Shown};
 use fetchml_api::job::JobId;
 use fetchml_api::names::{JOB_INTERFACE, JOB_PATH_PREFIX, ROOT_PATH, job_path};
 use std::collections::HashMap;
@@ -116,7 +116,7 @@ impl Introspection {
             }
             Place::Jobs => {
                 let caller = door.caller(&header, connection).await?;
-                let jobs = door.engine().shown(door.access().sight(&caller)).await?;
+                let jobs = door.engine().shown(door.access().sight(&caller), MOST_SHOWN).await?;
                 let jobs: Vec<_> = jobs.iter().map(|job| job.id.to_string()).collect();
                 self.document(&[&fdo::Properties], &jobs)
             }

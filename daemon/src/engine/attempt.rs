@@ -139,7 +139,8 @@ impl Engine {
             record.state = JobState::Running;
             "its command runs".clone_into(&mut record.reason);
             record.started_usec = Some(now_usec());
-            if let Err(error) = self.commit(record).await {
+            let committed = self.store.update_begun(record.clone()).await;
+            if let Err(error) = committed.map(|()| self.committed(record)) {
                 tracing::error!(job = id.0, %error, "a running job could not be committed");
             }
         }
@@ -154,13 +155,17 @@ impl Engine {
 
     /// Puts a job's record into the store, then into memory, then tells.
     async fn commit(&self, record: JobRecord) -> Result<(), EngineError> {
-        let (id, uid, state) = (record.id, record.uid, record.state);
         self.store.update(record.clone()).await?;
+        self.committed(record);
+        Ok(())
+    }
+
+    fn committed(&self, record: JobRecord) {
+        let (id, uid, state) = (record.id, record.uid, record.state);
         if let Some(job) = self.live().get_mut(id) {
             job.record = Some(record);
         }
         self.tell(id, uid, Change::State(state));
-        Ok(())
     }
 
     fn refuse_if_cancelled(&self, id: JobId) -> Result<(), Box<ExitReport>> {

@@ -10,9 +10,8 @@ use fetchml_api::names::{MAX_PAGE_JOBS, PAGE_BYTES};
 use serde::Serialize;
 use std::os::fd::OwnedFd;
 
-/// Waiting jobs that are objects on the bus. Each new connection without a bus makes them
-/// for itself: 0.2 to 0.3 ms for so many, of some 3 that a command takes.
-const MOST_SHOWN: u32 = 100;
+/// Waiting jobs that are objects on the bus.
+pub const MOST_SHOWN: u32 = 1000;
 
 /// What the object of a job says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,11 +151,11 @@ impl Engine {
     }
 
     /// Jobs in scope that are not over, for their objects: all that run, and of those
-    /// that wait those that came first.
+    /// that wait those that came first, so many at most.
     ///
     /// # Errors
     /// [`EngineError`] when the store fails.
-    pub async fn shown(&self, scope: Scope) -> Result<Vec<Shown>, EngineError> {
+    pub async fn shown(&self, scope: Scope, most_waiting: u32) -> Result<Vec<Shown>, EngineError> {
         let mut shown: Vec<Shown> = {
             let live = self.live();
             let active = live.iter().filter(|(_, active)| scope.covers(active.uid));
@@ -166,7 +165,7 @@ impl Engine {
             Scope::Own(uid) => Some(uid),
             Scope::All => None,
         };
-        let waiting = self.store.waiting(uid, MOST_SHOWN).await?;
+        let waiting = self.store.waiting(uid, most_waiting).await?;
         let waiting = waiting.into_iter().filter(|job| shown.iter().all(|one| one.id != job.id));
         let waiting: Vec<Shown> = waiting.map(Shown::from).collect();
         shown.extend(waiting);

@@ -23,7 +23,7 @@ mod resume;
 pub mod simulator;
 
 pub use error::EngineError;
-pub use look::{QueueOverview, Scope, Shown, UserOverview};
+pub use look::{MOST_SHOWN, QueueOverview, Scope, Shown, UserOverview};
 
 use crate::config::Config;
 use crate::directories::Directories;

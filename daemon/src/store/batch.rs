@@ -2,7 +2,6 @@
 //! transaction and so one fdatasync.
 
 use super::StoreError;
-use fetchml_api::job::JobState;
 use rusqlite::Connection;
 use std::io;
 use std::sync::mpsc;
@@ -33,13 +32,6 @@ pub(super) enum Synchronous {
     Normal,
     /// Both.
     Full,
-}
-
-impl Synchronous {
-    /// What the step of a job to this state must survive.
-    pub(super) fn of(state: JobState) -> Self {
-        if state == JobState::Running { Self::Normal } else { Self::Full }
-    }
 }
 
 impl Batches {
@@ -139,11 +131,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn all_but_the_step_to_running_wait_for_the_disk() {
-        for state in JobState::ALL {
-            let running = state == JobState::Running;
-            assert_eq!(Synchronous::of(state) == Synchronous::Normal, running, "{state}");
-        }
+    async fn each_commit_survives_what_it_must() {
         let (_dir, store) = opened();
         for (synchronous, value) in
             [(Synchronous::Full, 2), (Synchronous::Normal, 1), (Synchronous::Full, 2)]

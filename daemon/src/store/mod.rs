@@ -1,5 +1,5 @@
 //! What survives the supervisor: every job and attempt, in SQLite (write-ahead
-//! log, full sync but for the step from `starting` to `running`, see [`Store::update`]).
+//! log, full sync but for the step from `starting` to `running`, see [`Store::update_begun`]).
 //! A request is answered only after the commit, which is what "commit, then tell" rests
 //! on.
 
@@ -111,14 +111,20 @@ impl Store {
 
     /// Writes the facts of a job that starts or runs, and those of its attempt.
     ///
-    /// That it runs is not waited for to be on the disk: a power cut ends it, and what
-    /// becomes of it is the same for one that starts (`recover::table`). The end of the
-    /// supervisor, after which the two differ, it survives.
-    ///
     /// # Errors
     /// [`StoreError`] when it could not be committed.
     pub async fn update(&self, job: JobRecord) -> Result<(), StoreError> {
-        self.requests.commit(Synchronous::of(job.state), move |db| rows::update(db, &job)).await
+        self.call(move |db| rows::update(db, &job)).await
+    }
+
+    /// The same for a job that was committed as starting and now runs. It survives the
+    /// end of the supervisor, but the disk is not waited for: a power cut ends the job,
+    /// and what becomes of it is the same for one that starts (`recover::table`).
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be committed.
+    pub async fn update_begun(&self, job: JobRecord) -> Result<(), StoreError> {
+        self.requests.commit(Synchronous::Normal, move |db| rows::update(db, &job)).await
     }
 
     /// Writes what is left of a job after an attempt or without one, the end of that

@@ -40,7 +40,7 @@ async fn every_way_to_a_foreign_job_ends_alike() {
     assert!(!job.state.is_final(), "a stranger ended it");
 }
 
-async fn managed(client: &Connection) -> zbus::fdo::ManagedObjects {
+pub(super) async fn managed(client: &Connection) -> zbus::fdo::ManagedObjects {
     let root = fetchml_api::names::ROOT_PATH;
     let interface = Some("org.freedesktop.DBus.ObjectManager");
     let reply = client.call_method(None::<&str>, root, interface, "GetManagedObjects", &()).await;

@@ -4,11 +4,14 @@
 use super::*;
 use crate::engine::launcher::Part;
 use crate::engine::simulator::exited;
-use crate::engine::{EngineError, Scope};
+use crate::engine::{EngineError, MOST_SHOWN, Scope};
 use fetchml_api::job::{FailureClass, JobId, JobSpec, JobState};
+use fetchml_api::names::job_path;
+use fetchml_api::proxy::JobProxy;
 use fetchml_api::queueing::{ArrayPlace, Condition, Dependency, Queueing};
 use futures_util::FutureExt;
 use std::collections::BTreeMap;
+use zbus::ObjectPath;
 
 fn caller(uid: u32) -> Arc<Caller> {
     Arc::new(Caller::for_test(uid, &[GROUP], Transport::Peer))
@@ -249,11 +252,45 @@ async fn of_many_that_wait_little_is_in_memory_and_no_more_are_objects() {
         .submit_array(caller(1000), vec![held(); 1500], Vec::new(), Vec::new())
         .await
         .expect("accepted");
-    assert_eq!(engine.shown(Scope::Own(1000)).await.expect("shown").len(), 100);
-    assert!(engine.shown(Scope::Own(1001)).await.expect("shown").is_empty());
+    let shown = async |uid| engine.shown(Scope::Own(uid), MOST_SHOWN).await.expect("shown");
+    assert_eq!(shown(1000).await.len(), 1000);
+    assert!(shown(1001).await.is_empty());
     let manager = world.manager(1000).await;
     let last = ids.last().expect("many").0;
     assert!(manager.get_job(last).await.is_ok(), "one that is asked for becomes an object");
+}
+
+#[tokio::test]
+async fn an_object_that_a_caller_is_told_of_is_there() {
+    let world = World::new(1).await;
+    let held = spec("true", Queueing { held: true, ..Queueing::default() });
+    let jobs = vec![held; 300];
+    let engine = &world.desk.engine;
+    let ids = engine.submit_array(caller(1000), jobs, Vec::new(), Vec::new()).await;
+    let ids = ids.expect("accepted");
+    let state = async |client: &Connection, path: ObjectPath<'_>| {
+        let job = JobProxy::builder(client).path(path.to_owned()).build();
+        job.await.expect("proxy").state().await
+    };
+    let client = world.client(1000).await;
+    for id in [ids[0], ids[99]] {
+        let path = job_path(id);
+        let path = ObjectPath::try_from(path.as_str()).expect("a path");
+        assert_eq!(state(&client, path).await.expect("there from the beginning"), "queued");
+    }
+    let manager = ManagerProxy::new(&client).await.expect("proxy");
+    let rows = manager.list_jobs(HashMap::new()).await.expect("listed");
+    let newest = rows.last().expect("many");
+    assert_eq!(newest.0, ids[299].0);
+    assert_eq!(state(&client, newest.7.as_ref()).await.expect("told of"), "queued");
+
+    let another = world.client(1000).await;
+    let managed = super::privacy::managed(&another).await;
+    let jobs = managed.keys().filter(|path| path.contains("/job/"));
+    assert_eq!(jobs.count(), 300);
+    let path = job_path(ids[200]);
+    let path = ObjectPath::try_from(path.as_str()).expect("a path");
+    assert_eq!(state(&another, path).await.expect("told of"), "queued");
 }
 
 #[tokio::test]
