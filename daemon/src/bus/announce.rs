@@ -69,8 +69,10 @@ async fn tell(door: &Door, connection: &Connection, event: Event) -> Result<(), 
     let callers = door.callers();
     let may_know = |caller: &&std::sync::Arc<Caller>| door.access().sight(caller).covers(event.uid);
     let audience: Vec<_> = callers.iter().filter(may_know).collect();
-    // A tree of objects that is one caller's alone has only what that one may see.
-    if audience.is_empty() && !door.is_shared() {
+    // A tree of objects that is one caller's alone has only what that one may see, and
+    // what it asked for by a right that was granted for once.
+    let removed = matches!(event.what, Change::Removed(_));
+    if audience.is_empty() && !door.is_shared() && !removed {
         return Ok(());
     }
     match event.what {
