@@ -187,6 +187,15 @@ impl JobCgroup {
         Some(self.read("cgroup.threads")?.lines().count() as u64)
     }
 
+    /// As [`JobCgroup::remove`], unless another attempt of the same job has made it anew.
+    pub(crate) fn remove_unless_replaced(&self) {
+        let place = rustix::fs::stat(&self.path);
+        let own = rustix::fs::fstat(&self.directory);
+        if place.is_ok_and(|place| own.is_ok_and(|own| own.st_ino == place.st_ino)) {
+            self.remove();
+        }
+    }
+
     /// Kills what may be left and removes the group.
     pub(crate) fn remove(&self) {
         // EBUSY as long as there is a process; what is left when a killed one is not gone

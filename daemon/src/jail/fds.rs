@@ -33,7 +33,7 @@ const PLACES: [i32; 9] = [
     AGENT_IMAGE,
 ];
 
-/// Numbers of the supervisor's on which the launcher puts what the next child is to
+/// Numbers of the supervisor's on which the next child puts what its agent is to
 /// have. All are above the agent's own, so that none is overwritten before it was copied.
 #[derive(Debug)]
 pub(crate) struct Seats {
@@ -53,8 +53,8 @@ impl Seats {
         Ok(Self { seats, nobody })
     }
 
-    /// Seats what a plan has for the agent.
-    pub(crate) fn fill(&mut self, plan: &Plan) -> Result<(), Refusal> {
+    /// Seats what a plan has for the agent. Child-safe.
+    fn fill(&mut self, plan: &Plan) -> Result<(), Errno> {
         let Plan { agent_plan, log, report, identity, account, rules, bell, .. } = plan;
         let all = [
             plan.null.as_fd(),
@@ -67,7 +67,7 @@ impl Seats {
             bell.as_fd(),
             plan.agent_image.as_fd(),
         ];
-        seat(&mut self.seats, all).map_err(failed("place the agent's descriptors"))
+        seat(&mut self.seats, all)
     }
 
     /// Lets go of it.
@@ -90,8 +90,9 @@ fn seat(
 }
 
 /// The child: from here on what it does to descriptors is its own affair.
-pub(super) fn leave_only_the_agents(seats: &Seats) -> Result<(), Failure> {
-    let place = || -> Result<(), Errno> {
+pub(super) fn leave_only_the_agents(seats: &mut Seats, plan: &Plan) -> Result<(), Failure> {
+    let mut place = || -> Result<(), Errno> {
+        seats.fill(plan)?;
         own_descriptors_below(seats.end())?;
         for (seat, place) in seats.seats.iter().zip(PLACES) {
             place_descriptor(seat.as_fd(), place)?;

@@ -6,13 +6,17 @@ use super::{Failure, Step};
 use crate::plan::Plan;
 use fetchml_sys::Errno;
 use fetchml_sys::confine::{landlock_allow_beneath, landlock_restrict_self};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 /// Adds the rules, while this process may still open everything.
-pub(super) fn complete_rules(plan: &Plan) -> Result<(), Failure> {
+pub(super) fn complete_rules(plan: &Plan, shown: &[OwnedFd]) -> Result<(), Failure> {
     let Some(landlock) = &plan.landlock else { return Ok(()) };
     let ruleset = landlock.ruleset.as_fd();
+    for directory in shown {
+        let allowed = landlock_allow_beneath(ruleset, directory.as_fd(), landlock.shown);
+        Step::LandlockRuleOfRoot.of(allowed)?;
+    }
     for (item, rule) in landlock.rules.iter().enumerate() {
         let add = || -> Result<(), Errno> {
             let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;

@@ -4,9 +4,10 @@
 //! Everything here runs as root in the initial user namespace, in a child that
 //! shares the supervisor's memory while the launching thread sleeps, and its descriptors
 //! until the last step but the exec. It only
-//! makes system calls on data of the [`Plan`] that was complete before the
-//! clone: no allocation, no lock, no formatting. A failing step leaves its name
-//! and `errno` in the shared memory; the parent makes a sentence of it.
+//! makes system calls on complete data: on that of the [`RootPlan`] from the clone on,
+//! on that of the [`Plan`](crate::plan::Plan) once it has been told to start, for which
+//! it waits in the kernel: no allocation, no lock, no formatting. A failing step leaves
+//! its name and `errno` in the shared memory; the parent makes a sentence of it.
 
 mod caps;
 mod channels;
@@ -19,10 +20,10 @@ mod mounts;
 pub(crate) use fds::Seats;
 pub(crate) use mounts::overlay_of_detached;
 
-use crate::launch::{LaunchTimes, Mark};
-use crate::plan::{HOST_NAME, Plan};
+use crate::launch::{LaunchTimes, Mark, Start};
+use crate::plan::{HOST_NAME, RootPlan};
 use fetchml_sys::{Errno, namespace, process};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 
 /// Status of a child whose step failed; nobody outside this module sees it.
 const FAILED: i32 = 125;
@@ -34,10 +35,21 @@ pub(crate) struct Progress {
     pub(crate) times: LaunchTimes,
 }
 
+/// What the child begins with.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) root: &'a RootPlan,
+    /// The host's directories that the prepared root shows.
+    pub(crate) shown: &'a [OwnedFd],
+    /// Where it hears the rest.
+    pub(crate) start: &'a Start,
+    pub(crate) seats: &'a mut Seats,
+}
+
 /// Locks this process in and becomes the agent. Returns only on failure.
-pub(crate) fn enter(plan: &Plan, seats: &Seats, progress: &mut Progress) -> i32 {
+pub(crate) fn enter(entry: &mut Entry<'_>, progress: &mut Progress) -> i32 {
     progress.times.pass(Mark::Cloned);
-    let Err(failure) = lock_in(plan, seats, &mut progress.times);
+    let Err(failure) = lock_in(entry, &mut progress.times);
     progress.failure = Some(failure);
     FAILED
 }
@@ -48,19 +60,23 @@ pub(crate) fn enter(plan: &Plan, seats: &Seats, progress: &mut Progress) -> i32 
 /// closed last, when nothing needs to be opened any more. The agent installs the
 /// seccomp programs, the job's before its exec and then its own.
 fn lock_in(
-    plan: &Plan,
-    seats: &Seats,
+    Entry { root, shown, start, seats }: &mut Entry<'_>,
     times: &mut LaunchTimes,
 ) -> Result<std::convert::Infallible, Failure> {
     Step::Session.of(rustix::process::setsid().map(drop))?;
     Step::CgroupNamespace.of(namespace::own_cgroup_view())?;
     Step::Hostname.of(rustix::system::sethostname(HOST_NAME.as_bytes()))?;
     times.pass(Mark::Named);
-    mounts::assemble_root(plan, times)?;
+    mounts::complete_root(root, times)?;
+    // Nothing that the job will find or run was touched until here.
+    let plan = Step::Start.of(start.wait())?;
+    times.pass(Mark::Started);
+    mounts::attach_directories(plan)?;
+    times.pass(Mark::Directories);
     channels::enter(plan)?;
     times.pass(Mark::Channels);
     // Opens in the supervisor's table, whose free numbers may be above the job's limit.
-    landlock::complete_rules(plan)?;
+    landlock::complete_rules(plan, shown)?;
     limits::apply(plan)?;
     times.pass(Mark::Rules);
     ids::become_unprivileged(plan)?;
@@ -70,7 +86,7 @@ fn lock_in(
     Step::NoNewPrivileges.of(rustix::thread::set_no_new_privs(true))?;
     landlock::restrict(plan)?;
     times.pass(Mark::Landlock);
-    fds::leave_only_the_agents(seats)?;
+    fds::leave_only_the_agents(seats, plan)?;
     times.pass(Mark::Descriptors);
     let agent = process::inherited(fds::AGENT_IMAGE);
     let errno = process::execute_descriptor(agent.as_fd(), &plan.agent_argv, &plan.agent_env);
@@ -92,6 +108,7 @@ pub(crate) enum Step {
     Session,
     CgroupNamespace,
     Hostname,
+    Start,
     Propagation,
     PrivateTmp,
     SharedMemory,
@@ -107,6 +124,7 @@ pub(crate) enum Step {
     Ipc,
     Network,
     ResourceLimit,
+    LandlockRuleOfRoot,
     LandlockRule,
     Groups,
     UserNamespace,
@@ -142,6 +160,7 @@ impl Step {
             Self::Session => "start a session",
             Self::CgroupNamespace => "make a cgroup namespace",
             Self::Hostname => "set the job's host name",
+            Self::Start => "wait for the word to start",
             Self::Propagation => "stop the propagation of mounts",
             Self::PrivateTmp => "mount the private /tmp",
             Self::SharedMemory => "mount the private /dev/shm",
@@ -157,6 +176,7 @@ impl Step {
             Self::Ipc => "enter the IPC namespace",
             Self::Network => "enter the network namespace",
             Self::ResourceLimit => "set a resource limit",
+            Self::LandlockRuleOfRoot => "add a Landlock rule for what the root shows",
             Self::LandlockRule => "add a Landlock rule",
             Self::Groups => "drop the supplementary groups",
             Self::UserNamespace => "enter the user namespace",

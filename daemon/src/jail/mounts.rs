@@ -9,7 +9,7 @@
 
 use super::{Failure, Step};
 use crate::launch::{LaunchTimes, Mark};
-use crate::plan::{Cover, MountPlan, Overlay, Plan, ProcCover};
+use crate::plan::{Cover, MountPlan, Overlay, Plan, ProcCover, ProcPlan, RootPlan};
 use fetchml_sys::Errno;
 use fetchml_sys::mount::{MountAttributes, Scope, bind, restrict, stop_propagation};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,27 +28,32 @@ const NO_ESCALATION: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 /// kernel keeps the host's own apart (`kernel.pty.reserve`).
 const TERMINALS: &CStr = c"mode=600,ptmxmode=666,max=64";
 
-pub(super) fn assemble_root(plan: &Plan, times: &mut LaunchTimes) -> Result<(), Failure> {
+/// What does not depend on who the job is.
+pub(super) fn complete_root(root: &RootPlan, times: &mut LaunchTimes) -> Result<(), Failure> {
     // Nothing is shared in the launcher's namespaces. If that were ever wrong,
     // what follows would happen on the host.
     Step::Propagation.of(stop_propagation())?;
-    proc(plan)?;
+    proc(&root.proc)?;
     times.pass(Mark::Proc);
-    let tmp = mount(c"tmpfs", c"tmp", c"tmpfs", NO_ESCALATION, plan.tmp_options.as_c_str());
+    let tmp = mount(c"tmpfs", c"tmp", c"tmpfs", NO_ESCALATION, root.tmp_options.as_c_str());
     Step::PrivateTmp.of(tmp)?;
     let flags = NO_ESCALATION.union(MountFlags::NOEXEC);
-    let shm = mount(c"tmpfs", c"dev/shm", c"tmpfs", flags, plan.shm_options.as_c_str());
+    let shm = mount(c"tmpfs", c"dev/shm", c"tmpfs", flags, root.shm_options.as_c_str());
     Step::SharedMemory.of(shm)?;
-    if plan.terminals {
+    if root.terminals {
         Step::Terminals.of(terminals())?;
     }
     times.pass(Mark::Temporary);
+    Ok(())
+}
+
+/// The job's own directories.
+pub(super) fn attach_directories(plan: &Plan) -> Result<(), Failure> {
     work(plan)?;
     Step::Outputs.of(attach(plan.outputs.as_fd(), CWD, c"outputs"))?;
     for (item, mount) in plan.mounts.iter().enumerate() {
         Step::Mount.of_item(item, user_mount(mount))?;
     }
-    times.pass(Mark::Directories);
     Ok(())
 }
 
@@ -70,7 +75,7 @@ fn work(plan: &Plan) -> Result<(), Failure> {
     let Some(overlay) = &plan.overlay else {
         return Step::WorkDirectory.of(attach(plan.work.as_fd(), CWD, c"work"));
     };
-    if let Some(mounted) = overlay.mounted.get() {
+    if let Some(mounted) = &overlay.mounted {
         return Step::ProjectOverlay.of(attach(mounted.as_fd(), CWD, c"work"));
     }
     Step::ProjectLayers.of(attach_layers(plan, overlay))?;
@@ -150,16 +155,16 @@ fn user_mount(mount: &MountPlan) -> Result<(), Errno> {
 
 /// A fresh /proc of the job's process-id namespace, masked, and read-only but for the
 /// job's own processes where those can be written.
-fn proc(plan: &Plan) -> Result<(), Failure> {
+fn proc(plan: &ProcPlan) -> Result<(), Failure> {
     let flags = NO_ESCALATION.union(MountFlags::NOEXEC);
     Step::Proc.of(mount(c"proc", c"proc", c"proc", flags, None))?;
-    if plan.proc.killed_first {
+    if plan.killed_first {
         Step::OomScore.of(be_killed_first())?;
     }
-    for (item, entry) in plan.proc.masks.iter().chain(&plan.proc.further).enumerate() {
+    for (item, entry) in plan.masks.iter().chain(&plan.further).enumerate() {
         Step::ProcMask.of_item(item, cover(entry))?;
     }
-    if plan.proc.processes_writable {
+    if plan.processes_writable {
         return Ok(());
     }
     // Nothing in a job writes to /proc, and much below it (sys, irq, bus, fs,

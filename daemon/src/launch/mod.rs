@@ -10,6 +10,7 @@ mod ahead;
 pub(crate) mod devices;
 mod host_ids;
 mod host_view;
+mod start;
 mod template;
 mod tidy;
 mod times;
@@ -18,16 +19,18 @@ pub(crate) use accounts::{Account, Ids};
 pub(crate) use ahead::Ahead;
 pub(crate) use host_ids::{HostId, HostIds};
 pub(crate) use host_view::HostView;
+pub(crate) use start::{Created, LaunchError, Outcome, Start};
 pub(crate) use tidy::Tidy;
 pub use times::{LaunchTimes, Mark};
 
-use crate::jail::{self, Failure, Seats};
-use crate::plan::{Overlay, Plan, failed};
+use crate::jail::{self, Seats};
+use crate::plan::{RootPlan, failed};
 use crate::supervise::Refusal;
 use fetchml_policies::Profile;
 use fetchml_sys::clone::{Child, CloneFlags, Stack, spawn};
 use fetchml_sys::namespace::mounts_of;
 use rustix::fd::OwnedFd;
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use template::Templates;
@@ -35,27 +38,12 @@ use tokio::sync::oneshot;
 
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Why a launch did not come to the agent's first instruction.
-#[derive(Debug)]
-pub(crate) enum LaunchError {
-    /// The root or the descriptors could not be prepared.
-    Unprepared(Refusal),
-    /// clone3(2) failed.
-    Clone(fetchml_sys::Errno),
-    /// A step in the child failed; the child is gone.
-    Step(Failure),
-    /// The launcher thread is gone, which only a bug can do.
-    NoLauncher,
-}
-
-enum Order {
-    /// Mount it; what comes of that is with it before any later order.
-    Overlay(Arc<Overlay>),
-    Launch {
-        plan: Box<Plan>,
-        profile: Arc<Profile>,
-        answer: oneshot::Sender<(Box<Plan>, Result<Launched, LaunchError>)>,
-    },
+/// A child to be created, and where it hears the rest.
+struct Order {
+    root: Box<RootPlan>,
+    profile: Arc<Profile>,
+    start: Arc<Start>,
+    answer: oneshot::Sender<Outcome>,
 }
 
 /// A child that runs.
@@ -71,6 +59,8 @@ pub(crate) struct Launched {
 #[derive(Clone, Debug)]
 pub(crate) struct Launcher {
     orders: Sender<Order>,
+    /// This process, for children that wait.
+    supervisor: Arc<OwnedFd>,
     view: HostView,
     ahead: Ahead,
     tidy: Tidy,
@@ -84,6 +74,8 @@ impl Launcher {
         let ahead = Ahead::start(host_ids.clone())?;
         let tidy = Tidy::start()?;
         let mut seats = Seats::reserve()?;
+        let supervisor = pidfd_open(getpid(), PidfdFlags::empty())
+            .map_err(failed("open a descriptor of the own process"))?;
         let host = HostView::start(private)?;
         let view = host.clone();
         let (orders, inbox) = channel::<Order>();
@@ -107,7 +99,7 @@ impl Launcher {
             })
             .map_err(failed("start the launcher thread"))?;
         is_ready.recv().map_err(failed("start the launcher thread"))??;
-        Ok(Self { orders, view, ahead, tidy, host_ids })
+        Ok(Self { orders, supervisor: Arc::new(supervisor), view, ahead, tidy, host_ids })
     }
 
     /// Namespaces that are made before a launch needs them.
@@ -134,75 +126,46 @@ impl Launcher {
     pub(crate) fn host_view(&self) -> &HostView {
         &self.view
     }
-
-    /// Has an overlay mounted while the rest of its plan is made.
-    pub(crate) fn mount_soon(&self, overlay: &Arc<Overlay>) {
-        // Without the thread there is no launch either, which then says so.
-        let _ = self.orders.send(Order::Overlay(Arc::clone(overlay)));
-    }
-
-    /// Launches a plan. The plan comes back: its descriptors are closed by
-    /// whoever drops it, off the launcher's path.
-    pub(crate) async fn launch(
-        &self,
-        plan: Plan,
-        profile: Arc<Profile>,
-    ) -> (Option<Box<Plan>>, Result<Launched, LaunchError>) {
-        let (answer, answered) = oneshot::channel();
-        let order = Order::Launch { plan: Box::new(plan), profile, answer };
-        if self.orders.send(order).is_err() {
-            return (None, Err(LaunchError::NoLauncher));
-        }
-        match answered.await {
-            Ok((plan, result)) => (Some(plan), result),
-            Err(_) => (None, Err(LaunchError::NoLauncher)),
-        }
-    }
 }
 
 fn serve(inbox: Receiver<Order>, mut templates: Templates, mut stack: Stack, seats: &mut Seats) {
-    for order in inbox {
-        match order {
-            // Nobody else has it any more: its plan came to nothing.
-            Order::Overlay(overlay) if Arc::strong_count(&overlay) == 1 => drop(overlay),
-            Order::Overlay(overlay) => {
-                // Where the kernel cannot, the child does it in another way, and then says
-                // what is wrong.
-                if let Ok(mounted) = jail::overlay_of_detached(&overlay) {
-                    let _ = overlay.mounted.set(mounted);
-                }
-            }
-            Order::Launch { mut plan, profile, answer } => {
-                let result = launch(&mut plan, &profile, &mut templates, &mut stack, seats)
-                    .map(|child| Launched { mounts: mounts_of(&child).ok(), child });
-                // When nobody waits any more the child is still known by its report.
-                let _ = answer.send((plan, result));
-                seats.clear();
-            }
+    for Order { root, profile, start, answer } in inbox {
+        let mut times = LaunchTimes::default();
+        let result = match start.is_given_up() {
+            true => Err(LaunchError::GivenUp),
+            false => launch(&root, &profile, &start, &mut templates, &mut stack, seats, &mut times)
+                .map(|child| Launched { mounts: mounts_of(&child).ok(), child }),
+        };
+        // Whoever started it takes the plan back.
+        drop(start);
+        let outcome = Outcome { root: Some(root), plan: None, times, result };
+        // When nobody waits any more a child that runs is still known by its report.
+        if let Err(unheard) = answer.send(outcome) {
+            unheard.leave_no_group();
         }
+        seats.clear();
     }
 }
 
 fn launch(
-    plan: &mut Plan,
+    root: &RootPlan,
     profile: &Profile,
+    start: &Start,
     templates: &mut Templates,
     stack: &mut Stack,
     seats: &mut Seats,
+    times: &mut LaunchTimes,
 ) -> Result<Child, LaunchError> {
-    let template = templates.enter(&plan.skeleton, profile).map_err(LaunchError::Unprepared)?;
-    if let Some(landlock) = &plan.landlock {
-        landlock.allow_shown(&template.shown).map_err(LaunchError::Unprepared)?;
-    }
-    seats.fill(plan).map_err(LaunchError::Unprepared)?;
-    plan.times.pass(Mark::Taken);
-    let mut progress = jail::Progress { failure: None, times: plan.times };
-    let cgroup = plan.cgroup.as_ref().map(crate::cgroup::JobCgroup::directory);
+    let template = templates.enter(&root.skeleton, profile).map_err(LaunchError::Unprepared)?;
+    times.pass(Mark::Taken);
+    let mut progress = jail::Progress { failure: None, times: *times };
+    let cgroup = root.cgroup.as_ref().map(crate::cgroup::JobCgroup::directory);
     let flags = CloneFlags::SANDBOX.and(CloneFlags::SHARED_DESCRIPTORS);
-    let mut enter = || jail::enter(plan, seats, &mut progress);
+    let mut entry = jail::Entry { root, shown: &template.shown, start, seats };
+    let mut enter = || jail::enter(&mut entry, &mut progress);
     let child = spawn(flags, cgroup, stack, &mut enter).map_err(LaunchError::Clone)?;
-    progress.times.pass(Mark::Executed);
-    plan.times = progress.times;
+    *times = progress.times;
+    times.pass(Mark::Executed);
     match progress.failure {
         None => Ok(child),
         Some(f) => {

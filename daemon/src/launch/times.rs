@@ -4,17 +4,20 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A point that every attempt passes, in order.
+/// A point that every attempt passes: the supervisor's in order, and beside them those of
+/// launcher and child, which begin at [`Mark::Rooted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Mark {
     /// The request came in.
     Asked,
-    /// The job's directory is there.
+    /// What its root depends on is known, and its cgroup is there: the child is ordered.
+    Rooted,
+    /// The launcher's thread was let to run, and the job's directory is there.
     Directory,
     /// The job has its host id and its user, network and IPC namespaces.
     Identity,
-    /// The directories are cloned and their ids mapped.
+    /// The directories are cloned, their ids mapped and the overlay mounted.
     Trees,
     /// The plan is complete.
     Planned,
@@ -30,6 +33,8 @@ pub enum Mark {
     Proc,
     /// The private temporary file systems are mounted.
     Temporary,
+    /// The rest of the plan is there, and the word to start.
+    Started,
     /// /work, /outputs and further directories are mounted.
     Directories,
     /// The network and IPC namespaces are entered.
@@ -55,16 +60,18 @@ const MARKS: usize = Mark::Followed as usize + 1;
 /// The names of the stretches that end at each mark, for tables.
 const NAMES: [&str; MARKS] = [
     "request",
-    "job directory",
+    "cgroup, what the root depends on",
+    "order of the child, job directory",
     "host id, user, network, IPC namespaces",
-    "clone the directories, map ids",
+    "clone the directories, map ids, overlay",
     "rest of the plan",
-    "hand over",
+    "word to start",
     "launcher thread wakes",
     "clone3 to the child's first instruction",
     "session, cgroup namespace, host name",
     "/proc with masks",
     "/tmp and /dev/shm",
+    "wait for the word to start",
     "/work, /outputs, further mounts",
     "enter the network, IPC namespaces",
     "resource limits, Landlock rules",
@@ -107,9 +114,20 @@ impl LaunchTimes {
         self.marks.get(mark as usize).copied().unwrap_or(0)
     }
 
+    /// Takes over the points that others passed.
+    pub(crate) fn join(&mut self, others: &Self) {
+        for (own, other) in self.marks.iter_mut().zip(others.marks) {
+            *own = (*own).max(other);
+        }
+    }
+
     /// Each stretch with its name and its length in nanoseconds.
     pub fn stretches(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let ends = self.marks.iter().skip(1).zip(NAMES.iter().skip(1));
-        self.marks.iter().zip(ends).map(|(from, (to, name))| (*name, to.saturating_sub(*from)))
+        let begins = |mark: usize| match mark {
+            taken if taken == Mark::Taken as usize => self.at(Mark::Rooted),
+            mark => self.marks.get(mark - 1).copied().unwrap_or(0),
+        };
+        let ends = self.marks.iter().zip(NAMES).enumerate().skip(1);
+        ends.map(move |(mark, (end, name))| (name, end.saturating_sub(begins(mark))))
     }
 }

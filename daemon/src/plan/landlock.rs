@@ -5,12 +5,11 @@ use super::{c_string, failed};
 use crate::supervise::Refusal;
 use fetchml_api::job::{Layer, LayerState};
 use fetchml_policies::{Demand, Network, Profile};
-use fetchml_sys::confine::landlock_allow_beneath;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr,
     Scope, make_bitflags,
 };
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use std::ffi::CString;
 
 /// A ruleset and the rules that the child adds once the mounts exist.
@@ -21,18 +20,7 @@ pub(crate) struct LandlockPlan {
     /// Denials go to the kernel's audit.
     pub(crate) log: bool,
     /// Access bits for the directories that the root shows of the host.
-    shown: u64,
-}
-
-impl LandlockPlan {
-    /// Adds the rules for what the prepared root shows of the host.
-    pub(crate) fn allow_shown(&self, directories: &[OwnedFd]) -> Result<(), Refusal> {
-        for directory in directories {
-            landlock_allow_beneath(self.ruleset.as_fd(), directory.as_fd(), self.shown)
-                .map_err(super::failed("add a Landlock rule"))?;
-        }
-        Ok(())
-    }
+    pub(crate) shown: u64,
 }
 
 /// Access to everything below a path of the job's root.

@@ -1,24 +1,27 @@
-//! A plan: everything one launch needs, complete and immutable before the clone.
+//! A plan: everything one launch needs, each part complete and immutable before the
+//! child sees it.
 //!
-//! [`build`] turns a job, its profile and what the host can do into a [`Plan`]
-//! and the list of layers that will hold. It opens and prepares; it decides
-//! nothing that the profile did not say.
+//! [`begin`] turns a job, its profile and what the host can do into a [`RootPlan`], from
+//! which a child begins to build; [`build`] makes the rest, a [`Plan`], and the list of
+//! layers that will hold. They open and prepare; they decide nothing that the profile
+//! did not say.
 
 mod landlock;
 mod limits;
 mod mounts;
 mod proc;
 mod resolver;
+mod root;
 mod secrets;
 
 pub(crate) use landlock::{LandlockPlan, LandlockSupport};
 pub(crate) use mounts::{MountPlan, Overlay, detached_tree};
 pub(crate) use proc::{Cover, ProcCover, ProcPlan, masks_of_this_kernel};
+pub(crate) use root::{Begun, RootPlan, Skeleton, begin};
 pub(crate) use secrets::check as check_secrets;
 
-use crate::cgroup::{Cgroups, JobCgroup};
-use crate::launch::devices::Devices;
-use crate::launch::{Account, Ids, LaunchTimes, Mark};
+use crate::cgroup::Cgroups;
+use crate::launch::{Account, Created, Ids, LaunchTimes, Mark};
 use crate::supervise::{Host, JobDirectory, Opens, Refusal, StartRequest, duration_words};
 use caps::Capability;
 use fetchml_api::agent::AgentPlan;
@@ -39,26 +42,18 @@ use zeroize::{Zeroize, Zeroizing};
 /// root that jobs share.
 pub(crate) const HOST_NAME: &str = "job";
 
-/// Everything one launch needs. See [`crate::jail`] for who uses what.
+/// Everything one launch needs beside its root. See [`crate::jail`] for who uses what.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) times: LaunchTimes,
-    pub(crate) cgroup: Option<JobCgroup>,
-    pub(crate) skeleton: Skeleton,
-    /// Mount options of /tmp and /dev/shm.
-    pub(crate) tmp_options: CString,
-    pub(crate) shm_options: CString,
-    /// Whether the job has pseudo-terminals of its own.
-    pub(crate) terminals: bool,
     /// What is mounted at /work, or with an overlay the area that its upper layer
     /// is in.
     pub(crate) work: OwnedFd,
-    pub(crate) overlay: Option<Arc<Overlay>>,
+    pub(crate) overlay: Option<Overlay>,
     pub(crate) outputs: OwnedFd,
     pub(crate) mounts: Vec<MountPlan>,
     /// What is opened of audited data, if the job has some.
     pub(crate) opens: Option<Box<Opens>>,
-    pub(crate) proc: ProcPlan,
     /// The network and IPC namespaces, made ahead.
     pub(crate) channels: Channels,
     pub(crate) rlimits: Vec<(Resource, Rlimit)>,
@@ -81,22 +76,6 @@ pub(crate) struct Plan {
     /// Rung by the agent when its report is complete.
     pub(crate) bell: OwnedFd,
     pub(crate) account: Account,
-}
-
-/// What a prepared root depends on: jobs with the same skeleton share it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Skeleton {
-    /// Profile that says which host paths are shown.
-    pub(crate) profile: String,
-    /// Names the job knows its own ids by.
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    /// Devices of this machine beyond the usual ones, absolute, in order.
-    pub(crate) devices: Vec<String>,
-    /// What /etc/resolv.conf says: in the host's network as the host's, else nothing.
-    pub(crate) resolver: String,
-    /// Further mount points, absolute, in order.
-    pub(crate) mount_points: Vec<String>,
 }
 
 impl Plan {
@@ -185,25 +164,23 @@ pub(crate) fn failed<E: std::fmt::Display>(what: &str) -> impl Fn(E) -> Refusal 
     move |e| Refusal::Infrastructure(format!("cannot {what}: {e}"))
 }
 
-/// Builds the plan of one attempt.
+/// Builds the rest of the plan of one attempt, whose child builds its root meanwhile.
 pub(crate) fn build(
     host: &Host,
     request: StartRequest,
     directory: &JobDirectory,
+    begun: Begun,
     mut times: LaunchTimes,
-) -> Result<(Plan, Vec<Layer>), Refusal> {
+) -> Result<(Created, Plan, Vec<Layer>), Refusal> {
     let profile = Arc::clone(&request.profile);
     let filter =
         host.library().filter(&profile).map_err(|e| Refusal::BarrierUnavailable(e.to_string()))?;
-    let network = network_of(&request.spec, &profile);
-    let limits = limits::Resolved::new(&request.spec.limits, &profile)?;
-    let group_limits = limits.cgroup(host.cgroups())?;
     let account = host.launcher().account(Ids {
         submitter: request.submitter,
         uid: profile.run_as_uid,
         gid: profile.run_as_gid,
     })?;
-    let channels = host.launcher().ahead().channels(match network {
+    let channels = host.launcher().ahead().channels(match begun.network {
         Network::None => NetworkKind::Nothing,
         Network::Loopback => NetworkKind::Loopback,
         Network::Host => NetworkKind::Host,
@@ -213,10 +190,6 @@ pub(crate) fn build(
     let mut mounts = mounts::user_mounts(&request, &mapped)?;
     let work = mapped.tree_for_overlay(&directory.open_work_area()?, mounts.project.is_some())?;
     let overlay = mounts.project.take().map(|lower| Overlay::new(lower, &work)).transpose()?;
-    let overlay = overlay.map(Arc::new);
-    if let Some(overlay) = &overlay {
-        host.launcher().mount_soon(overlay);
-    }
     let outputs = mapped.tree(&directory.open_for_mount("outputs")?, "/outputs", true)?;
     times.pass(Mark::Trees);
     // Also of jobs that waited while the configuration was read again.
@@ -224,36 +197,17 @@ pub(crate) fn build(
     let opens =
         Opens::begin(&host.audited(), mounts::others(&request), &mounts.others)?.map(Box::new);
     mounts.others.extend(secrets::mount(&request.secrets, account.host_id().number())?);
-    let allotment = host.allotment();
-    let devices = Devices::of_job(host.view(), &allotment, &profile.devices, &request.gpus)?;
-    let landlock = host.landlock().plan(&profile, network, &mounts, devices.has_nvidia())?;
+    let landlock =
+        host.landlock().plan(&profile, begun.network, &mounts, begun.devices.has_nvidia())?;
     let mut plan = Plan {
         times,
-        skeleton: Skeleton {
-            profile: profile.name.clone(),
-            uid: profile.run_as_uid,
-            gid: profile.run_as_gid,
-            devices: devices.paths.clone(),
-            resolver: match network {
-                Network::Host => {
-                    resolver::of_host(host.view()).map_err(failed("read resolv.conf"))?
-                }
-                _ => String::new(),
-            },
-            mount_points: mounts::mount_points(&mounts.others)?,
-        },
-        tmp_options: tmpfs_options("tmp_size", profile.tmp_bytes)?,
-        shm_options: tmpfs_options("shm_size", profile.shm_bytes)?,
-        terminals: profile.terminals,
         work,
         overlay,
         outputs,
         mounts: mounts.others,
         opens,
-        proc: ProcPlan::new(host.proc_masks(), &devices, host.oom_floor_holds())
-            .map_err(failed("look at /proc"))?,
         channels,
-        rlimits: limits.rlimits(&profile, group_limits.pids.is_some()),
+        rlimits: begun.limits.rlimits(&profile, begun.pids_in_cgroup),
         uid: Uid::from_raw(profile.run_as_uid),
         gid: Gid::from_raw(profile.run_as_gid),
         last_capability: host.last_capability(),
@@ -265,22 +219,20 @@ pub(crate) fn build(
         agent_image: host.agent_image(),
         null: host.null(),
         rules: host.rules(),
-        agent_plan: agent_plan(&request, &limits, &filter, host)?,
+        agent_plan: agent_plan(&request, &begun.limits, &filter, host)?,
         log: directory.create_log(request.attempt)?,
         report: directory.create_report(request.attempt)?,
         identity: host.bind_identity(request.job)?,
         bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(failed("make an event counter"))?,
         landlock,
-        // Last of what can fail, so that no failure leaves a group behind.
-        cgroup: host.cgroups().create(request.job, &group_limits)?,
         account,
     };
-    let mut layers = layers(&plan, &profile, &filter, network, &limits, host);
-    layers.extend(devices.layer());
+    let mut layers = layers(&plan, &begun, &profile, &filter, host);
+    layers.extend(begun.devices.layer());
     layers.extend(plan.opens.as_ref().map(|opens| opens.layer()));
     plan.times.pass(Mark::Planned);
-    Ok((plan, layers))
+    Ok((begun.created, plan, layers))
 }
 
 /// Refuses a network mode for which the profile has no sockets.
@@ -305,11 +257,6 @@ fn network_of(spec: &JobSpec, profile: &Profile) -> Network {
 
 fn c_string(what: &str, text: impl Into<Vec<u8>>) -> Result<CString, Refusal> {
     CString::new(text).map_err(|_| Refusal::Invalid(format!("{what} holds a NUL byte")))
-}
-
-/// A file system in memory that everybody in the job may write.
-fn tmpfs_options(what: &str, bytes: u64) -> Result<CString, Refusal> {
-    c_string(what, format!("mode=1777,size={bytes}"))
 }
 
 fn agent_plan(
@@ -414,21 +361,20 @@ fn capability_words(profile: &Profile) -> String {
 /// What will hold, in words, for the report and the audit record.
 fn layers(
     plan: &Plan,
+    begun: &Begun,
     profile: &Profile,
     filter: &Filter,
-    network: Network,
-    limits: &limits::Resolved,
     host: &Host,
 ) -> Vec<Layer> {
     let held =
         |name: &str, detail: String| Layer { name: name.into(), state: LayerState::Held, detail };
-    let own_network = if network == Network::Host { "" } else { "net, " };
-    let network = match network {
+    let own_network = if begun.network == Network::Host { "" } else { "net, " };
+    let network = match begun.network {
         Network::None => "own namespace, no interface is up",
         Network::Loopback => "own namespace, only its own loopback is up",
         Network::Host => "none: the profile gives the host's network",
     };
-    let proc = match plan.proc.processes_writable {
+    let proc = match begun.processes_writable {
         true => "masked /proc (entries of its own processes can be written, for CUDA)",
         false => "masked /proc",
     };
@@ -446,7 +392,7 @@ fn layers(
             format!("{}: {} calls allowed, others refused", filter.name, filter.allowed),
         ),
         host.landlock().layer(plan.landlock.is_some()),
-        limits.layer(plan.cgroup.is_some()),
+        begun.limits.layer(begun.in_cgroup),
         held("descriptors", "none of the supervisor's, empty session keyring".into()),
     ]
 }

@@ -2,6 +2,7 @@
 //! opened, with ids mapped so that what the job writes belongs to the submitter.
 
 use super::failed;
+use crate::jail::overlay_of_detached;
 use crate::launch::{Account, HostView};
 use crate::supervise::{Refusal, StartRequest};
 use fetchml_api::job::{MountMode, MountRequest};
@@ -14,7 +15,6 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 /// One directory to attach.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ pub(crate) struct Overlay {
     pub(crate) upper: OwnedFd,
     /// The overlay's own directory, beside it.
     pub(crate) area: OwnedFd,
-    /// Made of them while the rest of the plan is; empty where the kernel cannot.
-    pub(crate) mounted: OnceLock<OwnedFd>,
+    /// Made of them, attached nowhere yet; nothing where the kernel cannot.
+    pub(crate) mounted: Option<OwnedFd>,
 }
 
 impl Overlay {
@@ -55,7 +55,10 @@ impl Overlay {
                 .map_err(failed("open the job's work directory"))
         };
         let (upper, area) = (open("upper")?, open("work")?);
-        Ok(Self { lower, upper, area, mounted: OnceLock::new() })
+        let mut layers = Self { lower, upper, area, mounted: None };
+        // Otherwise the child does it in another way, and says what is wrong.
+        layers.mounted = overlay_of_detached(&layers).ok();
+        Ok(layers)
     }
 }
 
@@ -217,24 +220,26 @@ pub(super) fn others(request: &StartRequest) -> impl Iterator<Item = &OwnedFd> {
 }
 
 fn other(asked: &MountRequest, tree: OwnedFd) -> Result<MountPlan, Refusal> {
-    let inside_work = asked.target.strip_prefix("/work/");
-    let target = inside_work.unwrap_or_else(|| asked.target.trim_start_matches('/'));
+    let (target, inside_work) = place(asked);
     Ok(MountPlan {
         tree,
         target: super::c_string("mount target", target)?,
-        inside_work: inside_work.is_some(),
+        inside_work,
         writable: asked.mode == MountMode::Rw,
     })
 }
 
+/// Where a directory goes, below /work or else below the root.
+fn place(asked: &MountRequest) -> (&str, bool) {
+    match asked.target.strip_prefix("/work/") {
+        Some(target) => (target, true),
+        None => (asked.target.trim_start_matches('/'), false),
+    }
+}
+
 /// Mount points that the root must have beyond the usual ones.
-pub(super) fn mount_points(mounts: &[MountPlan]) -> Result<Vec<String>, Refusal> {
-    mounts
-        .iter()
-        .filter(|m| !m.inside_work)
-        .map(|m| {
-            let target = m.target.to_str().map_err(failed("read a mount target"))?;
-            Ok(format!("/{target}"))
-        })
-        .collect()
+pub(super) fn mount_points(asked: &[MountRequest]) -> Vec<String> {
+    let others = asked.iter().filter(|one| one.mode != MountMode::Project).map(place);
+    let of_root = others.filter(|(_, inside_work)| !inside_work);
+    of_root.map(|(target, _)| format!("/{target}")).collect()
 }

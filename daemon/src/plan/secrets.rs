@@ -28,14 +28,22 @@ pub(crate) fn check(spec: &JobSpec, profile: &Profile) -> Result<(), Refusal> {
     super::mounts::check_target(DIRECTORY, profile)
 }
 
+/// Where the root must have room for them.
+pub(super) fn mount_point(given: &[Given]) -> Option<String> {
+    files(given).next().map(|_| DIRECTORY.to_owned())
+}
+
+fn files(given: &[Given]) -> impl Iterator<Item = &Given> {
+    given.iter().filter(|one| one.variable.is_none())
+}
+
 /// The files, which belong to the job's user and which nobody can change.
 pub(super) fn mount(given: &[Given], owner: u32) -> Result<Option<MountPlan>, Refusal> {
-    let files: Vec<&Given> = given.iter().filter(|one| one.variable.is_none()).collect();
-    if files.is_empty() {
+    if files(given).next().is_none() {
         return Ok(None);
     }
     let tree = in_memory().map_err(failed("make a file system in memory for secrets"))?;
-    for one in files {
+    for one in files(given) {
         write(&tree, one, owner).map_err(failed("write a secret for the job"))?;
     }
     let attributes = MountAttributes::READ_ONLY

@@ -152,6 +152,8 @@ impl Host {
     /// A refusal; nothing is left running.
     pub fn plan(&self, request: StartRequest) -> Result<Prepared, Refusal> {
         let mut times = LaunchTimes::begin();
+        // Dropped on the way to a refusal, the child is given up.
+        let begun = plan::begin(self, &request, &mut times)?;
         let directory = Arc::new(JobDirectory::create(
             &self.0.users,
             request.submitter,
@@ -173,14 +175,13 @@ impl Host {
             gpus: request.gpus.clone(),
             directory: Arc::clone(&directory),
         };
-        let (plan, layers) = plan::build(self, request, &directory, times)
+        let (created, plan, layers) = plan::build(self, request, &directory, begun, times)
             .inspect_err(|_| self.forget_identity(about.job))?;
         Ok(Prepared {
             layers,
             host_uid: plan.account.host_id().number(),
-            plan: Some(plan),
+            plan: Some((created, plan)),
             name,
-            profile,
             about,
             host: self.clone(),
         })

@@ -29,7 +29,7 @@ pub(crate) use opens::Opens;
 pub(crate) use report::duration_words;
 
 use crate::cgroup::JobCgroup;
-use crate::launch::{Account, LaunchError, Launched};
+use crate::launch::{Account, Created, LaunchError, Launched, Outcome};
 use crate::plan::Plan;
 use disk::Watch;
 use fetchml_api::agent::STOP;
@@ -123,7 +123,7 @@ pub enum Adopted {
     NeverBegan,
 }
 
-/// A complete plan, not yet carried out.
+/// A complete plan, of which the root is built and the rest not yet carried out.
 #[derive(Debug)]
 pub struct Prepared {
     /// Layers that will hold.
@@ -131,9 +131,8 @@ pub struct Prepared {
     /// Host user id that the job will run as.
     pub host_uid: u32,
     /// Taken by the start.
-    plan: Option<Plan>,
+    plan: Option<(Created, Plan)>,
     name: String,
-    profile: Arc<Profile>,
     about: About,
     host: Host,
 }
@@ -160,38 +159,37 @@ const AGENT_MARGIN: Duration = Duration::from_secs(15);
 const LONGEST_GRACE_USEC: u64 = 600 * 1_000_000;
 
 impl Prepared {
-    /// Clones, builds the sandbox and executes the agent.
+    /// Lets the child complete the sandbox and execute the agent.
     ///
     /// # Errors
     /// A report that names the step that failed; nothing runs then.
     pub async fn start(mut self) -> Result<Attempt, ExitReport> {
         let (layers, about, host) = (self.layers.clone(), self.about.clone(), self.host.clone());
         let mut class = FailureClass::Infrastructure;
-        let Some(mut plan) = self.plan.take() else {
+        let Some((created, mut plan)) = self.plan.take() else {
             return Err(report::of_failed_launch("it has no plan", class, now_usec()));
         };
         plan.times.pass(Mark::Ordered);
         let targets = plan.targets();
-        let profile = Arc::clone(&self.profile);
         let begun = Instant::now();
-        let (plan, launched) = host.launcher().launch(plan, profile).await;
-        let times = plan.as_ref().map_or_else(LaunchTimes::default, |p| p.times);
+        let Outcome { root, plan, mut times, result } = created.start(plan).await;
+        let group = root.and_then(|root| root.cgroup);
         let kept = plan.map(|plan| {
-            let Plan { cgroup, account, work, overlay, outputs, mounts, .. } = *plan;
+            let Plan { account, work, overlay, outputs, mounts, .. } = *plan;
             host.launcher().tidy().soon((work, overlay, outputs, mounts));
+            times.join(&plan.times);
             (
-                cgroup,
                 Some(account),
                 plan.channels.network,
                 plan.opens,
                 readiness(plan.bell).ok().map(Box::new),
             )
         });
-        let (group, account, network, opens, bell) = kept.unwrap_or_default();
-        let problem = match launched {
+        let (account, network, opens, bell) = kept.unwrap_or_default();
+        let problem = match result {
             Ok(Launched { child, mounts }) => match readiness(child.pidfd) {
                 Ok(pidfd) => {
-                    let (pid, mut times) = (child.pid, times);
+                    let pid = child.pid;
                     times.pass(Mark::Followed);
                     host.landlock_log().follow(pid, begun);
                     if let Some(group) = &group {
@@ -220,6 +218,7 @@ impl Prepared {
                 class = report::failure_class(&failure);
                 report::failure_words(&failure, &targets)
             }
+            Err(LaunchError::GivenUp) => "it was given up".to_owned(),
             Err(LaunchError::NoLauncher) => "the launcher thread is gone".to_owned(),
         };
         if let Some(group) = group {
@@ -233,10 +232,7 @@ impl Prepared {
 impl Drop for Prepared {
     /// A plan that was not carried out leaves nothing behind but the job's directory.
     fn drop(&mut self) {
-        if let Some(plan) = self.plan.take() {
-            if let Some(group) = plan.cgroup {
-                group.remove();
-            }
+        if self.plan.take().is_some() {
             self.host.forget_identity(self.about.job);
         }
     }

@@ -10,6 +10,7 @@ mod bus;
 mod child;
 mod contract;
 mod crash;
+mod created;
 mod data;
 mod denied;
 mod escapes;

@@ -2,7 +2,7 @@
 
 use fetchml_api::job::{ExitReport, JobId, JobSpec, MountMode, MountRequest};
 use fetchml_policies::Library;
-use fetchmld::supervise::{Attempt, Host, HostConfig, StartRequest, Submitter};
+use fetchmld::supervise::{Attempt, Host, HostConfig, Prepared, StartRequest, Submitter};
 use std::fs;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -67,6 +67,14 @@ impl Resident {
 
     /// Starts a job; its mounts are labelled with their paths.
     pub(crate) async fn start(&self, spec: JobSpec, attempt: u32, gpus: &[&str]) -> Attempt {
+        match self.plan(spec, attempt, gpus).start().await {
+            Ok(attempt) => attempt,
+            Err(report) => panic!("{}", report.summary),
+        }
+    }
+
+    /// Plans a job, whose child then waits.
+    pub(crate) fn plan(&self, spec: JobSpec, attempt: u32, gpus: &[&str]) -> Prepared {
         let profile = self.library.profile(&spec.profile).unwrap();
         let directories = open(&spec);
         self.host.check(&spec, &profile, &directories).unwrap();
@@ -80,10 +88,7 @@ impl Resident {
             gpus: gpus.iter().map(ToString::to_string).collect(),
             secrets: Vec::new(),
         };
-        match self.host.plan(request).unwrap().start().await {
-            Ok(attempt) => attempt,
-            Err(report) => panic!("{}", report.summary),
-        }
+        self.host.plan(request).unwrap()
     }
 
     pub(crate) fn in_job(&self, path: &str) -> PathBuf {
