@@ -3,19 +3,21 @@
 use super::JobLimits;
 use fetchml_api::job::LiveUsage;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, XattrFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, XattrFlags, fstat, openat, statat, unlinkat};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Files for the weight of a group on the disks: of the cost model, which a disk
 /// uses where `io.cost.qos` enables it, and of the BFQ scheduler.
 pub(super) const IO_WEIGHTS: [&str; 2] = ["io.weight", "io.bfq.weight"];
 
-/// The group of one job.
+/// The group of one job. What is done to it is done by descriptors: the launcher's thread,
+/// which removes those of launches that were given up, sees no path of the host.
 #[derive(Debug)]
 pub(crate) struct JobCgroup {
-    path: PathBuf,
+    parent: Arc<OwnedFd>,
+    name: String,
     directory: OwnedFd,
 }
 
@@ -40,11 +42,12 @@ pub(crate) struct GroupUse {
     pub(crate) io_bytes: Option<(u64, u64)>,
 }
 
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 impl JobCgroup {
-    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(&path, flags, Mode::empty())?;
-        Ok(Self { path, directory })
+    pub(super) fn open(parent: &Arc<OwnedFd>, name: String) -> io::Result<Self> {
+        let directory = openat(parent, &name, DIRECTORY, Mode::empty())?;
+        Ok(Self { parent: Arc::clone(parent), name, directory })
     }
 
     /// For CLONE_INTO_CGROUP.
@@ -102,8 +105,9 @@ impl JobCgroup {
     /// Never creates: the kernel calls a file that a group lacks one that may not be
     /// made, and not one that is not there.
     fn write(&self, file: &str, text: &str) -> io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).open(self.path.join(file))?;
-        file.write_all(text.as_bytes())
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = openat(&self.directory, file, flags, Mode::empty())?;
+        fs::File::from(file).write_all(text.as_bytes())
     }
 
     fn write_if_there(&self, file: &str, text: &str) -> io::Result<()> {
@@ -115,7 +119,7 @@ impl JobCgroup {
 
     fn read(&self, file: &str) -> Option<String> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.directory, file, flags, Mode::empty()).ok()?;
+        let file = openat(&self.directory, file, flags, Mode::empty()).ok()?;
         let mut text = String::new();
         fs::File::from(file).read_to_string(&mut text).ok()?;
         Some(text)
@@ -189,9 +193,9 @@ impl JobCgroup {
 
     /// As [`JobCgroup::remove`], unless another attempt of the same job has made it anew.
     pub(crate) fn remove_unless_replaced(&self) {
-        let place = rustix::fs::stat(&self.path);
-        let own = rustix::fs::fstat(&self.directory);
-        if place.is_ok_and(|place| own.is_ok_and(|own| own.st_ino == place.st_ino)) {
+        let there = statat(&*self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW);
+        let own = fstat(&self.directory);
+        if there.is_ok_and(|there| own.is_ok_and(|own| own.st_ino == there.st_ino)) {
             self.remove();
         }
     }
@@ -200,9 +204,10 @@ impl JobCgroup {
     pub(crate) fn remove(&self) {
         // EBUSY as long as there is a process; what is left when a killed one is not gone
         // the next attempt at the same name removes.
-        if fs::remove_dir(&self.path).is_err() {
+        let remove = || unlinkat(&*self.parent, &self.name, AtFlags::REMOVEDIR);
+        if remove().is_err() {
             let _ = self.write("cgroup.kill", "1");
-            let _ = fs::remove_dir(&self.path);
+            let _ = remove();
         }
     }
 }
