@@ -58,8 +58,10 @@ pub(crate) async fn run(context: &Context, asked: &Metrics) -> Result<u8> {
         context.print(&text)?;
     }
     if found.strange_lines > 0 {
-        let count = found.strange_lines;
-        context.tell(&format_args!("{count} lines of the file are no metrics"));
+        context.tell(&match found.strange_lines {
+            1 => "1 line of the file is no metric".to_owned(),
+            count => format!("{count} lines of the file are no metrics"),
+        });
     }
     if length > MAX_FILE {
         context
