@@ -89,10 +89,14 @@ fn seat(
     seats.iter_mut().zip(all).try_for_each(|(seat, one)| dup3(one, seat, DupFlags::CLOEXEC))
 }
 
+/// The child: puts what its agent is to have on the reserved numbers.
+pub(super) fn take_seats(seats: &mut Seats, plan: &Plan) -> Result<(), Failure> {
+    Step::Descriptors.of(seats.fill(plan))
+}
+
 /// The child: from here on what it does to descriptors is its own affair.
-pub(super) fn leave_only_the_agents(seats: &mut Seats, plan: &Plan) -> Result<(), Failure> {
-    let mut place = || -> Result<(), Errno> {
-        seats.fill(plan)?;
+pub(super) fn leave_only_the_agents(seats: &Seats) -> Result<(), Failure> {
+    let place = || -> Result<(), Errno> {
         own_descriptors_below(seats.end())?;
         for (seat, place) in seats.seats.iter().zip(PLACES) {
             place_descriptor(seat.as_fd(), place)?;

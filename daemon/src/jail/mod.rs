@@ -75,7 +75,8 @@ fn lock_in(
     times.pass(Mark::Directories);
     channels::enter(plan)?;
     times.pass(Mark::Channels);
-    // Opens in the supervisor's table, whose free numbers may be above the job's limit.
+    // Both in the supervisor's table, whose numbers may be above the job's limit.
+    fds::take_seats(seats, plan)?;
     landlock::complete_rules(plan, shown)?;
     limits::apply(plan)?;
     times.pass(Mark::Rules);
@@ -86,7 +87,7 @@ fn lock_in(
     Step::NoNewPrivileges.of(rustix::thread::set_no_new_privs(true))?;
     landlock::restrict(plan)?;
     times.pass(Mark::Landlock);
-    fds::leave_only_the_agents(seats, plan)?;
+    fds::leave_only_the_agents(seats)?;
     times.pass(Mark::Descriptors);
     let agent = process::inherited(fds::AGENT_IMAGE);
     let errno = process::execute_descriptor(agent.as_fd(), &plan.agent_argv, &plan.agent_env);
