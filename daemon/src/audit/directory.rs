@@ -9,8 +9,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const LOCK: &str = "lock";
+/// How long to wait for the lock of a supervisor that was killed and is not yet gone.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(20);
 const HEAD: &str = "head";
 const KEYS: &str = "keys";
 /// Up to which record the journal was compared.
@@ -70,10 +74,18 @@ impl Directory {
         )
         .map_err(AuditError::io("open", path.join(LOCK)))?;
         let lock = File::from(lock);
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => AuditError::Busy { path: at() },
-            TryLockError::Error(error) => AuditError::io("lock", path.join(LOCK))(error),
-        })?;
+        let patience = Instant::now() + PATIENCE;
+        while let Err(error) = lock.try_lock() {
+            match error {
+                TryLockError::WouldBlock if Instant::now() < patience => {
+                    std::thread::sleep(PAUSE);
+                }
+                TryLockError::WouldBlock => return Err(AuditError::Busy { path: at() }),
+                TryLockError::Error(error) => {
+                    return Err(AuditError::io("lock", path.join(LOCK))(error));
+                }
+            }
+        }
         Ok(Self { path: at(), fd, _lock: lock })
     }
 

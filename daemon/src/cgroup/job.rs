@@ -6,7 +6,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, XattrFlags, fstat, openat, statat, unlinkat};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::sync::Arc;
+use std::path::Path;
 
 /// Files for the weight of a group on the disks: of the cost model, which a disk
 /// uses where `io.cost.qos` enables it, and of the BFQ scheduler.
@@ -16,7 +16,7 @@ pub(super) const IO_WEIGHTS: [&str; 2] = ["io.weight", "io.bfq.weight"];
 /// which removes those of launches that were given up, sees no path of the host.
 #[derive(Debug)]
 pub(crate) struct JobCgroup {
-    parent: Arc<OwnedFd>,
+    parent: OwnedFd,
     name: String,
     directory: OwnedFd,
 }
@@ -42,12 +42,12 @@ pub(crate) struct GroupUse {
     pub(crate) io_bytes: Option<(u64, u64)>,
 }
 
-pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-
 impl JobCgroup {
-    pub(super) fn open(parent: &Arc<OwnedFd>, name: String) -> io::Result<Self> {
-        let directory = openat(parent, &name, DIRECTORY, Mode::empty())?;
-        Ok(Self { parent: Arc::clone(parent), name, directory })
+    pub(super) fn open(parent: &Path, name: String) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let parent = rustix::fs::open(parent, flags | OFlags::PATH, Mode::empty())?;
+        let directory = openat(&parent, &name, flags, Mode::empty())?;
+        Ok(Self { parent, name, directory })
     }
 
     /// For CLONE_INTO_CGROUP.
@@ -193,7 +193,7 @@ impl JobCgroup {
 
     /// As [`JobCgroup::remove`], unless another attempt of the same job has made it anew.
     pub(crate) fn remove_unless_replaced(&self) {
-        let there = statat(&*self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW);
+        let there = statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW);
         let own = fstat(&self.directory);
         if there.is_ok_and(|there| own.is_ok_and(|own| own.st_ino == there.st_ino)) {
             self.remove();
@@ -204,7 +204,7 @@ impl JobCgroup {
     pub(crate) fn remove(&self) {
         // EBUSY as long as there is a process; what is left when a killed one is not gone
         // the next attempt at the same name removes.
-        let remove = || unlinkat(&*self.parent, &self.name, AtFlags::REMOVEDIR);
+        let remove = || unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR);
         if remove().is_err() {
             let _ = self.write("cgroup.kill", "1");
             let _ = remove();

@@ -15,12 +15,9 @@ pub(crate) use job::{GroupUse, JobCgroup};
 use crate::supervise::Refusal;
 use fetchml_api::cpus::CpuSet;
 use fetchml_api::job::JobId;
-use rustix::fd::OwnedFd;
-use rustix::fs::Mode;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Controllers that limits need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +66,6 @@ pub(crate) struct Bounds {
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     parent: Option<PathBuf>,
-    /// The parent, opened.
-    directory: Option<Arc<OwnedFd>>,
     available: Vec<Controller>,
     system: bool,
     problem: String,
@@ -82,19 +77,12 @@ impl Cgroups {
     pub(crate) fn detect(name: Option<&str>) -> Self {
         let mut found = Self {
             parent: None,
-            directory: None,
             available: Vec::new(),
             system: name.is_none(),
             problem: String::new(),
         };
-        let opened = |parent: PathBuf| {
-            let directory = rustix::fs::open(&parent, job::DIRECTORY, Mode::empty())
-                .map_err(|e| format!("cannot open {}: {e}", parent.display()))?;
-            Ok((parent, directory))
-        };
-        match place::parent_group(name).and_then(opened) {
-            Ok((parent, directory)) => {
-                found.directory = Some(Arc::new(directory));
+        match place::parent_group(name) {
+            Ok(parent) => {
                 place::enable_controllers(&parent, &Controller::USUAL);
                 let enabled =
                     fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
@@ -176,9 +164,7 @@ impl Cgroups {
         job: JobId,
         limits: &JobLimits,
     ) -> Result<Option<JobCgroup>, Refusal> {
-        let (Some(parent), Some(directory)) = (&self.parent, &self.directory) else {
-            return Ok(None);
-        };
+        let Some(parent) = &self.parent else { return Ok(None) };
         if limits.cpuset.is_some() {
             place::enable_controllers(parent, &[Controller::Cpuset]);
         }
@@ -194,7 +180,7 @@ impl Cgroups {
             }
             other => other.map_err(|e| failed("make", e))?,
         }
-        let group = JobCgroup::open(directory, group_name(job)).map_err(|e| failed("open", e))?;
+        let group = JobCgroup::open(parent, group_name(job)).map_err(|e| failed("open", e))?;
         if let Err(e) = group.set(limits) {
             group.remove();
             return Err(failed("set the limits of", e));
@@ -204,7 +190,7 @@ impl Cgroups {
 
     /// The group of a job of an earlier run of the supervisor.
     pub(crate) fn existing(&self, job: JobId) -> Option<JobCgroup> {
-        JobCgroup::open(self.directory.as_ref()?, group_name(job)).ok()
+        JobCgroup::open(self.parent.as_ref()?, group_name(job)).ok()
     }
 
     /// Removes groups that a crash left without a process.

@@ -143,7 +143,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    fn failed(self, errno: Errno) -> Failure {
+    pub(crate) fn failed(self, errno: Errno) -> Failure {
         Failure { step: self, errno, item: 0 }
     }
 

@@ -30,7 +30,6 @@ use fetchml_policies::Profile;
 use fetchml_sys::clone::{Child, CloneFlags, Stack, spawn};
 use fetchml_sys::namespace::mounts_of;
 use rustix::fd::OwnedFd;
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use template::Templates;
@@ -39,6 +38,7 @@ use tokio::sync::oneshot;
 const STACK_BYTES: usize = 256 * 1024;
 
 /// A child to be created, and where it hears the rest.
+#[derive(Debug)]
 struct Order {
     root: Box<RootPlan>,
     profile: Arc<Profile>,
@@ -59,8 +59,6 @@ pub(crate) struct Launched {
 #[derive(Clone, Debug)]
 pub(crate) struct Launcher {
     orders: Sender<Order>,
-    /// This process, for children that wait.
-    supervisor: Arc<OwnedFd>,
     view: HostView,
     ahead: Ahead,
     tidy: Tidy,
@@ -74,8 +72,6 @@ impl Launcher {
         let ahead = Ahead::start(host_ids.clone())?;
         let tidy = Tidy::start()?;
         let mut seats = Seats::reserve()?;
-        let supervisor = pidfd_open(getpid(), PidfdFlags::empty())
-            .map_err(failed("open a descriptor of the own process"))?;
         let host = HostView::start(private)?;
         let view = host.clone();
         let (orders, inbox) = channel::<Order>();
@@ -99,7 +95,7 @@ impl Launcher {
             })
             .map_err(failed("start the launcher thread"))?;
         is_ready.recv().map_err(failed("start the launcher thread"))??;
-        Ok(Self { orders, supervisor: Arc::new(supervisor), view, ahead, tidy, host_ids })
+        Ok(Self { orders, view, ahead, tidy, host_ids })
     }
 
     /// Namespaces that are made before a launch needs them.
@@ -167,6 +163,11 @@ fn launch(
     *times = progress.times;
     times.pass(Mark::Executed);
     match progress.failure {
+        // It ended without an exec, and cannot have said why.
+        None if times.at(Mark::Descriptors) == 0 => {
+            reap(&child);
+            Err(LaunchError::Killed)
+        }
         None => Ok(child),
         Some(f) => {
             reap(&child);

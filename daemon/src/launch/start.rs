@@ -3,16 +3,15 @@
 //! must be durable before its command may run is so; then it is started, or given up.
 
 use super::{LaunchTimes, Launched, Launcher, Order};
-use crate::jail::Failure;
+use crate::jail::{Failure, Step};
 use crate::plan::{Plan, RootPlan};
 use crate::supervise::Refusal;
 use fetchml_policies::Profile;
 use fetchml_sys::Errno;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::OwnedFd;
 use rustix::process::{Signal, set_parent_process_death_signal};
-use rustix::thread::futex;
+use rustix::thread::futex::{self, Timespec};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{SendError, Sender};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::oneshot;
 
@@ -25,6 +24,8 @@ pub(crate) enum LaunchError {
     Clone(Errno),
     /// A step in the child failed; the child is gone.
     Step(Failure),
+    /// Something killed the child before it could execute the agent; it is gone.
+    Killed,
     /// It was given up before there was a child.
     GivenUp,
     /// The launcher thread is gone, which only a bug can do.
@@ -47,6 +48,8 @@ pub(crate) struct Outcome {
 /// and its cgroup is removed.
 #[derive(Debug)]
 pub(crate) struct Created {
+    orders: Sender<Order>,
+    profile: Arc<Profile>,
     start: Arc<Start>,
     answered: Option<oneshot::Receiver<Outcome>>,
 }
@@ -54,37 +57,50 @@ pub(crate) struct Created {
 impl Launcher {
     /// Begins a launch.
     pub(crate) fn create(&self, root: RootPlan, profile: Arc<Profile>) -> Created {
-        let start = Arc::new(Start::of(&self.supervisor));
-        let (answer, answered) = oneshot::channel();
-        let order = Order { root: Box::new(root), profile, start: Arc::clone(&start), answer };
-        // Without the thread there is no answer, which `start` says.
-        let _ = self.orders.send(order);
+        let (orders, start) = (self.orders.clone(), Arc::default());
+        let mut created = Created { orders, profile, start, answered: None };
+        created.order(Box::new(root));
         // Where the kernel woke the launcher's thread on this processor it runs first, and
         // then sleeps while its child runs on another one.
         std::thread::yield_now();
-        Created { start, answered: Some(answered) }
+        created
     }
 }
 
 impl Created {
+    fn order(&mut self, root: Box<RootPlan>) {
+        let (answer, answered) = oneshot::channel();
+        let (profile, start) = (Arc::clone(&self.profile), Arc::clone(&self.start));
+        self.answered = Some(answered);
+        // Without the thread there is no answer, which `start` says.
+        if let Err(SendError(order)) = self.orders.send(Order { root, profile, start, answer }) {
+            Outcome::failed(Some(order.root), LaunchError::NoLauncher).leave_no_group();
+        }
+    }
+
     /// Lets the child go on, to the agent and its command.
     pub(crate) async fn start(mut self, plan: Plan) -> Outcome {
-        let answered = self.answered.take();
         self.start.give(plan);
-        let answer = match answered {
-            Some(answered) => answered.await.ok(),
-            None => None,
-        };
-        let no_launcher = || Outcome {
-            root: None,
-            plan: None,
-            times: LaunchTimes::default(),
-            result: Err(LaunchError::NoLauncher),
-        };
-        let mut outcome = answer.unwrap_or_else(no_launcher);
+        let mut outcome = self.outcome().await;
+        if outcome.is_late()
+            && let Some(root) = outcome.root.take()
+        {
+            self.start.say_at_once();
+            self.order(root);
+            outcome = self.outcome().await;
+        }
         // The launcher let go of it before it answered.
         outcome.plan = Arc::get_mut(&mut self.start).and_then(|start| start.plan.take());
         outcome
+    }
+
+    async fn outcome(&mut self) -> Outcome {
+        let answer = match &mut self.answered {
+            Some(answered) => answered.await.ok(),
+            None => None,
+        };
+        self.answered = None;
+        answer.unwrap_or_else(|| Outcome::failed(None, LaunchError::NoLauncher))
     }
 }
 
@@ -102,6 +118,16 @@ impl Drop for Created {
 }
 
 impl Outcome {
+    fn failed(root: Option<Box<RootPlan>>, error: LaunchError) -> Self {
+        Self { root, plan: None, times: LaunchTimes::default(), result: Err(error) }
+    }
+
+    /// Whether the child gave its place to others.
+    fn is_late(&self) -> bool {
+        let late = Step::Start.failed(Errno::TIMEDOUT);
+        matches!(&self.result, Err(LaunchError::Step(failure)) if *failure == late)
+    }
+
     /// Removes the group of a launch that failed and that nobody waits for.
     pub(super) fn leave_no_group(self) {
         if self.result.is_err()
@@ -116,24 +142,21 @@ impl Outcome {
 const WAIT: u32 = 0;
 const GO: u32 = 1;
 const GIVE_UP: u32 = 2;
+/// The child does not wait any longer.
+const LATE: u32 = 3;
+
+/// How long a child waits, as launches behind it wait for it: longer than a disk takes
+/// for what is made durable meanwhile. Then it ends, and is cloned anew for its start.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// What the child waits for, in the memory that it shares with the supervisor.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Start {
     plan: OnceLock<Box<Plan>>,
     word: AtomicU32,
-    supervisor: Arc<OwnedFd>,
 }
 
 impl Start {
-    fn of(supervisor: &Arc<OwnedFd>) -> Self {
-        Self {
-            plan: OnceLock::new(),
-            word: AtomicU32::new(WAIT),
-            supervisor: Arc::clone(supervisor),
-        }
-    }
-
     fn give(&self, plan: Plan) {
         // It is given once.
         let _ = self.plan.set(Box::new(plan));
@@ -144,12 +167,18 @@ impl Start {
         self.say(GIVE_UP);
     }
 
+    /// The first word counts, whoever says it.
     fn say(&self, word: u32) {
-        let order = (Ordering::Release, Ordering::Relaxed);
-        if self.word.compare_exchange(WAIT, word, order.0, order.1).is_ok() {
+        let (said, unsaid) = (Ordering::AcqRel, Ordering::Relaxed);
+        if self.word.compare_exchange(WAIT, word, said, unsaid).is_ok() {
             // It fails for addresses that are none.
             let _ = futex::wake(&self.word, futex::Flags::PRIVATE, 1);
         }
+    }
+
+    /// For the next child, when one did not wait long enough.
+    fn say_at_once(&self) {
+        self.word.store(GO, Ordering::Release);
     }
 
     /// Whether no child is needed any more.
@@ -160,36 +189,26 @@ impl Start {
     /// Waits for the rest of the plan. Child-safe.
     ///
     /// The child has the supervisor's descriptors, locks and sockets among them: it ends
-    /// when the supervisor does.
+    /// with the supervisor, and soon when that ended before it could ask to be told so.
     ///
     /// # Errors
-    /// ECANCELED when there is nothing to start any more.
+    /// ECANCELED when there is nothing to start any more, ETIMEDOUT when nothing was said
+    /// for long.
     pub(crate) fn wait(&self) -> Result<&Plan, Errno> {
         if self.word.load(Ordering::Acquire) == WAIT {
             set_parent_process_death_signal(Some(Signal::KILL))?;
-            self.sleep()?;
+            // It may return early.
+            while futex::wait(&self.word, futex::Flags::PRIVATE, WAIT, Some(&PATIENCE))
+                != Err(Errno::TIMEDOUT)
+                && self.word.load(Ordering::Acquire) == WAIT
+            {}
+            self.say(LATE);
             set_parent_process_death_signal(None)?;
         }
         match self.word.load(Ordering::Acquire) {
             GO => self.plan.get().map(|plan| &**plan).ok_or(Errno::CANCELED),
+            LATE => Err(Errno::TIMEDOUT),
             _ => Err(Errno::CANCELED),
         }
     }
-
-    fn sleep(&self) -> Result<(), Errno> {
-        // The supervisor may have ended before this process could ask to be told so, and
-        // its process id says nothing in this namespace.
-        const LOOK: futex::Timespec = futex::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-        while self.word.load(Ordering::Acquire) == WAIT {
-            let mut supervisor = [PollFd::new(&*self.supervisor, PollFlags::IN)];
-            if poll(&mut supervisor, Some(&NO_TIME))? > 0 {
-                return Err(Errno::CANCELED);
-            }
-            // It returns early as well, and the loop looks again.
-            let _ = futex::wait(&self.word, futex::Flags::PRIVATE, WAIT, Some(&LOOK));
-        }
-        Ok(())
-    }
 }
-
-const NO_TIME: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -5,11 +5,13 @@
 //! queue only when nothing can have begun ([`Found::Nothing`] with [`Began::Never`]),
 //! and what proves that is this:
 //!
-//! 1. The store has `starting` before the clone, so a job that is `queued` there has
-//!    no process.
+//! 1. The store has `starting` before the child of the clone is told to start, so of a
+//!    job that is `queued` there nothing was executed. Its child ends with the
+//!    supervisor; what is still there of one after the wait for that is taken for what
+//!    it looks like, in case the store is older than the job (a restore).
 //! 2. The host id of an attempt is locked from before that commit to the end of the
 //!    last process that could still execute the command: the supervisor has the lock,
-//!    the child of the clone has a copy of it, and the agent keeps it. Whoever gets
+//!    the child of the clone shares its descriptors, and the agent keeps it. Whoever gets
 //!    the lock knows that there is none of them. A cgroup of the attempt that is there
 //!    and empty says the same, since the child is born in it.
 //! 3. The agent writes the first bytes of the report before it starts the command. A

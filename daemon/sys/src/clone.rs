@@ -94,7 +94,8 @@ type Entry = extern "C" fn(*mut c_void) -> !;
 /// First function of a [`spawn`] child: `arg` points at the fat reference of its body.
 extern "C" fn run_body(arg: *mut c_void) -> ! {
     // SAFETY: spawn passes the address of a live `Body`; the parent thread
-    // sleeps (CLONE_VFORK), so nobody else touches it.
+    // sleeps (CLONE_VFORK), so nobody else touches it. What it refers to and other
+    // threads use meanwhile is what threads may share (an atomic, a `OnceLock`).
     let body: &mut Body<'_> = unsafe { &mut *arg.cast::<Body<'_>>() };
     exit(body())
 }
