@@ -31,6 +31,7 @@ use fetchml_sys::clone::{Child, CloneFlags, Stack, spawn};
 use fetchml_sys::namespace::mounts_of;
 use rustix::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use template::Templates;
 use tokio::sync::oneshot;
@@ -59,6 +60,8 @@ pub(crate) struct Launched {
 #[derive(Clone, Debug)]
 pub(crate) struct Launcher {
     orders: Sender<Order>,
+    /// Whether its thread has an order.
+    is_busy: Arc<AtomicBool>,
     view: HostView,
     ahead: Ahead,
     tidy: Tidy,
@@ -76,6 +79,8 @@ impl Launcher {
         let view = host.clone();
         let (orders, inbox) = channel::<Order>();
         let (ready, is_ready) = channel();
+        let is_busy = Arc::<AtomicBool>::default();
+        let busy = Arc::clone(&is_busy);
         std::thread::Builder::new()
             .name("launcher".into())
             .spawn(move || {
@@ -88,14 +93,14 @@ impl Launcher {
                     Err(e) => ready.send(Err(e)),
                     Ok((templates, stack)) => {
                         let answered = ready.send(Ok(()));
-                        serve(inbox, templates, stack, &mut seats);
+                        serve(inbox, &busy, templates, stack, &mut seats);
                         answered
                     }
                 };
             })
             .map_err(failed("start the launcher thread"))?;
         is_ready.recv().map_err(failed("start the launcher thread"))??;
-        Ok(Self { orders, view, ahead, tidy, host_ids })
+        Ok(Self { orders, is_busy, view, ahead, tidy, host_ids })
     }
 
     /// Namespaces that are made before a launch needs them.
@@ -124,8 +129,15 @@ impl Launcher {
     }
 }
 
-fn serve(inbox: Receiver<Order>, mut templates: Templates, mut stack: Stack, seats: &mut Seats) {
+fn serve(
+    inbox: Receiver<Order>,
+    is_busy: &AtomicBool,
+    mut templates: Templates,
+    mut stack: Stack,
+    seats: &mut Seats,
+) {
     for Order { root, profile, start, answer } in inbox {
+        is_busy.store(true, Ordering::Relaxed);
         let mut times = LaunchTimes::default();
         let result = match start.is_given_up() {
             true => Err(LaunchError::GivenUp),
@@ -140,6 +152,7 @@ fn serve(inbox: Receiver<Order>, mut templates: Templates, mut stack: Stack, sea
             unheard.leave_no_group();
         }
         seats.clear();
+        is_busy.store(false, Ordering::Relaxed);
     }
 }
 

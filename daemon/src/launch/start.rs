@@ -51,24 +51,32 @@ pub(crate) struct Created {
     orders: Sender<Order>,
     profile: Arc<Profile>,
     start: Arc<Start>,
+    /// Of a child that is not there before its start.
+    root: Option<Box<RootPlan>>,
     answered: Option<oneshot::Receiver<Outcome>>,
 }
 
 impl Launcher {
-    /// Begins a launch.
+    /// Begins a launch. A child is made at once where no other launch is under way: none
+    /// waits for a child that waits, and many at once are cheaper one after the other.
     pub(crate) fn create(&self, root: RootPlan, profile: Arc<Profile>) -> Created {
         let (orders, start) = (self.orders.clone(), Arc::default());
-        let mut created = Created { orders, profile, start, answered: None };
-        created.order(Box::new(root));
-        // Where the kernel woke the launcher's thread on this processor it runs first, and
-        // then sleeps while its child runs on another one.
-        std::thread::yield_now();
+        let root = Some(Box::new(root));
+        let mut created = Created { orders, profile, start, root, answered: None };
+        if !self.is_busy.load(Ordering::Relaxed) {
+            created.order();
+            // Where the kernel woke the launcher's thread on this processor it runs first,
+            // and then sleeps while its child runs on another one.
+            std::thread::yield_now();
+        }
         created
     }
 }
 
 impl Created {
-    fn order(&mut self, root: Box<RootPlan>) {
+    /// Has the child made, if none is.
+    fn order(&mut self) {
+        let Some(root) = self.root.take() else { return };
         let (answer, answered) = oneshot::channel();
         let (profile, start) = (Arc::clone(&self.profile), Arc::clone(&self.start));
         self.answered = Some(answered);
@@ -81,12 +89,12 @@ impl Created {
     /// Lets the child go on, to the agent and its command.
     pub(crate) async fn start(mut self, plan: Plan) -> Outcome {
         self.start.give(plan);
+        self.order();
         let mut outcome = self.outcome().await;
-        if outcome.is_late()
-            && let Some(root) = outcome.root.take()
-        {
+        if outcome.is_late() {
             self.start.say_at_once();
-            self.order(root);
+            self.root = outcome.root.take();
+            self.order();
             outcome = self.outcome().await;
         }
         // The launcher let go of it before it answered.
@@ -106,6 +114,9 @@ impl Created {
 
 impl Drop for Created {
     fn drop(&mut self) {
+        if let Some(group) = self.root.take().and_then(|root| root.cgroup) {
+            group.remove();
+        }
         // Whoever finds that nobody waits removes the group.
         if let Some(mut answered) = self.answered.take() {
             answered.close();
