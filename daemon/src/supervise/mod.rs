@@ -218,7 +218,9 @@ impl Prepared {
                 class = report::failure_class(&failure);
                 report::failure_words(&failure, &targets)
             }
-            Err(LaunchError::Killed) => "its process was killed before it became one".to_owned(),
+            Err(LaunchError::Killed) => {
+                "its process was killed before it could execute the agent".to_owned()
+            }
             Err(LaunchError::GivenUp) => "it was given up".to_owned(),
             Err(LaunchError::NoLauncher) => "the launcher thread is gone".to_owned(),
         };
