@@ -45,11 +45,9 @@ impl Target {
     pub(crate) async fn connect(&self) -> Result<Supervisor> {
         let connection = match self {
             Self::System => system().await?,
-            Self::Private(dir) => match private_socket(dir) {
-                Ok(stream) => {
-                    handshake(stream).await.map_err(|e| Failure::bus("no supervisor", &e))?
-                }
-                Err(_) => private::start(dir).await?,
+            Self::Private(dir) => match private_connection(dir).await? {
+                Some(connection) => connection,
+                None => private::start(dir).await?,
             },
         };
         Supervisor::new(&connection).await
@@ -112,8 +110,21 @@ async fn system() -> Result<zbus::Connection> {
     Err(Failure::bus("cannot reach the system bus", &error).hint(error::NO_SERVICE))
 }
 
+/// Connects to a private supervisor. `None` where there is none, and where what accepted
+/// went away at once: one that is killed in the middle of a launch leaves its socket to a
+/// child, which ends a moment later.
+pub(crate) async fn private_connection(dir: &Path) -> Result<Option<zbus::Connection>> {
+    let Ok(stream) = private_socket(dir) else { return Ok(None) };
+    match tokio::time::timeout(HANDSHAKE_LIMIT, greet(stream)).await {
+        Ok(Ok(connection)) => Ok(Some(connection)),
+        Ok(Err(error)) if is_lost(&error) => Ok(None),
+        Ok(Err(error)) => Err(Failure::bus("no supervisor", &error)),
+        Err(_) => Err(Failure::bus("no supervisor", &silence())),
+    }
+}
+
 /// Connects to the socket of a private supervisor.
-pub(crate) fn private_socket(dir: &Path) -> std::io::Result<UnixStream> {
+fn private_socket(dir: &Path) -> std::io::Result<UnixStream> {
     connect_below(&dir.join("run"))
 }
 
@@ -134,11 +145,17 @@ fn connect_below(runtime_dir: &Path) -> std::io::Result<UnixStream> {
 }
 
 /// Authenticates on a socket of the service itself.
-pub(crate) async fn handshake(stream: UnixStream) -> zbus::Result<zbus::Connection> {
-    let building = Builder::unix_stream(stream).p2p().build();
-    tokio::time::timeout(HANDSHAKE_LIMIT, building)
-        .await
-        .unwrap_or_else(|_| Err(zbus::Error::Handshake("the supervisor does not answer".into())))
+async fn handshake(stream: UnixStream) -> zbus::Result<zbus::Connection> {
+    let greeted = tokio::time::timeout(HANDSHAKE_LIMIT, greet(stream)).await;
+    greeted.unwrap_or_else(|_| Err(silence()))
+}
+
+async fn greet(stream: UnixStream) -> zbus::Result<zbus::Connection> {
+    Builder::unix_stream(stream).p2p().build().await
+}
+
+fn silence() -> zbus::Error {
+    zbus::Error::Handshake("the supervisor does not answer".into())
 }
 
 /// Whether the supervisor went away, as opposed to saying no.
@@ -158,4 +175,32 @@ pub(crate) fn is_lost_name(short: &str) -> bool {
         "ShuttingDown",
     ];
     WAYS.contains(&short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[tokio::test]
+    async fn a_socket_whose_owner_goes_away_at_once_is_no_supervisor() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let run = dir.path().join("run");
+        std::fs::create_dir(&run).expect("a directory");
+        assert!(private_connection(dir.path()).await.expect("no failure").is_none());
+        let listener = UnixListener::bind(run.join(names::SOCKET_FILE)).expect("a socket");
+        for hears in [false, true] {
+            let listener = listener.try_clone().expect("a descriptor");
+            let going_away = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().expect("a connection");
+                if hears {
+                    let heard = std::io::Read::read(&mut stream, &mut [0; 64]);
+                    assert!(heard.expect("a greeting") > 0);
+                }
+            });
+            let connection = private_connection(dir.path()).await.expect("no failure");
+            assert!(connection.is_none(), "{hears}");
+            going_away.join().expect("it heard what it should");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! A private supervisor: where it lives and how it is started on demand.
 
-use crate::connect::{handshake, private_socket};
+use crate::connect::private_connection;
 use crate::error::{Failure, Result};
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
@@ -58,8 +58,8 @@ pub(crate) async fn start(dir: &Path) -> Result<zbus::Connection> {
     let mut ended = None;
     let mut pause = Duration::from_millis(2);
     loop {
-        if let Ok(stream) = private_socket(dir) {
-            return handshake(stream).await.map_err(|e| Failure::bus("no supervisor", &e));
+        if let Some(connection) = private_connection(dir).await? {
+            return Ok(connection);
         }
         if ended.is_some() || Instant::now() >= give_up {
             break;

@@ -105,8 +105,15 @@ impl Private {
         self.supervisors().into_iter().next()
     }
 
-    fn supervisors(&self) -> Vec<Pid> {
-        processes_with(&format!("--private\0{}", self.dir().display()))
+    /// Supervisors that serve it, and those that are about to give way to one.
+    ///
+    /// Until it executes the agent, the child of a launch has the supervisor's memory, and
+    /// with it the supervisor's command line: who kills what looks like a supervisor kills
+    /// a job. The child alone is in a PID namespace below this one.
+    pub(crate) fn supervisors(&self) -> Vec<Pid> {
+        let mut found = processes_with(&format!("--private\0{}\0", self.dir().display()));
+        found.retain(|pid| !is_in_lower_pid_namespace(*pid));
+        found
     }
 
     /// Kills the supervisor as a crash would, and waits until it is gone.
@@ -168,6 +175,14 @@ impl Drop for Private {
             }
         }
     }
+}
+
+/// Whether a process has more than one number (`NSpid` of proc_pid_status(5)).
+fn is_in_lower_pid_namespace(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    let numbers = status.unwrap_or_default();
+    let numbers = numbers.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
 }
 
 /// Processes whose command line contains a text.

@@ -90,7 +90,7 @@ impl Campaign {
             let _ = child.kill();
             let _ = child.wait();
             // A client may have started one while there was none.
-            for other in processes_with(&format!("--private\0{}\0", private.dir().display())) {
+            for other in private.supervisors() {
                 let _ = kill_process(other, Signal::KILL);
             }
         }

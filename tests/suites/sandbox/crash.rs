@@ -2,8 +2,10 @@
 //! keepers.
 
 use crate::private;
-use fetchml_tests::campaign::{Campaign, leftovers};
+use fetchml_tests::campaign::{Campaign, Lot, leftovers};
+use rustix::process::Pid;
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -61,7 +63,7 @@ fn a_client_that_follows_survives_the_restart() {
             "-c",
             "for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done; exit 6",
         ])
-        .stdout(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     while private.supervisor().is_none() || !private.ctl(["list"]).says("running") {
@@ -94,6 +96,50 @@ fn every_job_that_was_accepted_ends_once_whenever_the_supervisor_is_killed() {
     assert!(outcome.told > 0, "{outcome:#?}");
     let left = leftovers(&private);
     assert!(left.is_empty(), "{left:#?}");
+}
+
+/// Aimed at what takes less than 3 ms, where one that is drawn by lot seldom hits.
+#[test]
+fn a_supervisor_that_is_killed_while_it_launches_a_job_has_it_run_once() {
+    let private = private!();
+    let mut lot = Lot::new(1);
+    for _ in 0..40 {
+        private.ctl(["list"]).ok();
+        let supervisor = private.supervisor().expect("one serves the list");
+        let mut client = private
+            .command(["submit", "--", "echo", "ran"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while !has_children(supervisor) && client.try_wait().unwrap().is_none() {}
+        std::thread::sleep(lot.up_to(Duration::from_millis(3)));
+        private.crash();
+        client.wait().unwrap();
+    }
+    let mut accepted = 0;
+    let listed: serde_json::Value =
+        serde_json::from_str(private.ctl(["list", "--json"]).ok()).unwrap();
+    for job in listed.as_array().unwrap() {
+        let id = job["id"].to_string();
+        private.ctl(["wait", &id]).expect(0);
+        assert_eq!(private.ctl(["logs", &id]).ok(), "ran", "job {id}");
+        let attempts = private.ctl(["attempts", "--json", &id]);
+        let attempts: serde_json::Value = serde_json::from_str(attempts.ok()).unwrap();
+        assert_eq!(attempts.as_array().map(Vec::len), Some(1), "job {id}: {attempts:#}");
+        accepted += 1;
+    }
+    assert!(accepted > 0, "no job was accepted");
+    private.ctl(["audit", "verify"]).expect(0);
+}
+
+/// Whether one of its threads has a child (proc_tid_children(5)).
+fn has_children(process: Pid) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero()));
+    threads.into_iter().flatten().flatten().any(|thread| {
+        let children = std::fs::read_to_string(thread.path().join("children"));
+        children.is_ok_and(|children| !children.is_empty())
+    })
 }
 
 /// How many submit at once, and for how long.

@@ -199,6 +199,7 @@ fn a_planted_secret_is_nowhere_but_in_its_job() {
     let submit = [&["submit", "--retry", "user-error=1"], &job[..], &["prints.py"]].concat();
     let submitted = ctl(&submit);
     assert!(submitted.status.success(), "{}", String::from_utf8_lossy(&submitted.stderr));
+    let begun = std::time::Instant::now();
     let log = loop {
         // In this order: what is shown then is the log of the second try.
         let status = ctl(&["status", "1", "--json"]);
@@ -208,6 +209,8 @@ fn a_planted_secret_is_nowhere_but_in_its_job() {
         if runs && holds(&log.stdout, "[redacted:github-token]") {
             break log;
         }
+        let shown = String::from_utf8_lossy(&log.stdout);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{shown}");
         std::thread::sleep(std::time::Duration::from_millis(100));
     };
     let shown = String::from_utf8_lossy(&log.stdout).into_owned();

@@ -125,6 +125,21 @@ fn a_second_writer_is_refused_until_the_first_is_gone() {
     scene.open();
 }
 
+/// What is left of a supervisor that was killed may have it for a moment longer.
+#[test]
+fn a_log_that_is_let_go_of_soon_is_waited_for() {
+    let scene = Scene::new();
+    drop(scene.open());
+    let held = fs::File::open(scene.dir.join("lock")).unwrap();
+    held.lock().unwrap();
+    let lets_go = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        drop(held);
+    });
+    assert!(!scene.open().1.created);
+    lets_go.join().unwrap();
+}
+
 #[test]
 fn a_torn_end_is_set_aside_and_said() {
     let scene = Scene::new();
