@@ -2,6 +2,7 @@
 
 use crate::connect::private_connection;
 use crate::error::{Failure, Result};
+use crate::view::text;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -38,6 +39,12 @@ pub(crate) fn directory(given: Option<PathBuf>) -> Result<PathBuf> {
                 .hint("name one with --private=DIR")
         }),
     }
+}
+
+/// What to tell somebody who wrote a directory as a word of its own.
+pub(crate) fn joined(dir: &str) -> String {
+    let flag = text::command(&[format!("--private={dir}")]);
+    format!("a directory is joined to its option: {flag}")
 }
 
 /// Starts a supervisor and connects to it. When two clients do this at once,

@@ -2,6 +2,7 @@
 
 use crate::error::{Failure, Result};
 use crate::link::{Filter, Link};
+use crate::private;
 use std::collections::HashSet;
 
 /// Most jobs that one range names, so that a slip of a digit does not ask a
@@ -151,11 +152,18 @@ fn named(known: &[(u64, String)], name: &str) -> Result<u64> {
     let ids: Vec<_> = known.iter().filter(|(_, n)| n == name).map(|(id, _)| *id).collect();
     match ids.as_slice() {
         [id] => Ok(*id),
-        [] => Err(Failure::no(format!("no job has the name {name:?}"))
-            .hint("`fetchmlctl list` shows the jobs you may see")),
+        [] => Err(Failure::no(format!("no job has the name {name:?}")).hint(looks_for(name))),
         [.., newest] => Err(Failure::no(format!("{} jobs have the name {name:?}", ids.len()))
             .hint(format!("use the number; the newest is {newest}"))),
     }
+}
+
+/// Behind `--private` a directory reads as the next word.
+fn looks_for(name: &str) -> String {
+    if ["/", "./", "../"].iter().any(|begin| name.starts_with(begin)) {
+        return private::joined(name);
+    }
+    "`fetchmlctl list` shows the jobs you may see".to_owned()
 }
 
 #[cfg(test)]
@@ -185,6 +193,7 @@ mod tests {
         assert_eq!(named(&known, "b").ok(), Some(2));
         assert!(named(&known, "c").is_err_and(|e| e.to_string().contains("no job has the name")));
         assert!(named(&known, "a").is_err_and(|e| e.to_string().contains("the newest is 5")));
+        assert!(named(&known, "/a b").is_err_and(|e| e.to_string().contains("'--private=/a b'")));
         assert_eq!(within(&known, 2, 9, "2-9").ok(), Some(vec![2, 5]));
         assert!(within(&known, 6, 9, "6-9").is_err());
     }

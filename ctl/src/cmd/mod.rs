@@ -102,10 +102,7 @@ fn forgotten_equals(error: &clap::Error, words: &[OsString]) -> Option<String> {
     };
     let Some(ContextValue::String(dir)) = error.get(kind) else { return None };
     let stands = words.windows(2).any(|pair| pair[0] == "--private" && pair[1] == dir.as_str());
-    stands.then(|| {
-        let flag = crate::view::text::command(&[format!("--private={dir}")]);
-        format!("a directory is joined to its option: {flag}")
-    })
+    stands.then(|| crate::private::joined(dir))
 }
 
 /// What makes many jobs is an option of `submit` alone, and no near one of `run`.
