@@ -100,7 +100,7 @@ bench: test-setup build
 # The corpus is what earlier runs found worth keeping; new finds lie in build/fuzz. SQLite's
 # own globals look like defined twice to the sanitizer.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := agent profile seccomp import audit redactor configuration
+FUZZ_TARGETS := agent profile seccomp import audit journal redactor configuration
 fuzz:
 	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	mkdir -p build/fuzz
