@@ -3,6 +3,7 @@
 use crate::error::{Failure, Result};
 use crate::link::{Filter, Link};
 use crate::private;
+use fetchml_api::job::JobState;
 use std::collections::HashSet;
 
 /// Most jobs that one range names, so that a slip of a digit does not ask a
@@ -79,7 +80,7 @@ pub(crate) async fn resolve(link: &Link, words: &[String]) -> Result<Vec<u64>> {
             Reference::Range(from, to) => within(&known(link).await?, from, to, word)?,
             Reference::Last => vec![last(link).await?],
             Reference::Array(array, index) => of_array(link, array, index).await?,
-            Reference::Name(name) => vec![named(&known(link).await?, &name)?],
+            Reference::Name(name) => by_name(link, &name).await?,
         };
         for id in found {
             if seen.insert(id) {
@@ -148,10 +149,56 @@ fn within(known: &[(u64, String)], from: u64, to: u64, word: &str) -> Result<Vec
     Ok(ids)
 }
 
+/// `NAME`, or `NAME[]` for all of an array with that name.
+async fn by_name(link: &Link, name: &str) -> Result<Vec<u64>> {
+    let known = known(link).await?;
+    if let Some(name) = name.strip_suffix("[]") {
+        let ids = members(&known, name);
+        let Some(newest) = ids.last() else {
+            return Err(Failure::no(format!("no array has the name {name:?}"))
+                .hint("`fetchmlctl list` shows the jobs you may see"));
+        };
+        let place = link.describe(*newest).await?.job.spec.queueing.array;
+        let array = place.map_or(*newest, |place| place.array.0);
+        return match ids.iter().any(|id| *id < array) {
+            true => Err(Failure::no(format!("several arrays have the name {name:?}"))
+                .hint(format!("use the number; the newest is '{array}[]'"))),
+            false => of_array(link, array, None).await,
+        };
+    }
+    match named(&known, name) {
+        Err(several) if known.iter().any(|(_, other)| other == name) => {
+            let mut live = Vec::new();
+            for state in [JobState::Queued, JobState::Starting, JobState::Running] {
+                let filter = Filter { state: Some(state), ..Filter::default() };
+                live.extend(link.names(filter).await?);
+            }
+            // Of one that changed meanwhile there would be two.
+            live.sort_unstable();
+            live.dedup();
+            named(&live, name).map(|id| vec![id]).map_err(|_| several)
+        }
+        other => other.map(|id| vec![id]),
+    }
+}
+
+/// The jobs of arrays with this name.
+fn members(known: &[(u64, String)], name: &str) -> Vec<u64> {
+    let is_member = |job: &str| {
+        let index = job.strip_prefix(name).and_then(|rest| rest.strip_prefix('['));
+        index.and_then(|rest| rest.strip_suffix(']')).is_some_and(|i| i.parse::<u64>().is_ok())
+    };
+    known.iter().filter(|(_, job)| is_member(job)).map(|(id, _)| *id).collect()
+}
+
 fn named(known: &[(u64, String)], name: &str) -> Result<u64> {
     let ids: Vec<_> = known.iter().filter(|(_, n)| n == name).map(|(id, _)| *id).collect();
     match ids.as_slice() {
         [id] => Ok(*id),
+        [] if !members(known, name).is_empty() => Err(Failure::no(format!(
+            "no job, but an array has the name {name:?}"
+        ))
+        .hint(format!("'{name}[]' means all of its jobs, and '{name}[2]' that with index 2"))),
         [] => Err(Failure::no(format!("no job has the name {name:?}")).hint(looks_for(name))),
         [.., newest] => Err(Failure::no(format!("{} jobs have the name {name:?}", ids.len()))
             .hint(format!("use the number; the newest is {newest}"))),
@@ -194,6 +241,10 @@ mod tests {
         assert!(named(&known, "c").is_err_and(|e| e.to_string().contains("no job has the name")));
         assert!(named(&known, "a").is_err_and(|e| e.to_string().contains("the newest is 5")));
         assert!(named(&known, "/a b").is_err_and(|e| e.to_string().contains("'--private=/a b'")));
+        let known = [(1, "a[1]".into()), (2, "a[2]".into()), (3, "a[x]".into()), (4, "a".into())];
+        assert_eq!(members(&known, "a"), [1, 2]);
+        assert!(named(&known[..2], "a").is_err_and(|e| e.to_string().contains("'a[]' means all")));
+        let known = [(1, "a".into()), (2, "b".into()), (5, "a".into())];
         assert_eq!(within(&known, 2, 9, "2-9").ok(), Some(vec![2, 5]));
         assert!(within(&known, 6, 9, "6-9").is_err());
     }

@@ -243,7 +243,10 @@ fn open(path: &Path, target: &str, mode: MountMode) -> Result<Opened> {
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
         rustix::io::Errno::NOTDIR => failed("cannot show", errno)
             .hint("a job is shown directories: name the one that holds the file"),
-        errno => failed("cannot open", errno),
+        errno => failed("cannot open", errno).hint(match mode {
+            MountMode::Project => "name the project's directory with --dir",
+            MountMode::Ro | MountMode::Rw => "--mount takes a directory of this machine first",
+        }),
     })?;
     rustix::fs::accessat(&fd, ".", Access::READ_OK | Access::EXEC_OK, AtFlags::EACCESS)
         .map_err(|errno| failed("cannot read", errno))?;

@@ -163,7 +163,7 @@ step "what it left" \
     fetchmlctl "--private=$private" outputs digits
 
 step "its metrics, read back from its outputs" \
-    fetchmlctl "--private=$private" outputs digits --get metrics.jsonl
+    fetchmlctl "--private=$private" metrics digits
 
 step "who did what" \
     fetchmlctl "--private=$private" audit show

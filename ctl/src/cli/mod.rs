@@ -26,8 +26,9 @@ use std::path::PathBuf;
     name = "fetchmlctl",
     version,
     before_help = "Example: fetchmlctl run --time-limit 2h -- python3 train.py",
-    after_help = "A JOB is a number, a range such as 3-7, a name that only one job has, @last, a job of \
-                  an array by its index such as 12[3], or all of array 12: 12[].",
+    after_help = "A JOB is a number, a range such as 3-7, a name that only one job has or only one that \
+                  is not over, @last, a job of an array by its index such as 12[3], or all of an \
+                  array: 12[] or NAME[].",
     arg_required_else_help = true,
     disable_help_subcommand = true,
     max_term_width = 100
@@ -86,7 +87,8 @@ pub(crate) enum Verb {
     ///
     /// The job's output is this command's output. The exit status is the job's:
     /// 128+N for signal N, 124 for the time limit, 126 or 127 for a command that
-    /// cannot be executed or found, and 125 when FetchML itself failed or refused.
+    /// cannot be executed or found, 125 when FetchML itself failed or refused, and 130
+    /// when the job was cancelled before its command began.
     /// Ctrl-C stops the job and waits for its end; a second Ctrl-C returns at once.
     /// When nobody reads the output any more, the job is cancelled and the status is 141.
     #[command(
@@ -261,8 +263,11 @@ pub(crate) struct Logs {
     #[arg(value_name = "JOB", default_value = "@last")]
     pub(crate) job: String,
     /// Go on until the job is over
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "attempt")]
     pub(crate) follow: bool,
+    /// The log of this attempt instead of the newest one's
+    #[arg(long, value_name = "N", value_parser = input::whole::<u32>(1, u32::MAX.into()))]
+    pub(crate) attempt: Option<u32>,
     /// Begin so many lines before the end
     #[arg(short = 'n', long, value_name = "N", value_parser = input::whole::<u64>(0, u64::MAX))]
     pub(crate) tail: Option<u64>,

@@ -89,8 +89,12 @@ fn unreadable(error: Unreadable) -> Failure {
 /// What this machine's journal has of the log.
 fn journal() -> Result<Mirror> {
     read_journal(Reach::ALL).map_err(unreadable)?.ok_or_else(|| {
-        Failure::no("there is no journal of the system here that you may read")
-            .hint("run it as root, or as a member of the group systemd-journal")
+        Failure::no("there is no journal of the system here that you may read").hint(
+            match rustix::process::geteuid().is_root() {
+                true => "leave --journal out where systemd-journald does not run",
+                false => "run it as root, or as a member of the group systemd-journal",
+            },
+        )
     })
 }
 

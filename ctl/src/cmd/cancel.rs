@@ -6,6 +6,7 @@ use crate::context::{Context, Go};
 use crate::error::Result;
 use crate::reference;
 use crate::say::say;
+use fetchml_api::queueing::ArrayPlace;
 
 pub(crate) async fn run(context: &Context, cancel: &Cancel) -> Result<u8> {
     if let Some(array) = reference::whole_array(&cancel.jobs) {
@@ -72,6 +73,12 @@ async fn one(context: &Context, id: u64, dry_run: bool) -> Result<()> {
         context.tell(&format_args!("would cancel job {id}, which is {state}"));
     } else {
         context.tell(&format_args!("cancelling job {id}"));
+    }
+    if let Some(ArrayPlace { array, index, count: 2.., .. }) = before.job.spec.queueing.array {
+        context.tell(&format_args!(
+            "it is {array}[{index}], one of many; all of them: `{}`",
+            context.command(format_args!("cancel '{array}[]'"))
+        ));
     }
     Ok(())
 }

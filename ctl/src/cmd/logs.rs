@@ -30,7 +30,11 @@ pub(crate) async fn run(context: &Context, logs: &Logs) -> Result<u8> {
         follow.to_end(printer, position, None).await?;
         return Ok(0);
     }
-    let mut reader = position(context.link.try_open_log(id).await?)?;
+    let log = match logs.attempt {
+        Some(attempt) => context.link.open_attempt_log(id, attempt).await?,
+        None => context.link.try_open_log(id).await?,
+    };
+    let mut reader = position(log)?;
     let unreadable = |e: PumpError| match e {
         PumpError::Write(e) => Failure::output(&e),
         other => Failure::no(format!("job {id}: {other}")),

@@ -65,6 +65,10 @@ fn usage(mut error: clap::Error, words: &[OsString]) -> u8 {
     let hint = forgotten_equals(&error, words)
         .or_else(|| forgotten_dashes(&error, verb.as_deref(), words))
         .or_else(|| many_jobs(&mut error, verb.as_deref()));
+    if error.kind() == clap::error::ErrorKind::UnknownArgument {
+        // That `-- --tim` passes it as a value helps nobody who mistyped an option.
+        error.remove(clap::error::ContextKind::Suggested);
+    }
     // Nobody reading it changes nothing.
     let _ = error.print();
     if !error.use_stderr() {

@@ -7,7 +7,7 @@ use crate::input::MAX_ARRAY;
 use crate::link::unreadable;
 use crate::submission::Submission;
 use crate::view;
-use fetchml_api::array::Expansion;
+use fetchml_api::array::{Expansion, INDEX};
 use serde_json::json;
 use zbus::Variant;
 
@@ -24,6 +24,9 @@ pub(crate) async fn run(context: &Context, submit: Submit) -> Result<u8> {
         None
     };
     let mut submission = Submission::prepare(job)?;
+    if let Some(many) = &many {
+        tell_of_strangers(context, many, &submission.preview().command);
+    }
     if dry_run {
         let asked = check(context, &mut submission).await?;
         return show(context, &submission, many.as_ref(), asked);
@@ -50,6 +53,17 @@ pub(crate) async fn run(context: &Context, submit: Submit) -> Result<u8> {
     }
     tell_if_drained(context).await;
     Ok(0)
+}
+
+/// A slip in a name is accepted: programs and JSON have braces too.
+fn tell_of_strangers(context: &Context, many: &Expansion, command: &[String]) {
+    let known: Vec<_> = many.names().chain([INDEX]).map(|name| format!("{{{name}}}")).collect();
+    for stranger in many.strangers(command) {
+        context.tell(&format_args!(
+            "{{{stranger}}} is none of {} and stays in the command as it is",
+            known.join(", ")
+        ));
+    }
 }
 
 async fn one(context: &Context, submission: &Submission) -> Result<u8> {

@@ -149,6 +149,14 @@ impl Link {
             .map_err(|e| Failure::bus(format_args!("cannot read the log of job {id}"), &e))
     }
 
+    /// The log of one of its attempts.
+    pub(crate) async fn open_attempt_log(&self, id: u64, attempt: u32) -> Result<OwnedFd> {
+        let manager = self.supervisor().await?.manager;
+        manager.open_attempt_log(id, attempt).await.map(OwnedFd::from).map_err(|e| {
+            Failure::bus(format_args!("cannot read the log of job {id}, attempt {attempt}"), &e)
+        })
+    }
+
     /// What the job left in /outputs, or wrote in /work.
     pub(crate) async fn open_directory(&self, id: u64, work: bool) -> Result<OwnedFd> {
         let manager = self.supervisor().await?.manager;

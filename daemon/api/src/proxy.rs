@@ -154,8 +154,11 @@ pub trait Manager {
     #[zbus(allow_interactive_auth)]
     fn shutdown(&self, jobs: bool) -> zbus::Result<()>;
 
-    /// The job's log ([`crate::log`]), opened for reading.
+    /// The log ([`crate::log`]) of the job's newest attempt, opened for reading.
     fn open_log(&self, id: u64) -> zbus::Result<OwnedFd>;
+
+    /// The same of one attempt; the first is 1.
+    fn open_attempt_log(&self, id: u64, attempt: u32) -> zbus::Result<OwnedFd>;
 
     /// The directory the job saw as `/outputs`.
     fn open_outputs(&self, id: u64) -> zbus::Result<OwnedFd>;

@@ -382,6 +382,17 @@ impl Manager {
         self.open(&header, connection, JobId(id), Part::Log).await
     }
 
+    #[zbus(out_args("log"))]
+    async fn open_attempt_log(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        id: u64,
+        attempt: u32,
+    ) -> Result<OwnedFd, BusError> {
+        self.open(&header, connection, JobId(id), Part::AttemptLog(attempt)).await
+    }
+
     #[zbus(out_args("directory"))]
     async fn open_outputs(
         &self,

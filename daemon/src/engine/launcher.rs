@@ -82,8 +82,10 @@ pub struct JobFiles<'a> {
 /// A part of a job's directory that clients may open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The log.
+    /// The log of the newest attempt.
     Log,
+    /// The log of an attempt; the first is 1.
+    AttemptLog(u32),
     /// What the job saw as `/outputs`.
     Outputs,
     /// What the job wrote in `/work`.
@@ -158,6 +160,7 @@ impl Launcher for Machine {
         let directory = self.0.job_directory(of.uid, of.experiment, of.job)?;
         let (opened, name) = match part {
             Part::Log => (directory.open_log(of.attempt), "log"),
+            Part::AttemptLog(attempt) => (directory.open_log(attempt), "log"),
             Part::Outputs => (directory.open_outputs(), "outputs"),
             Part::Work => (directory.open_work(), "work"),
         };

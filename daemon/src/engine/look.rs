@@ -261,6 +261,18 @@ impl Engine {
     /// cannot be opened.
     pub async fn open(&self, scope: Scope, id: JobId, part: Part) -> Result<OwnedFd, EngineError> {
         let record = self.record(scope, id).await?;
+        if let Part::AttemptLog(wanted) = part
+            && !(1..=record.attempt).contains(&wanted)
+        {
+            return Err(EngineError::Invalid(format!(
+                "job {id} has no attempt {wanted}: so far it has {}",
+                match record.attempt {
+                    0 => "none".to_owned(),
+                    1 => "attempt 1".to_owned(),
+                    last => format!("attempts 1 to {last}"),
+                }
+            )));
+        }
         let files = JobFiles {
             uid: record.uid,
             experiment: &record.spec.experiment,

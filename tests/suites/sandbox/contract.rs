@@ -177,3 +177,27 @@ fn submit_wait_logs_and_cancel_work_apart_from_run() {
     let states: Vec<_> = jobs.as_array().unwrap().iter().map(|j| j["state"].clone()).collect();
     assert_eq!(states, ["failed", "cancelled"]);
 }
+
+#[test]
+fn a_name_means_the_job_that_is_not_over_and_an_array_has_one_too() {
+    let private = private!();
+    let name = |name: &'static str| ["submit", "--name", name];
+    private.ctl([&name("night")[..], &["--", "true"]].concat()).ok();
+    private.ctl(["wait", "night"]).expect(0);
+    private.ctl([&name("night")[..], &["--", "sleep", "1000"]].concat()).ok();
+    private.ctl(["cancel", "night"]).expect(0);
+    private.ctl(["wait", "2"]).expect(143);
+    let both = private.ctl(["status", "night"]);
+    assert!(both.says("2 jobs have the name") && both.says("the newest is 2"), "{both}");
+    let submitted = private
+        .ctl([&name("many")[..], &["--array", "4-6", "--", "test", "{idx}", "=", "5"]].concat());
+    assert!(submitted.says("{idx} is none of {index}"), "{submitted}");
+    private.ctl(["wait", "many[]"]).expect(1);
+    assert!(private.ctl(["list"]).says("many[]"));
+    assert!(private.ctl(["wait", "many"]).says("'many[]' means all of its jobs"));
+    assert!(private.ctl(["wait", "some[]"]).says("no array has the name \"some\""));
+    // People who know Slurm mean all of them by the number.
+    let id = private.ctl(["submit", "--array", "1-2", "--", "sleep", "1000"]);
+    let one = private.ctl(["cancel", id.ok()]);
+    assert!(one.says(&format!("cancel '{}[]'`", id.ok())), "{one}");
+}

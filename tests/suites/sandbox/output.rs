@@ -96,3 +96,16 @@ fn both_streams_stay_apart_and_tail_shows_the_end() {
     let tail = private.ctl(["logs", "--tail", "2", "--stream", "stdout", "@last"]);
     assert_eq!(tail.ok(), "out 4\nout 5");
 }
+
+#[test]
+fn each_attempt_keeps_its_log() {
+    let private = private!();
+    let tries = "echo try $FETCHML_ATTEMPT; exit 3";
+    private.ctl(["submit", "--retry", "user-error=1", "--", "sh", "-c", tries]).ok();
+    private.ctl(["wait", "1"]).expect(3);
+    assert_eq!(private.ctl(["logs", "1"]).ok(), "try 2");
+    assert_eq!(private.ctl(["logs", "1", "--attempt", "2"]).ok(), "try 2");
+    assert_eq!(private.ctl(["logs", "1", "--attempt", "1"]).ok(), "try 1");
+    let none = private.ctl(["logs", "1", "--attempt", "3"]);
+    assert!(none.status != 0 && none.says("it has attempts 1 to 2"), "{none}");
+}

@@ -60,6 +60,32 @@ fn name(common: &str, index: u64) -> String {
     common.chars().take(room).collect::<String>() + &suffix
 }
 
+impl Expansion {
+    /// Names in braces that stay in the command as they are, where a name that would be
+    /// filled in is not used: one of them may be meant for it.
+    #[must_use]
+    pub fn strangers<'c>(&self, command: &'c [String]) -> Vec<&'c str> {
+        let is_name = |name: &str| {
+            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        let in_braces = |word: &'c String| {
+            let pieces = word.split('{').skip(1).filter_map(|piece| piece.split_once('}'));
+            pieces.map(|(name, _)| name).filter(|name| is_name(name))
+        };
+        let used: Vec<&str> = command.iter().flat_map(in_braces).collect();
+        // The index of a sweep counts its combinations, and is seldom wanted.
+        let index = self.sweep.is_empty().then_some(INDEX);
+        if self.names().chain(index).all(|name| used.contains(&name)) {
+            return Vec::new();
+        }
+        let is_known = |name: &str| name == INDEX || self.names().any(|known| known == name);
+        let mut strangers: Vec<_> = used.into_iter().filter(|name| !is_known(name)).collect();
+        strangers.dedup();
+        strangers
+    }
+}
+
 impl Member<'_> {
     /// A word of the command with this job's values in it: `{lr}` for each variable
     /// of the sweep and `{index}`. `{{` is a brace. Everything else stays as it is,

@@ -134,6 +134,21 @@ fn words_are_filled_with_what_the_job_has_and_nothing_else() {
 }
 
 #[test]
+fn a_slip_in_a_name_is_told_and_other_braces_are_not() {
+    let command = |words: &str| words.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let strangers = |array: Option<&str>, values, words| {
+        let all = Expansion::read(array, sweep(values), MOST).expect("good");
+        all.strangers(&command(words)).join(" ")
+    };
+    let lr: Written<'_> = &[("lr", &["1", "2"])];
+    assert_eq!(strangers(None, lr, "train --lr {lrr} {lrr}"), "lrr");
+    assert_eq!(strangers(None, lr, "train --lr {lr} {other}"), "", "all are used");
+    assert_eq!(strangers(None, lr, "awk {print $1} {2}"), "", "no names");
+    assert_eq!(strangers(Some("1-3"), &[], "echo {idx} {index"), "idx");
+    assert_eq!(strangers(Some("1-3"), &[], "echo {index}"), "");
+}
+
+#[test]
 fn each_job_has_its_place_name_command_and_variables() {
     let common = JobSpec {
         name: "train".into(),

@@ -218,6 +218,12 @@ async fn parts_of_a_job_come_as_descriptors() {
     manager.wait_job(id).await.expect("over");
     let log = manager.open_log(id).await.expect("log");
     assert_eq!(read(log.into()), format!("Log of job {id}"));
+    let first = manager.open_attempt_log(id, 1).await.expect("log");
+    assert_eq!(read(first.into()), format!("AttemptLog(1) of job {id}"));
+    for none in [0, 2] {
+        let error = manager.open_attempt_log(id, none).await.expect_err("there is one");
+        assert!(error.to_string().contains("so far it has attempt 1"), "{error}");
+    }
     let outputs = manager.open_outputs(id).await.expect("outputs");
     assert_eq!(read(outputs.into()), format!("Outputs of job {id}"));
     let work = manager.open_work(id).await.expect("work");

@@ -22,6 +22,7 @@ async fn every_way_to_a_foreign_job_ends_alike() {
         refusal(manager.get_job(id).await),
         refusal(manager.cancel_job(id).await),
         refusal(manager.open_log(id).await),
+        refusal(manager.open_attempt_log(id, 1).await),
         refusal(manager.open_outputs(id).await),
         refusal(manager.open_work(id).await),
     ];

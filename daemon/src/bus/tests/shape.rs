@@ -27,6 +27,7 @@ const MANAGER: &[(&str, &str, &str)] = &[
     ("WaitJob", "t", "s"),
     ("CancelJob", "t", ""),
     ("OpenLog", "t", "h"),
+    ("OpenAttemptLog", "tu", "h"),
     ("OpenOutputs", "t", "h"),
     ("OpenWork", "t", "h"),
     ("ListProfiles", "", "s"),
