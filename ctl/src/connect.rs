@@ -117,7 +117,7 @@ pub(crate) async fn private_connection(dir: &Path) -> Result<Option<zbus::Connec
     let Ok(stream) = private_socket(dir) else { return Ok(None) };
     match tokio::time::timeout(HANDSHAKE_LIMIT, greet(stream)).await {
         Ok(Ok(connection)) => Ok(Some(connection)),
-        Ok(Err(error)) if is_lost(&error) => Ok(None),
+        Ok(Err(error)) if went_away(&error) => Ok(None),
         Ok(Err(error)) => Err(Failure::bus("no supervisor", &error)),
         Err(_) => Err(Failure::bus("no supervisor", &silence())),
     }
@@ -148,6 +148,20 @@ fn connect_below(runtime_dir: &Path) -> std::io::Result<UnixStream> {
 async fn handshake(stream: UnixStream) -> zbus::Result<zbus::Connection> {
     let greeted = tokio::time::timeout(HANDSHAKE_LIMIT, greet(stream)).await;
     greeted.unwrap_or_else(|_| Err(silence()))
+}
+
+/// Whether the other side ended before it said a word. What a supervisor says that turns
+/// clients away is no such end.
+fn went_away(error: &zbus::Error) -> bool {
+    match error {
+        zbus::Error::InputOutput(_) => true,
+        // zbus has no other names for these two.
+        zbus::Error::Handshake(text) => {
+            text == "Unexpected EOF during handshake"
+                || text.starts_with("Could not send zero byte")
+        }
+        _ => false,
+    }
 }
 
 async fn greet(stream: UnixStream) -> zbus::Result<zbus::Connection> {
@@ -202,5 +216,21 @@ mod tests {
             assert!(connection.is_none(), "{hears}");
             going_away.join().expect("it heard what it should");
         }
+    }
+
+    #[tokio::test]
+    async fn a_supervisor_that_turns_clients_away_is_one() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let run = dir.path().join("run");
+        std::fs::create_dir(&run).expect("a directory");
+        let listener = UnixListener::bind(run.join(names::SOCKET_FILE)).expect("a socket");
+        let turning_away = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            std::io::Write::write_all(&mut stream, b"ERROR it is full\r\n").expect("a word");
+            let _ = std::io::Read::read(&mut stream, &mut [0; 64]);
+        });
+        let failure = private_connection(dir.path()).await.expect_err("it said no");
+        assert!(failure.to_string().contains("it is full"), "{failure}");
+        turning_away.join().expect("it was connected to");
     }
 }

@@ -1,5 +1,6 @@
 //! Which job is meant: a number, a range, a name, `@last`, a job of an array.
 
+use crate::connect::Target;
 use crate::error::{Failure, Result};
 use crate::link::{Filter, Link};
 use crate::private;
@@ -59,14 +60,13 @@ fn array(word: &str) -> Option<Reference> {
     }
 }
 
-/// The array that is all a word means, if it means one.
-pub(crate) fn whole_array(words: &[String]) -> Option<u64> {
-    match words {
-        [word] => match array(word) {
-            Some(Reference::Array(array, None)) => Some(array),
-            _ => None,
-        },
-        _ => None,
+/// The array that is all these words mean, if they mean one.
+pub(crate) async fn whole_array(link: &Link, words: &[String]) -> Result<Option<u64>> {
+    let [word] = words else { return Ok(None) };
+    match read(word)? {
+        Reference::Array(array, None) => Ok(Some(array)),
+        Reference::Name(name) if name.ends_with("[]") => array_by_name(link, &name).await.map(Some),
+        _ => Ok(None),
     }
 }
 
@@ -151,35 +151,61 @@ fn within(known: &[(u64, String)], from: u64, to: u64, word: &str) -> Result<Vec
 
 /// `NAME`, or `NAME[]` for all of an array with that name.
 async fn by_name(link: &Link, name: &str) -> Result<Vec<u64>> {
+    if name.ends_with("[]") {
+        let array = array_by_name(link, name).await?;
+        return of_array(link, array, None).await;
+    }
     let known = known(link).await?;
-    if let Some(name) = name.strip_suffix("[]") {
-        let ids = members(&known, name);
-        let Some(newest) = ids.last() else {
-            return Err(Failure::no(format!("no array has the name {name:?}"))
-                .hint("`fetchmlctl list` shows the jobs you may see"));
-        };
-        let place = link.describe(*newest).await?.job.spec.queueing.array;
-        let array = place.map_or(*newest, |place| place.array.0);
-        return match ids.iter().any(|id| *id < array) {
-            true => Err(Failure::no(format!("several arrays have the name {name:?}"))
-                .hint(format!("use the number; the newest is '{array}[]'"))),
-            false => of_array(link, array, None).await,
-        };
+    let failure = match named(&known, name) {
+        Ok(id) => return Ok(vec![id]),
+        Err(failure) => failure,
+    };
+    let Some((newest, _)) = known.iter().rfind(|(_, other)| other == name) else {
+        let is_path = ["/", "./", "../"].iter().any(|begin| name.starts_with(begin));
+        // Behind `--private` a directory reads as the next word.
+        return Err(match link.target() {
+            Target::Private(_) if is_path => failure.hint(private::joined(name)),
+            _ => failure,
+        });
+    };
+    // One that ended before it is not meant. Those that are not over are looked for once
+    // more, as one may go back to the queue meanwhile.
+    let mut live = Vec::new();
+    for state in [JobState::Queued, JobState::Starting, JobState::Running, JobState::Queued] {
+        let filter = Filter { state: Some(state), ..Filter::default() };
+        live.extend(link.names(filter).await?);
     }
-    match named(&known, name) {
-        Err(several) if known.iter().any(|(_, other)| other == name) => {
-            let mut live = Vec::new();
-            for state in [JobState::Queued, JobState::Starting, JobState::Running] {
-                let filter = Filter { state: Some(state), ..Filter::default() };
-                live.extend(link.names(filter).await?);
-            }
-            // Of one that changed meanwhile there would be two.
-            live.sort_unstable();
-            live.dedup();
-            named(&live, name).map(|id| vec![id]).map_err(|_| several)
-        }
-        other => other.map(|id| vec![id]),
+    live.retain(|(_, other)| other == name);
+    if !live.is_empty() && live.iter().all(|(id, _)| id == newest) {
+        return Ok(vec![*newest]);
     }
+    Err(failure)
+}
+
+/// The number of the array that `NAME[]` means.
+async fn array_by_name(link: &Link, word: &str) -> Result<u64> {
+    let known = known(link).await?;
+    let name = word.strip_suffix("[]").unwrap_or(word);
+    let several = |newest: u64| {
+        Failure::no(format!("{word:?} may mean several things"))
+            .hint(format!("use a number; the newest is {newest}"))
+    };
+    // Supervisors of before accepted such a name of one job.
+    if let Some((id, _)) = known.iter().rfind(|(_, other)| other == word) {
+        return Err(several(*id));
+    }
+    let ids = members(&known, name);
+    let (Some(oldest), Some(newest)) = (ids.first(), ids.last()) else {
+        return Err(Failure::no(format!("no array has the name {name:?}"))
+            .hint("`fetchmlctl list` shows the jobs you may see"));
+    };
+    let Some(place) = link.describe(*newest).await?.job.spec.queueing.array else {
+        return Err(several(*newest));
+    };
+    let array = place.array.0;
+    // Of what was not looked at there may be more.
+    let is_cut = known.len() >= MAX_NAMED as usize && known.first().is_some_and(|k| k.0 >= array);
+    if *oldest < array || is_cut { Err(several(array)) } else { Ok(array) }
 }
 
 /// The jobs of arrays with this name.
@@ -199,18 +225,11 @@ fn named(known: &[(u64, String)], name: &str) -> Result<u64> {
             "no job, but an array has the name {name:?}"
         ))
         .hint(format!("'{name}[]' means all of its jobs, and '{name}[2]' that with index 2"))),
-        [] => Err(Failure::no(format!("no job has the name {name:?}")).hint(looks_for(name))),
+        [] => Err(Failure::no(format!("no job has the name {name:?}"))
+            .hint("`fetchmlctl list` shows the jobs you may see")),
         [.., newest] => Err(Failure::no(format!("{} jobs have the name {name:?}", ids.len()))
             .hint(format!("use the number; the newest is {newest}"))),
     }
-}
-
-/// Behind `--private` a directory reads as the next word.
-fn looks_for(name: &str) -> String {
-    if ["/", "./", "../"].iter().any(|begin| name.starts_with(begin)) {
-        return private::joined(name);
-    }
-    "`fetchmlctl list` shows the jobs you may see".to_owned()
 }
 
 #[cfg(test)]
@@ -226,9 +245,6 @@ mod tests {
         assert_eq!(read("12[]").ok(), Some(Reference::Array(12, None)));
         assert_eq!(read("12[3]").ok(), Some(Reference::Array(12, Some(3))));
         assert_eq!(read("train[3]").ok(), Some(Reference::Name("train[3]".into())));
-        assert_eq!(whole_array(&["12[]".into()]), Some(12));
-        assert_eq!(whole_array(&["12[1]".into()]), None);
-        assert_eq!(whole_array(&["12[]".into(), "13".into()]), None);
         for bad in ["7-3", "1-1001", "", "@first"] {
             assert!(read(bad).is_err(), "{bad}");
         }
@@ -240,7 +256,6 @@ mod tests {
         assert_eq!(named(&known, "b").ok(), Some(2));
         assert!(named(&known, "c").is_err_and(|e| e.to_string().contains("no job has the name")));
         assert!(named(&known, "a").is_err_and(|e| e.to_string().contains("the newest is 5")));
-        assert!(named(&known, "/a b").is_err_and(|e| e.to_string().contains("'--private=/a b'")));
         let known = [(1, "a[1]".into()), (2, "a[2]".into()), (3, "a[x]".into()), (4, "a".into())];
         assert_eq!(members(&known, "a"), [1, 2]);
         assert!(named(&known[..2], "a").is_err_and(|e| e.to_string().contains("'a[]' means all")));

@@ -22,7 +22,7 @@ pub mod private;
 pub use container::Container;
 pub use image::Debian;
 pub use output::Output;
-pub use private::{Private, processes_with};
+pub use private::{Private, is_in_lower_pid_namespace, processes_with};
 
 use std::path::PathBuf;
 

@@ -109,11 +109,16 @@ impl Private {
     ///
     /// Until it executes the agent, the child of a launch has the supervisor's memory, and
     /// with it the supervisor's command line: who kills what looks like a supervisor kills
-    /// a job. The child alone is in a PID namespace below this one.
+    /// a job. It is in a PID namespace below this one, also when its supervisor is gone. The
+    /// sleeper that holds a user namespace is not, and ends with its parent.
     pub(crate) fn supervisors(&self) -> Vec<Pid> {
-        let mut found = processes_with(&format!("--private\0{}\0", self.dir().display()));
-        found.retain(|pid| !is_in_lower_pid_namespace(*pid));
-        found
+        let found = processes_with(&format!("--private\0{}\0", self.dir().display()));
+        let is_child = |pid: &Pid| {
+            let parent = status(*pid, "PPid:").and_then(|parent| parent.trim().parse().ok());
+            parent.and_then(Pid::from_raw).is_some_and(|parent| found.contains(&parent))
+        };
+        let stands_alone = |pid: &Pid| !is_in_lower_pid_namespace(*pid) && !is_child(pid);
+        found.iter().copied().filter(stands_alone).collect()
     }
 
     /// Kills the supervisor as a crash would, and waits until it is gone.
@@ -178,11 +183,15 @@ impl Drop for Private {
 }
 
 /// Whether a process has more than one number (`NSpid` of proc_pid_status(5)).
-fn is_in_lower_pid_namespace(pid: Pid) -> bool {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
-    let numbers = status.unwrap_or_default();
-    let numbers = numbers.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
+#[must_use]
+pub fn is_in_lower_pid_namespace(pid: Pid) -> bool {
+    status(pid, "NSpid:").is_some_and(|numbers| numbers.split_whitespace().count() > 1)
+}
+
+/// A line of a process's status, without its name.
+fn status(pid: Pid, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
 }
 
 /// Processes whose command line contains a text.

@@ -26,9 +26,9 @@ use std::path::PathBuf;
     name = "fetchmlctl",
     version,
     before_help = "Example: fetchmlctl run --time-limit 2h -- python3 train.py",
-    after_help = "A JOB is a number, a range such as 3-7, a name that only one job has or only one that \
-                  is not over, @last, a job of an array by its index such as 12[3], or all of an \
-                  array: 12[] or NAME[].",
+    after_help = "A JOB is a number, a range such as 3-7, a name that only one job has (or the newest \
+                  of that name, while it alone is not over), @last, a job of an array by its index \
+                  such as 12[3], or all of an array: 12[] or NAME[].",
     arg_required_else_help = true,
     disable_help_subcommand = true,
     max_term_width = 100

@@ -6,15 +6,24 @@ use crate::context::{Context, Go};
 use crate::error::Result;
 use crate::reference;
 use crate::say::say;
+use fetchml_api::job::JobDescription;
 use fetchml_api::queueing::ArrayPlace;
 
 pub(crate) async fn run(context: &Context, cancel: &Cancel) -> Result<u8> {
-    if let Some(array) = reference::whole_array(&cancel.jobs) {
+    if let Some(array) = reference::whole_array(&context.link, &cancel.jobs).await? {
         return whole(context, array, cancel).await;
     }
     let mut ids = reference::resolve(&context.link, &cancel.jobs).await?;
     if let [id] = ids.as_slice() {
-        one(context, *id, cancel.sure.dry_run).await?;
+        let before = one(context, *id, cancel.sure.dry_run).await?;
+        if !before.state.is_final()
+            && let Some(ArrayPlace { array, index, count: 2.., .. }) = before.spec.queueing.array
+        {
+            context.tell(&format_args!(
+                "it is {array}[{index}], one of many; all of them: `{}`",
+                context.command(format_args!("cancel '{array}[]'"))
+            ));
+        }
         return Ok(0);
     }
     let words = numbers(&ids).unwrap_or_default();
@@ -26,7 +35,7 @@ pub(crate) async fn run(context: &Context, cancel: &Cancel) -> Result<u8> {
     ids.sort_unstable_by(|one, other| other.cmp(one));
     for id in ids {
         match one(context, id, cancel.sure.dry_run).await {
-            Ok(()) => {}
+            Ok(_) => {}
             // The others are not spared for the fault of one.
             Err(failure) if !failure.is_closed() => {
                 let failure = failure.about(context.link.target());
@@ -58,14 +67,16 @@ async fn whole(context: &Context, array: u64, cancel: &Cancel) -> Result<u8> {
     Ok(0)
 }
 
-async fn one(context: &Context, id: u64, dry_run: bool) -> Result<()> {
+/// Answers with what the job was before.
+async fn one(context: &Context, id: u64, dry_run: bool) -> Result<JobDescription> {
     let before = context.link.describe(id).await?;
     let state = before.job.state;
     if !dry_run {
         context.link.cancel(id).await?;
     }
     if context.json {
-        return context.print_json(&context.link.describe(id).await?.text);
+        context.print_json(&context.link.describe(id).await?.text)?;
+        return Ok(before.job);
     }
     if state.is_final() {
         context.tell(&format_args!("job {id} is over already: {state}"));
@@ -74,11 +85,5 @@ async fn one(context: &Context, id: u64, dry_run: bool) -> Result<()> {
     } else {
         context.tell(&format_args!("cancelling job {id}"));
     }
-    if let Some(ArrayPlace { array, index, count: 2.., .. }) = before.job.spec.queueing.array {
-        context.tell(&format_args!(
-            "it is {array}[{index}], one of many; all of them: `{}`",
-            context.command(format_args!("cancel '{array}[]'"))
-        ));
-    }
-    Ok(())
+    Ok(before.job)
 }

@@ -49,10 +49,11 @@ pub fn job_path(id: crate::job::JobId) -> String {
 pub fn reads_as_job(word: &str) -> bool {
     let number = |text: &str| text.parse::<u64>().is_ok();
     let range = word.split_once('-').is_some_and(|(from, to)| number(from) && number(to));
+    let all = word.ends_with("[]");
     let inside = word.strip_suffix(']').and_then(|word| word.split_once('['));
     let member =
         |(array, index): (&str, &str)| number(array) && (index.is_empty() || number(index));
-    word.starts_with('@') || number(word) || range || inside.is_some_and(member)
+    word.starts_with('@') || number(word) || range || all || inside.is_some_and(member)
 }
 
 /// Error names, as the remote side sees them. The short form (after the last
@@ -82,7 +83,7 @@ mod tests {
 
     #[test]
     fn what_means_a_job_by_itself_is_no_name() {
-        for word in ["12", "3-7", "@last", "@x", "12[3]", "12[]"] {
+        for word in ["12", "3-7", "@last", "@x", "12[3]", "12[]", "many[]"] {
             assert!(reads_as_job(word), "{word}");
         }
         for word in ["", "train", "night-3", "3-x", "train[3]", "12[a]", "12]", "1.5", "-3"] {

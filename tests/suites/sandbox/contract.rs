@@ -179,25 +179,35 @@ fn submit_wait_logs_and_cancel_work_apart_from_run() {
 }
 
 #[test]
-fn a_name_means_the_job_that_is_not_over_and_an_array_has_one_too() {
+fn a_name_means_the_newest_while_it_alone_is_not_over_and_an_array_has_one_too() {
     let private = private!();
-    let name = |name: &'static str| ["submit", "--name", name];
-    private.ctl([&name("night")[..], &["--", "true"]].concat()).ok();
+    let submit = |name: &'static str, more: &[&'static str]| {
+        private.ctl([&["submit", "--name", name][..], more].concat())
+    };
+    submit("night", &["--", "true"]).ok();
     private.ctl(["wait", "night"]).expect(0);
-    private.ctl([&name("night")[..], &["--", "sleep", "1000"]].concat()).ok();
-    private.ctl(["cancel", "night"]).expect(0);
-    private.ctl(["wait", "2"]).expect(143);
-    let both = private.ctl(["status", "night"]);
-    assert!(both.says("2 jobs have the name") && both.says("the newest is 2"), "{both}");
-    let submitted = private
-        .ctl([&name("many")[..], &["--array", "4-6", "--", "test", "{idx}", "=", "5"]].concat());
+    submit("night", &["--hold", "--", "true"]).ok();
+    let held = private.ctl(["cancel", "--dry-run", "night"]);
+    assert!(held.says("would cancel job 2"), "{held}");
+    submit("night", &["--", "true"]).ok();
+    private.ctl(["wait", "3"]).expect(0);
+    // The one that is held is not meant any more.
+    let several = private.ctl(["cancel", "--dry-run", "night"]);
+    assert!(several.says("3 jobs have the name") && several.says("the newest is 3"), "{several}");
+
+    let submitted = submit("many", &["--array", "4-6", "--hold", "--", "test", "{idx}", "=", "5"]);
     assert!(submitted.says("{idx} is none of {index}"), "{submitted}");
-    private.ctl(["wait", "many[]"]).expect(1);
     assert!(private.ctl(["list"]).says("many[]"));
+    // People who know Slurm mean all of them by the number.
+    let one = private.ctl(["cancel", submitted.ok()]);
+    assert!(one.says(&format!("cancel '{}[]'`", submitted.ok())), "{one}");
+    let all = private.ctl(["cancel", "--yes", "many[]"]);
+    assert!(all.says("cancelling 2 jobs of array 4"), "{all}");
+    private.ctl(["wait", "many[]"]).expect(130);
     assert!(private.ctl(["wait", "many"]).says("'many[]' means all of its jobs"));
     assert!(private.ctl(["wait", "some[]"]).says("no array has the name \"some\""));
-    // People who know Slurm mean all of them by the number.
-    let id = private.ctl(["submit", "--array", "1-2", "--", "sleep", "1000"]);
-    let one = private.ctl(["cancel", id.ok()]);
-    assert!(one.says(&format!("cancel '{}[]'`", id.ok())), "{one}");
+    assert!(submit("some[]", &["--", "true"]).status != 0, "no job has such a name");
+    submit("many", &["--array", "1-2", "--", "true"]).ok();
+    let several = private.ctl(["wait", "many[]"]);
+    assert!(several.says("may mean several things") && several.says("newest is 7"), "{several}");
 }

@@ -3,6 +3,7 @@
 use super::{Expansion, INDEX, Member};
 use crate::job::{JobId, JobSpec};
 use crate::queueing::ArrayPlace;
+use std::collections::BTreeSet;
 
 /// Longest name of a job, its index included.
 const MAX_NAME_CHARS: usize = 128;
@@ -60,28 +61,73 @@ fn name(common: &str, index: u64) -> String {
     common.chars().take(room).collect::<String>() + &suffix
 }
 
+/// What a word of a command consists of.
+enum Piece<'w> {
+    /// It stays as it is.
+    Text(&'w str),
+    /// What stands in a pair of braces.
+    Braces(&'w str),
+}
+
+/// The pieces of what is left of a word. `{{` is a brace.
+struct Pieces<'w>(&'w str);
+
+impl<'w> Iterator for Pieces<'w> {
+    type Item = Piece<'w>;
+
+    fn next(&mut self) -> Option<Piece<'w>> {
+        let Some(inner) = self.0.strip_prefix('{') else {
+            let (text, rest) = self.0.split_at(self.0.find('{').unwrap_or(self.0.len()));
+            self.0 = rest;
+            return (!text.is_empty()).then_some(Piece::Text(text));
+        };
+        let (brace, single) = self.0.split_at(1);
+        if let Some(rest) = inner.strip_prefix('{') {
+            self.0 = rest;
+            return Some(Piece::Text(brace));
+        }
+        match inner.split_once('}').filter(|(name, _)| !name.contains('{')) {
+            Some((name, rest)) => {
+                self.0 = rest;
+                Some(Piece::Braces(name))
+            }
+            None => {
+                self.0 = single;
+                Some(Piece::Text(brace))
+            }
+        }
+    }
+}
+
 impl Expansion {
     /// Names in braces that stay in the command as they are, where a name that would be
-    /// filled in is not used: one of them may be meant for it.
+    /// filled in is not used: one of them may be meant for it. `${NAME}` is the shell's.
     #[must_use]
-    pub fn strangers<'c>(&self, command: &'c [String]) -> Vec<&'c str> {
+    pub fn strangers<'c>(&self, command: &'c [String]) -> BTreeSet<&'c str> {
+        let is_known = |name: &str| name == INDEX || self.names().any(|known| known == name);
         let is_name = |name: &str| {
             name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         };
-        let in_braces = |word: &'c String| {
-            let pieces = word.split('{').skip(1).filter_map(|piece| piece.split_once('}'));
-            pieces.map(|(name, _)| name).filter(|name| is_name(name))
-        };
-        let used: Vec<&str> = command.iter().flat_map(in_braces).collect();
+        let (mut used, mut strangers) = (BTreeSet::new(), BTreeSet::new());
+        for word in command {
+            let mut after_dollar = false;
+            for piece in Pieces(word) {
+                match piece {
+                    Piece::Braces(name) if is_known(name) => _ = used.insert(name),
+                    Piece::Braces(name) if is_name(name) && !after_dollar => {
+                        strangers.insert(name);
+                    }
+                    Piece::Braces(_) | Piece::Text(_) => {}
+                }
+                after_dollar = matches!(piece, Piece::Text(text) if text.ends_with('$'));
+            }
+        }
         // The index of a sweep counts its combinations, and is seldom wanted.
         let index = self.sweep.is_empty().then_some(INDEX);
-        if self.names().chain(index).all(|name| used.contains(&name)) {
-            return Vec::new();
+        if self.names().chain(index).all(|name| used.contains(name)) {
+            strangers.clear();
         }
-        let is_known = |name: &str| name == INDEX || self.names().any(|known| known == name);
-        let mut strangers: Vec<_> = used.into_iter().filter(|name| !is_known(name)).collect();
-        strangers.dedup();
         strangers
     }
 }
@@ -93,30 +139,16 @@ impl Member<'_> {
     #[must_use]
     pub fn fill(&self, word: &str) -> String {
         let mut out = String::with_capacity(word.len());
-        let mut rest = word;
-        while let Some(at) = rest.find('{') {
-            out.push_str(&rest[..at]);
-            let inner = &rest[at + 1..];
-            if let Some(after) = inner.strip_prefix('{') {
-                out.push('{');
-                rest = after;
-                continue;
-            }
-            let known = inner
-                .split_once('}')
-                .and_then(|(name, after)| self.value(name).map(|value| (value, after)));
-            match known {
-                Some((value, after)) => {
-                    out.push_str(&value);
-                    rest = after;
-                }
-                None => {
-                    out.push('{');
-                    rest = inner;
-                }
+        for piece in Pieces(word) {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Braces(name) => match self.value(name) {
+                    Some(value) => out.push_str(&value),
+                    None => out.extend(["{", name, "}"]),
+                },
             }
         }
-        out + rest
+        out
     }
 
     fn value(&self, name: &str) -> Option<String> {

@@ -138,10 +138,12 @@ fn a_slip_in_a_name_is_told_and_other_braces_are_not() {
     let command = |words: &str| words.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let strangers = |array: Option<&str>, values, words| {
         let all = Expansion::read(array, sweep(values), MOST).expect("good");
-        all.strangers(&command(words)).join(" ")
+        all.strangers(&command(words)).into_iter().collect::<Vec<_>>().join(" ")
     };
     let lr: Written<'_> = &[("lr", &["1", "2"])];
-    assert_eq!(strangers(None, lr, "train --lr {lrr} {lrr}"), "lrr");
+    assert_eq!(strangers(None, lr, "train --lr {lrr} {b} {lrr}"), "b lrr");
+    assert_eq!(strangers(None, lr, "docker ps {{Names}} {{lr}} ${HOME} a${lrr}"), "");
+    assert_eq!(strangers(None, lr, "train $ {lrr}"), "lrr");
     assert_eq!(strangers(None, lr, "train --lr {lr} {other}"), "", "all are used");
     assert_eq!(strangers(None, lr, "awk {print $1} {2}"), "", "no names");
     assert_eq!(strangers(Some("1-3"), &[], "echo {idx} {index"), "idx");
