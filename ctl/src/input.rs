@@ -178,7 +178,7 @@ pub(crate) fn job_name(word: &str) -> Result<String, String> {
     let name = label(word)?;
     match fetchml_api::names::reads_as_job(&name) {
         true => Err("this would mean a job by its number, a range, a job of an array or @last; \
-                     begin it with a letter"
+                     begin it with a letter, and do not end it with []"
             .to_owned()),
         false => Ok(name),
     }

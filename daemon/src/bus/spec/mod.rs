@@ -199,7 +199,7 @@ fn name(given: &str) -> Result<String, BusError> {
     if fetchml_api::names::reads_as_job(given) {
         return Err(BusError::invalid(format!(
             "name is {given:?}, which means a job by its number, a range, a job of an array or \
-             @last: begin it with a letter"
+             @last: begin it with a letter, and do not end it with []"
         )));
     }
     Ok(given.to_owned())
