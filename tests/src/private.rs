@@ -3,7 +3,7 @@
 
 use crate::{Output, Unavailable, target};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -126,12 +126,21 @@ impl Private {
     /// # Panics
     /// When none runs.
     pub fn crash(&self) {
-        let pid = self.supervisor().expect("a supervisor runs");
-        let handle = pidfd_open(pid, PidfdFlags::empty()).expect("it can be watched");
-        kill_process(pid, Signal::KILL).expect("it can be killed");
+        assert!(self.crash_if_there(), "no supervisor runs");
+    }
+
+    /// The same where one may go away by itself; false when none was there any more.
+    #[must_use]
+    pub fn crash_if_there(&self) -> bool {
+        let Some(pid) = self.supervisor() else { return false };
+        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+        if pidfd_send_signal(&handle, Signal::KILL).is_err() {
+            return false;
+        }
         // Its name is gone before its socket is; this is readable after both.
         let mut ended = [PollFd::new(&handle, PollFlags::IN)];
         poll(&mut ended, None).expect("its end can be waited for");
+        true
     }
 
     /// The lines of the audit log.

@@ -117,7 +117,8 @@ fn a_supervisor_that_is_killed_while_it_launches_a_job_has_it_run_once() {
             std::thread::yield_now();
         }
         std::thread::sleep(lot.up_to(Duration::from_millis(3)));
-        private.crash();
+        // It may be one that gives way to the one that serves.
+        let _ = private.crash_if_there();
         client.wait().unwrap();
     }
     let mut accepted = 0;
@@ -182,14 +183,12 @@ fn fifty_submit_at_once_under_kills_and_the_chain_has_no_gap_and_no_fork() {
     let (accepted, kills) = std::thread::scope(|threads| {
         let clients: Vec<_> = (0..CLIENTS).map(|n| threads.spawn(move || submit(n))).collect();
         let end = std::time::Instant::now() + STORM;
-        let (mut kills, mut lot) = (0, 7_u64);
+        let (mut kills, mut lot) = (0_u32, 7_u64);
         while std::time::Instant::now() < end {
             lot = lot.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             std::thread::sleep(Duration::from_millis(100 + (lot >> 33) % 900));
-            if private.supervisor().is_some() {
-                private.crash();
-                kills += 1;
-            }
+            // One that gives way to another is gone by itself.
+            kills += u32::from(private.crash_if_there());
         }
         over.store(true, Ordering::Relaxed);
         let accepted: Vec<_> =
